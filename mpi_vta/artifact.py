@@ -1,0 +1,100 @@
+"""The container in which graphs, programs and plans are saved and sent: arrays plus a JSON header.
+
+The format is NumPy's ``.npz`` without pickles, so a file can be opened anywhere NumPy runs. The
+header carries the kind, the format version and the SHA-256 of everything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.errors import ArtifactError
+
+_HEADER = "__header__"
+
+
+def content_hash(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return the SHA-256 (hex) over a JSON-able header and named arrays, independent of dict order."""
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        digest.update(f"{name}|{array.dtype.str}|{array.shape}|".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def pack(kind: str, version: int, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Serialise a header and arrays.
+
+    Parameters
+    ----------
+    kind : str
+        What the bytes hold, for example ``"program"``; checked by `unpack`.
+    version : int
+        Format version of that kind.
+    header : mapping
+        JSON-able values.
+    arrays : mapping of str to ndarray
+        Arrays of plain dtypes.
+    """
+    envelope = {"kind": kind, "version": version, "header": dict(header)}
+    envelope["sha256"] = content_hash({"kind": kind, "version": version, "header": dict(header)}, arrays)
+    stream = io.BytesIO()
+    named: dict[str, Any] = {_HEADER: np.frombuffer(json.dumps(envelope).encode(), dtype=np.uint8)}
+    named.update(arrays)
+    np.savez(stream, **named)
+    return stream.getvalue()
+
+
+def unpack(data: bytes, kind: str, version: int, where: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """Read what `pack` wrote, checking kind, version and hash.
+
+    Raises
+    ------
+    ArtifactError
+        If the bytes are damaged, of another kind or of another version.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        envelope = json.loads(bytes(arrays.pop(_HEADER)))
+        found = (envelope["kind"], envelope["version"])
+        stored_hash = envelope.pop("sha256")
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as fault:
+        raise ArtifactError(
+            f"not a readable {kind} file ({type(fault).__name__})", where=where, remedy="make it again"
+        ) from fault
+    if found != (kind, version):
+        raise ArtifactError(
+            f"holds {found[0]} version {found[1]}",
+            where=where,
+            allowed=f"{kind} version {version}",
+            remedy="make it again with this release",
+        )
+    if content_hash(envelope, arrays) != stored_hash:
+        raise ArtifactError("content does not match its SHA-256", where=where, remedy="make it again")
+    return envelope["header"], arrays
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader sees the old file, the new file, or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

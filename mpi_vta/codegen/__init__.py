@@ -1,0 +1,1 @@
+"""Code generation: int8 graph and VTA configuration in, `Program` out."""

@@ -1,0 +1,85 @@
+"""Errors that a user can act on: what is wrong, where, what was allowed, what to do."""
+
+from __future__ import annotations
+
+
+class MpiVtaError(Exception):
+    """Base of every error that the user, not the programmer, can mend.
+
+    Parameters
+    ----------
+    what : str
+        What is wrong, without a full stop.
+    where : str
+        The file, key, layer, instruction or rank concerned; may be empty.
+    allowed : str
+        What would have been accepted; may be empty.
+    remedy : str
+        What to do about it; may be empty.
+    """
+
+    exit_status = 2
+
+    def __init__(self, what: str, *, where: str = "", allowed: str = "", remedy: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.allowed = allowed
+        self.remedy = remedy
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        """Return the whole message as one line."""
+        parts = [f"{self.where}: {self.what}" if self.where else self.what]
+        if self.allowed:
+            parts.append(f"allowed: {self.allowed}")
+        if self.remedy:
+            parts.append(self.remedy)
+        return "; ".join(" ".join(part.split()) for part in parts)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Keep the four parts when the error crosses a process boundary."""
+        return (_rebuild, (type(self), self.what, self.where, self.allowed, self.remedy))
+
+
+def _rebuild(kind: type[MpiVtaError], what: str, where: str, allowed: str, remedy: str) -> MpiVtaError:
+    return kind(what, where=where, allowed=allowed, remedy=remedy)
+
+
+class ConfigError(MpiVtaError):
+    """A VTA configuration, board or cluster file that cannot be used."""
+
+
+class IsaError(MpiVtaError):
+    """An instruction, micro-op or assembly text that the ISA does not allow."""
+
+
+class ModelError(MpiVtaError):
+    """A model file that is missing, broken or uses an operator that we lack."""
+
+
+class GraphError(MpiVtaError):
+    """A graph that breaks the rules of the intermediate representation."""
+
+
+class CompileError(MpiVtaError):
+    """A layer that cannot be lowered to the given VTA configuration."""
+
+
+class SimulationError(MpiVtaError):
+    """A program that leaves the subset of behaviour on which all VTA builds agree."""
+
+
+class PlanError(MpiVtaError):
+    """A distribution of the work that cannot be run."""
+
+
+class LaunchError(MpiVtaError):
+    """An MPI start that cannot work: wrong pairing, too few ranks."""
+
+
+class InputError(MpiVtaError):
+    """A picture, option or data file that cannot be read or used."""
+
+
+class ArtifactError(MpiVtaError):
+    """A saved graph, program, plan or trace that is damaged or of another version."""

@@ -1,0 +1,97 @@
+"""The operators of the two graph dialects, one table: which inputs, parameters and attributes each has.
+
+A *float* graph is what the front end delivers. An *int8* graph is what quantisation delivers and what
+code generation takes; its operators have one exact integer meaning, given here and executed by
+`mpi_vta.graph.reference`. In the formulas all arithmetic is int32 with wrap-around, ``>>`` is the
+arithmetic shift, and ``requantize(a) = clip((a + (1 << shift >> 1)) >> shift, lo, hi)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class OpSpec:
+    """Legal shape of a node.
+
+    Attributes
+    ----------
+    inputs : tuple of int
+        Smallest and largest number of value inputs.
+    params : mapping of str to str
+        Constant parameters by role, with their dtype; a trailing ``?`` marks an optional one.
+    attrs : mapping of str to type description
+        Attributes: ``int``, ``float``, ``pair`` (y, x), ``pads`` (top, left, bottom, right),
+        ``ints`` (one per input), ``ints?`` (a tuple or None), ``str``.
+    doc : str
+        Meaning.
+    """
+
+    inputs: tuple[int, int]
+    params: Mapping[str, str]
+    attrs: Mapping[str, str]
+    doc: str
+
+
+_WINDOW = {"kernel": "pair", "strides": "pair", "pads": "pads"}
+_REQUANTIZE = {"shift": "int", "lo": "int", "hi": "int"}
+
+FLOAT_OPS: Mapping[str, OpSpec] = {
+    "conv2d": OpSpec(
+        (1, 1),
+        {"weight": "float32", "bias": "float32?"},
+        {"strides": "pair", "pads": "pads", "dilations": "pair", "groups": "int"},
+        "convolution, weight (O, I/groups, kh, kw)",
+    ),
+    "dense": OpSpec((1, 1), {"weight": "float32", "bias": "float32?"}, {}, "x @ weight.T + bias, weight (O, I)"),
+    "add": OpSpec((2, 2), {}, {}, "elementwise sum of equal shapes"),
+    "relu": OpSpec((1, 1), {}, {}, "max(x, 0)"),
+    "leaky_relu": OpSpec((1, 1), {}, {"alpha": "float"}, "max(x, alpha * x), 0 < alpha < 1"),
+    "clip": OpSpec((1, 1), {}, {"lo": "float", "hi": "float"}, "min(max(x, lo), hi)"),
+    "max_pool2d": OpSpec((1, 1), {}, _WINDOW, "maximum over windows, padding never wins"),
+    "avg_pool2d": OpSpec((1, 1), {}, _WINDOW, "mean over windows, padding counts as 0"),
+    "global_avg_pool2d": OpSpec((1, 1), {}, {}, "mean over height and width"),
+    "upsample2d": OpSpec((1, 1), {}, {"scales": "pair"}, "nearest neighbour, integer scales"),
+    "concat": OpSpec((2, 64), {}, {}, "along the channel axis"),
+    "flatten": OpSpec((1, 1), {}, {}, "(1, C, H, W) to (1, C*H*W)"),
+    "softmax": OpSpec((1, 1), {}, {}, "over the last axis"),
+    "sigmoid": OpSpec((1, 1), {}, {}, "1 / (1 + exp(-x))"),
+}
+
+INT8_OPS: Mapping[str, OpSpec] = {
+    "conv2d": OpSpec(
+        (1, 2),
+        {"weight": "int8", "bias": "int32"},
+        {
+            "strides": "pair",
+            "pads": "pads",
+            "dilations": "pair",
+            "residual_shift": "int",
+            "leaky": "ints?",
+            **_REQUANTIZE,
+        },
+        "a = conv(x, weight) + bias, plus (inputs[1] << residual_shift) if there is a second input; "
+        "if leaky = (m, k): a = max(a, (a * m) >> k); requantize(a). A dense layer is a convolution "
+        "whose kernel covers the whole input.",
+    ),
+    "max_pool2d": OpSpec((1, 1), {}, _WINDOW, "maximum over windows, padding never wins; same scale"),
+    "avg_pool2d": OpSpec(
+        (1, 1),
+        {},
+        {**_WINDOW, "multiplier": "int", **_REQUANTIZE},
+        "requantize(multiplier * sum over the window), padding counts as 0, 1 <= multiplier <= 127",
+    ),
+    "sum": OpSpec(
+        (1, 2),
+        {},
+        {"input_shifts": "ints", "leaky": "ints?", **_REQUANTIZE},
+        "a = sum of (inputs[i] << input_shifts[i]), each shift in 0..15; leaky as in conv2d; "
+        "requantize(a). With one input: a stand-alone activation or change of scale.",
+    ),
+    "upsample2d": OpSpec((1, 1), {}, {"scales": "pair"}, "nearest neighbour, integer scales; same scale"),
+    "concat": OpSpec((2, 64), {}, {}, "along the channel axis; same scale on all inputs"),
+}
+
+DIALECTS: Mapping[str, Mapping[str, OpSpec]] = {"float32": FLOAT_OPS, "int8": INT8_OPS}

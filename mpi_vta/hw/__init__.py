@@ -1,0 +1,1 @@
+"""Hardware descriptions: VTA configurations, boards, clusters; parsed and checked."""

@@ -1,0 +1,253 @@
+"""One VTA build: data widths, GEMM shape, buffer sizes; parsed from TVM's JSON keys and checked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mpi_vta.errors import ConfigError
+
+WORD_BITS = 64
+OPCODE_AND_TOKEN_BITS = 7
+TRIP_COUNT_BITS = 14
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a `TARGET` name implies: memory bus width and the clock of the published bitstreams."""
+
+    bus_bits: int
+    clock_mhz: float
+
+
+TARGETS: Mapping[str, Target] = {
+    "pynq": Target(bus_bits=64, clock_mhz=100.0),
+    "ultra96": Target(bus_bits=128, clock_mhz=333.0),
+    "zcu104": Target(bus_bits=128, clock_mhz=333.0),
+    "sim": Target(bus_bits=64, clock_mhz=100.0),
+    "tsim": Target(bus_bits=64, clock_mhz=100.0),
+}
+
+# JSON key -> (field, smallest, largest) of every log2 parameter
+_LOG_KEYS: Mapping[str, tuple[str, int, int]] = {
+    "LOG_INP_WIDTH": ("log_inp_width", 3, 3),
+    "LOG_WGT_WIDTH": ("log_wgt_width", 3, 3),
+    "LOG_ACC_WIDTH": ("log_acc_width", 5, 5),
+    "LOG_BATCH": ("log_batch", 0, 8),
+    "LOG_BLOCK": ("log_block", 0, 8),
+    "LOG_UOP_BUFF_SIZE": ("log_uop_buff_size", 5, 30),
+    "LOG_INP_BUFF_SIZE": ("log_inp_buff_size", 5, 30),
+    "LOG_WGT_BUFF_SIZE": ("log_wgt_buff_size", 5, 30),
+    "LOG_ACC_BUFF_SIZE": ("log_acc_buff_size", 5, 30),
+}
+
+
+@dataclass(frozen=True)
+class VTAConfig:
+    """Parameters of one VTA build, all sizes as base-2 logarithms (TVM's ``vta_config.json``).
+
+    Buffer sizes are in bytes, widths in bits. Construct with `from_dict` or `load`, which check
+    every legality rule and report all faults at once.
+    """
+
+    target: str
+    hw_ver: str
+    log_inp_width: int
+    log_wgt_width: int
+    log_acc_width: int
+    log_batch: int
+    log_block: int
+    log_uop_buff_size: int
+    log_inp_buff_size: int
+    log_wgt_buff_size: int
+    log_acc_buff_size: int
+
+    @classmethod
+    def load(cls, path: str | Path) -> VTAConfig:
+        """Read and check a configuration file.
+
+        Raises
+        ------
+        ConfigError
+            If the file cannot be read, is not JSON, or breaks a legality rule.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as fault:
+            raise ConfigError(f"cannot read the VTA configuration ({fault.strerror})", where=str(path)) from fault
+        except ValueError as fault:
+            raise ConfigError(f"not JSON ({fault})", where=str(path)) from fault
+        return cls.from_dict(data, where=str(path))
+
+    @classmethod
+    def from_dict(cls, data: object, where: str = "VTA configuration") -> VTAConfig:
+        """Build a configuration from TVM's JSON keys; raise `ConfigError` listing every fault."""
+        if not isinstance(data, Mapping):
+            raise ConfigError("not a JSON object", where=where, allowed="an object of TVM's LOG_* keys")
+        faults: list[str] = []
+        values: dict[str, Any] = {"hw_ver": str(data.get("HW_VER", "0.0.2"))}
+        target = data.get("TARGET")
+        if target in TARGETS:
+            values["target"] = target
+        else:
+            faults.append(f"TARGET is {target!r} (allowed: {', '.join(TARGETS)})")
+        for key, (name, low, high) in _LOG_KEYS.items():
+            value = data.get(key)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                allowed = str(low) if low == high else f"{low}..{high}"
+                faults.append(f"{key} is {value!r} (allowed: {allowed})")
+            else:
+                values[name] = value
+        faults += [f"unknown key {key!r}" for key in data if key not in _LOG_KEYS and key not in ("TARGET", "HW_VER")]
+        if not faults:
+            config = cls(**values)
+            faults = config.legality_faults()
+            if not faults:
+                return config
+        raise ConfigError(
+            "illegal VTA configuration: " + " | ".join(faults),
+            where=where,
+            remedy="see docs/vta_configuration.md for the rules",
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration under TVM's JSON keys."""
+        data: dict[str, Any] = {"TARGET": self.target, "HW_VER": self.hw_ver}
+        data.update({key: getattr(self, name) for key, (name, _, _) in _LOG_KEYS.items()})
+        return data
+
+    def legality_faults(self) -> list[str]:
+        """Return every rule that this configuration breaks (empty when it can be built).
+
+        The rules are those of the ISA's field widths: a micro-op must fit 32 bits, an instruction two
+        64-bit words with no field across them, and the HLS decoder needs A <= I.
+        """
+        u, i, w, a = self.log_uop_depth, self.log_inp_depth, self.log_wgt_depth, self.log_acc_depth
+        faults = [
+            f"{name} buffer holds 2^{depth} elements (allowed: at least 2)"
+            for name, depth in (("uop", u), ("inp", i), ("wgt", w), ("acc", a))
+            if depth < 1
+        ]
+        if faults:
+            return faults
+        uop_bits = a + max(a, i) + w
+        if uop_bits > 32:
+            faults.append(f"a micro-op needs {uop_bits} bits: acc {a} + src {max(a, i)} + wgt {w} (allowed: 32)")
+        low_bits = OPCODE_AND_TOKEN_BITS + 1 + u + (u + 1) + 2 * TRIP_COUNT_BITS
+        if low_bits > WORD_BITS:
+            faults.append(f"the first GEMM word needs {low_bits} bits (allowed: 64, so at most 2^13 micro-ops)")
+        high_bits = 2 * (a + i + w)
+        if high_bits > WORD_BITS:
+            faults.append(f"the second GEMM word needs {high_bits} bits (allowed: 64)")
+        alu_bits = 4 * a + 3 + 1 + 16
+        if alu_bits > WORD_BITS:
+            faults.append(f"the second ALU word needs {alu_bits} bits (allowed: 64)")
+        if a > i:
+            faults.append(
+                f"acc depth 2^{a} exceeds inp depth 2^{i} (allowed: acc <= inp, HLS decodes src with inp's bits)"
+            )
+        if max(i, w, a, u) > 16:
+            faults.append("a buffer deeper than 2^16 elements (allowed: sram_base has 16 bits)")
+        return faults
+
+    @cached_property
+    def name(self) -> str:
+        """The usual name of the build, for example ``pynq_1x16_i8w8a32_15_15_18_17``."""
+        widths = f"i{1 << self.log_inp_width}w{1 << self.log_wgt_width}a{1 << self.log_acc_width}"
+        sizes = f"{self.log_uop_buff_size}_{self.log_inp_buff_size}_{self.log_wgt_buff_size}_{self.log_acc_buff_size}"
+        return f"{self.target}_{self.batch}x{self.block}_{widths}_{sizes}"
+
+    @property
+    def batch(self) -> int:
+        """GEMM batch: rows of an input vector group."""
+        return 1 << self.log_batch
+
+    @property
+    def block(self) -> int:
+        """GEMM block: input and output channels per micro-op."""
+        return 1 << self.log_block
+
+    @property
+    def log_uop_depth(self) -> int:
+        """Base-2 logarithm of the micro-op buffer's depth, U."""
+        return self.log_uop_buff_size - 2
+
+    @property
+    def log_inp_depth(self) -> int:
+        """Base-2 logarithm of the input buffer's depth, I."""
+        return self.log_inp_buff_size - self.log_batch - self.log_block - self.log_inp_width + 3
+
+    @property
+    def log_wgt_depth(self) -> int:
+        """Base-2 logarithm of the weight buffer's depth, W."""
+        return self.log_wgt_buff_size - 2 * self.log_block - self.log_wgt_width + 3
+
+    @property
+    def log_acc_depth(self) -> int:
+        """Base-2 logarithm of the accumulator's depth, A (the out buffer's too)."""
+        return self.log_acc_buff_size - self.log_batch - self.log_block - self.log_acc_width + 3
+
+    @property
+    def uop_depth(self) -> int:
+        """Micro-ops that the uop buffer holds."""
+        return 1 << self.log_uop_depth
+
+    @property
+    def inp_depth(self) -> int:
+        """Elements of the inp buffer."""
+        return 1 << self.log_inp_depth
+
+    @property
+    def wgt_depth(self) -> int:
+        """Elements of the wgt buffer."""
+        return 1 << self.log_wgt_depth
+
+    @property
+    def acc_depth(self) -> int:
+        """Elements of the acc buffer, and of the out buffer."""
+        return 1 << self.log_acc_depth
+
+    @property
+    def uop_bytes(self) -> int:
+        """Size of a micro-op."""
+        return 4
+
+    @property
+    def inp_bytes(self) -> int:
+        """Size of an inp element, int8 ``[batch][block]``."""
+        return self.batch * self.block << self.log_inp_width >> 3
+
+    @property
+    def wgt_bytes(self) -> int:
+        """Size of a wgt element, int8 ``[block_out][block_in]``."""
+        return self.block * self.block << self.log_wgt_width >> 3
+
+    @property
+    def acc_bytes(self) -> int:
+        """Size of an acc element, int32 ``[batch][block]``."""
+        return self.batch * self.block << self.log_acc_width >> 3
+
+    @property
+    def out_bytes(self) -> int:
+        """Size of an out element, int8 ``[batch][block]``."""
+        return self.inp_bytes
+
+    @property
+    def bus_bits(self) -> int:
+        """Width of the memory bus of this target."""
+        return TARGETS[self.target].bus_bits
+
+    @property
+    def clock_mhz(self) -> float:
+        """Clock of the target's published bitstreams."""
+        return TARGETS[self.target].clock_mhz
+
+    def __post_init__(self) -> None:
+        """Refuse values of the wrong type early: the fields are used in shifts everywhere."""
+        for field in fields(self):
+            if field.name.startswith("log_") and not isinstance(getattr(self, field.name), int):
+                raise TypeError(f"{field.name} must be an int")

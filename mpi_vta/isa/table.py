@@ -1,0 +1,197 @@
+"""The VTA instruction set: the only description of formats, fields and opcodes.
+
+Layout, encoder, decoder, assembler, documentation and test strategies are derived from these tables.
+Names keep VTA's spelling. Fields are listed from the least significant bit; a field marked
+``new_word`` starts at bit 64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+
+from mpi_vta.hw.config import TRIP_COUNT_BITS, VTAConfig
+
+
+class Opcode(IntEnum):
+    """Operation of an instruction."""
+
+    LOAD = 0
+    STORE = 1
+    GEMM = 2
+    FINISH = 3
+    ALU = 4
+
+
+class MemoryType(IntEnum):
+    """On-chip buffer that a LOAD or STORE moves."""
+
+    UOP = 0
+    WGT = 1
+    INP = 2
+    ACC = 3
+    OUT = 4
+
+
+class AluOpcode(IntEnum):
+    """Operation of the tensor ALU that all builds share."""
+
+    MIN = 0
+    MAX = 1
+    ADD = 2
+    SHR = 3
+
+
+class Unit(IntEnum):
+    """Concurrent unit that executes an instruction."""
+
+    LOAD = 0
+    COMPUTE = 1
+    STORE = 2
+
+
+Width = Callable[[VTAConfig], int]
+
+
+def _fixed(bits: int) -> Width:
+    return lambda config: bits
+
+
+_TRIPS = _fixed(TRIP_COUNT_BITS)
+
+
+def _uop(config: VTAConfig) -> int:
+    return config.log_uop_depth
+
+
+def _uop_end(config: VTAConfig) -> int:
+    return config.log_uop_depth + 1
+
+
+def _acc(config: VTAConfig) -> int:
+    return config.log_acc_depth
+
+
+def _inp(config: VTAConfig) -> int:
+    return config.log_inp_depth
+
+
+def _wgt(config: VTAConfig) -> int:
+    return config.log_wgt_depth
+
+
+def _uop_src(config: VTAConfig) -> int:
+    return max(config.log_acc_depth, config.log_inp_depth)
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field of a format: name, width in bits for a configuration, meaning."""
+
+    name: str
+    width: Width
+    doc: str
+    signed: bool = False
+    new_word: bool = False
+    names: type[IntEnum] | None = None
+
+
+@dataclass(frozen=True)
+class Format:
+    """An instruction format: the opcodes that use it and its fields from bit 0."""
+
+    name: str
+    opcodes: tuple[Opcode, ...]
+    fields: tuple[Field, ...]
+    doc: str
+
+
+_COMMON = (
+    Field("opcode", _fixed(3), "operation", names=Opcode),
+    Field("pop_prev", _fixed(1), "wait for a token of the previous unit"),
+    Field("pop_next", _fixed(1), "wait for a token of the next unit"),
+    Field("push_prev", _fixed(1), "give a token to the previous unit"),
+    Field("push_next", _fixed(1), "give a token to the next unit"),
+)
+
+_LOOPS = (
+    Field("reset", _fixed(1), "GEMM: set the accumulator to 0 instead of multiplying"),
+    Field("uop_bgn", _uop, "first micro-op"),
+    Field("uop_end", _uop_end, "one past the last micro-op"),
+    Field("iter_out", _TRIPS, "trip count of the outer loop"),
+    Field("iter_in", _TRIPS, "trip count of the inner loop"),
+)
+
+FORMATS: tuple[Format, ...] = (
+    Format(
+        "MEMORY",
+        (Opcode.LOAD, Opcode.STORE),
+        (
+            *_COMMON,
+            Field("memory_type", _fixed(3), "buffer", names=MemoryType),
+            Field("sram_base", _fixed(16), "first element in the buffer"),
+            Field("dram_base", _fixed(32), "first element in DRAM, in units of the element's size"),
+            Field("y_size", _fixed(16), "rows", new_word=True),
+            Field("x_size", _fixed(16), "elements per row"),
+            Field("x_stride", _fixed(16), "elements from row to row in DRAM"),
+            Field("y_pad_0", _fixed(4), "zero rows above"),
+            Field("y_pad_1", _fixed(4), "zero rows below"),
+            Field("x_pad_0", _fixed(4), "zero elements left of each row"),
+            Field("x_pad_1", _fixed(4), "zero elements right of each row"),
+        ),
+        "two-dimensional move between DRAM and a buffer, with zero padding on loads",
+    ),
+    Format(
+        "GEMM",
+        (Opcode.GEMM,),
+        (
+            *_COMMON,
+            *_LOOPS,
+            Field("dst_factor_out", _acc, "step of dst per outer iteration", new_word=True),
+            Field("dst_factor_in", _acc, "step of dst per inner iteration"),
+            Field("src_factor_out", _inp, "step of src per outer iteration"),
+            Field("src_factor_in", _inp, "step of src per inner iteration"),
+            Field("wgt_factor_out", _wgt, "step of wgt per outer iteration"),
+            Field("wgt_factor_in", _wgt, "step of wgt per inner iteration"),
+        ),
+        "acc[dst] += inp[src] . wgt[wgt]^T over two loops and a micro-op range, int32 wrap-around",
+    ),
+    Format(
+        "ALU",
+        (Opcode.ALU,),
+        (
+            *_COMMON,
+            *_LOOPS,
+            Field("dst_factor_out", _acc, "step of dst per outer iteration", new_word=True),
+            Field("dst_factor_in", _acc, "step of dst per inner iteration"),
+            Field("src_factor_out", _acc, "step of src per outer iteration"),
+            Field("src_factor_in", _acc, "step of src per inner iteration"),
+            Field("alu_opcode", _fixed(3), "operation of the tensor ALU", names=AluOpcode),
+            Field("use_imm", _fixed(1), "take the immediate instead of acc[src]"),
+            Field("imm", _fixed(16), "immediate operand", signed=True),
+        ),
+        "acc[dst] = op(acc[dst], imm or acc[src]) over two loops and a micro-op range",
+    ),
+    Format("FINISH", (Opcode.FINISH,), _COMMON, "end of the program"),
+)
+
+UOP_FIELDS: tuple[Field, ...] = (
+    Field("dst", _acc, "accumulator element"),
+    Field("src", _uop_src, "inp element (GEMM) or accumulator element (ALU)"),
+    Field("wgt", _wgt, "wgt element (GEMM)"),
+)
+
+FORMAT_OF: Mapping[Opcode, Format] = {opcode: form for form in FORMATS for opcode in form.opcodes}
+
+
+def unit_of(opcode: int, memory_type: int) -> Unit:
+    """Return the unit that executes an instruction.
+
+    Loads of uop and acc run in the compute unit, those of inp and wgt in the load unit.
+    """
+    if opcode == Opcode.STORE:
+        return Unit.STORE
+    if opcode == Opcode.LOAD and memory_type in (MemoryType.INP, MemoryType.WGT):
+        return Unit.LOAD
+    return Unit.COMPUTE

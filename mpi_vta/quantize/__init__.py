@@ -1,0 +1,1 @@
+"""Quantisation: float `Graph` and calibration images in, int8 `Graph` out."""

@@ -1,0 +1,1 @@
+"""Devices: what runs a linked program, simulated or real."""

@@ -1,0 +1,1 @@
+"""Scheduling: costs, network model, strategies and the `Plan` they produce."""

@@ -1,0 +1,122 @@
+"""The plan: which board runs which layers, for which images, and what goes between boards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mpi_vta.artifact import write_atomically
+from mpi_vta.errors import PlanError
+
+FORMAT_VERSION = 1
+SOURCE = -1
+SINK = -2
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Consecutive layers that run as one program on one board, or on several that take turns.
+
+    Attributes
+    ----------
+    index : int
+        Position in the plan.
+    nodes : tuple of str
+        Node names of the model's int8 graph, in execution order.
+    ranks : tuple of int
+        Replicas: image group g runs on ``ranks[g % len(ranks)]``.
+    cycles : int
+        Cycles of one launch on the first replica's VTA (modelled).
+    compute_ns : tuple of int
+        Time of one launch on each replica (modelled).
+    """
+
+    index: int
+    nodes: tuple[str, ...]
+    ranks: tuple[int, ...]
+    cycles: int
+    compute_ns: tuple[int, ...]
+
+    def rank_of(self, group: int) -> int:
+        """Return the rank that runs image group `group`."""
+        return self.ranks[group % len(self.ranks)]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A value that goes from one stage to another, one message per image group.
+
+    `producer` is a stage index or `SOURCE` (rank 0's host reads the images), `consumer` a stage index
+    or `SINK` (rank 0's host takes the outputs).
+    """
+
+    value: str
+    producer: int
+    consumer: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A complete distribution of one model over the ranks.
+
+    Attributes
+    ----------
+    model, strategy : str
+        What is run, and how it was spread.
+    group_images : int
+        Images per launch (the GEMM batch).
+    stages, edges : tuples
+        The work and the messages; edges are ordered by (consumer, producer, value).
+    predicted : mapping
+        Modelled figures: ``throughput_images_per_s``, ``latency_ms``, and others by name.
+    notes : tuple of str
+        What the planner wants the user to know.
+    """
+
+    model: str
+    strategy: str
+    group_images: int
+    stages: tuple[Stage, ...]
+    edges: tuple[Edge, ...]
+    predicted: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def ranks(self) -> tuple[int, ...]:
+        """Every rank that the plan uses, ascending."""
+        return tuple(sorted({rank for stage in self.stages for rank in stage.ranks} | {0}))
+
+    def rank_of(self, place: int, group: int) -> int:
+        """Return the rank of a stage index, `SOURCE` or `SINK` for an image group."""
+        return 0 if place in (SOURCE, SINK) else self.stages[place].rank_of(group)
+
+    def to_json(self) -> str:
+        """Return the plan as readable JSON."""
+        return json.dumps({"format": "plan", "version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
+
+    def save(self, path: Path) -> None:
+        """Write the plan to a file."""
+        write_atomically(path, self.to_json().encode())
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "plan") -> Plan:
+        """Read what `to_json` wrote, possibly edited; raises `PlanError` when it is malformed."""
+        try:
+            data: dict[str, Any] = json.loads(text)
+            found = (data.pop("format"), data.pop("version"))
+            if found != ("plan", FORMAT_VERSION):
+                raise PlanError(f"holds {found[0]} version {found[1]}", where=where, allowed="plan version 1")
+            data["stages"] = tuple(
+                Stage(s["index"], tuple(s["nodes"]), tuple(s["ranks"]), s["cycles"], tuple(s["compute_ns"]))
+                for s in data["stages"]
+            )
+            data["edges"] = tuple(Edge(**edge) for edge in data["edges"])
+            data["notes"] = tuple(data["notes"])
+            return cls(**data)
+        except (ValueError, KeyError, TypeError, AttributeError) as fault:
+            raise PlanError(f"not a readable plan ({fault})", where=where, allowed="what --dry-run writes") from fault

@@ -1,0 +1,1 @@
+"""The simulator of one VTA: results bit for bit, and cycles."""

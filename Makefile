@@ -1,0 +1,41 @@
+# make run | test | lint | slow | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
+PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3))
+VENV := .venv
+BIN := $(CURDIR)/$(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+RUN := PATH="$(BIN):$$PATH" OPENBLAS_NUM_THREADS=1
+MODEL ?= yolo
+
+.PHONY: run test lint slow clean
+
+run: $(VENV)/.installed
+	$(RUN) mpirun -f hostfile python -m mpi_vta.pipeline --model $(MODEL)
+
+# the tests that start mpirun take the cores themselves, so they run one at a time after the others
+test: lint
+	$(RUN) pytest -n 2 -m "not slow and not mpi"
+	$(RUN) pytest -m "mpi and not slow"
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+slow: $(VENV)/.installed-dev
+	$(RUN) pytest -m slow
+
+clean:
+	rm -rf $(VENV) out dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "make: no python3.11 or python3 found; install Python 3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install -e .
+	touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
+	$(PIP) install -e .[dev]
+	touch $(VENV)/.installed $@

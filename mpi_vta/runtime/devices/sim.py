@@ -1,0 +1,56 @@
+"""A simulated board: bit-exact results and the timing model's cycles."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.codegen.program import Binding, Program
+from mpi_vta.errors import InputError
+from mpi_vta.runtime.devices.protocol import Buffers
+from mpi_vta.simulator.functional import Executable
+from mpi_vta.simulator.timing import simulate
+
+
+def launch_cycles(program: Program) -> int:
+    """Return the modelled cycles of one launch; they do not depend on data."""
+    return simulate(program.config, program.link(program.default_bases)).cycles
+
+
+class SimProgram:
+    """A program with a DRAM of its own, decoded once."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._dram = program.dram_image()
+        self._executable = Executable(program.config, program.link(program.default_bases), self._dram)
+        self.cycles = launch_cycles(program)
+
+    def run(self, inputs: Buffers) -> dict[str, NDArray[np.uint8]]:
+        """Launch once; see `LoadedProgram.run`."""
+        for binding in self._program.inputs:
+            given = inputs[binding.value]
+            if given.size != binding.size_bytes:
+                raise InputError(
+                    f"{given.size} bytes for input {binding.value}",
+                    where=self._program.name,
+                    allowed=f"{binding.size_bytes} bytes",
+                )
+            self._place(binding)[:] = given
+        self._executable.run(self._dram)
+        return {binding.value: self._place(binding).copy() for binding in self._program.outputs}
+
+    def _place(self, binding: Binding) -> NDArray[np.uint8]:
+        base = self._program.default_bases[binding.segment]
+        return self._dram[base : base + binding.size_bytes]
+
+
+class SimDevice:
+    """One simulated VTA."""
+
+    name = "sim"
+    carries_data = True
+
+    def load(self, program: Program) -> SimProgram:
+        """Place a program in a DRAM image of its own."""
+        return SimProgram(program)

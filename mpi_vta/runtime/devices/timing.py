@@ -1,0 +1,32 @@
+"""A board without data: launches take their modelled cycles and compute nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.codegen.program import Program
+from mpi_vta.runtime.devices.protocol import Buffers
+from mpi_vta.runtime.devices.sim import launch_cycles
+
+
+class TimedProgram:
+    """The cycles of one program."""
+
+    def __init__(self, program: Program) -> None:
+        self.cycles = launch_cycles(program)
+
+    def run(self, inputs: Buffers) -> dict[str, NDArray[np.uint8]]:
+        """Compute nothing; the runtime adds the cycles to the rank's clock."""
+        return {}
+
+
+class TimingDevice:
+    """A VTA of which only the time is modelled."""
+
+    name = "timing"
+    carries_data = False
+
+    def load(self, program: Program) -> TimedProgram:
+        """Time the program once."""
+        return TimedProgram(program)

@@ -1,0 +1,143 @@
+"""Ranks as threads of one process: the transport for tests and for a machine without MPI."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.errors import LaunchError
+from mpi_vta.runtime.transport.protocol import wait
+
+T = TypeVar("T")
+_COLLECTIVE_TAG = -1
+
+
+class LocalWorld:
+    """What the ranks share: one queue of messages per (source, destination, tag), and whether one has failed."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.failed = threading.Event()
+        self._lock = threading.Lock()
+        self._queues: dict[tuple[int, int, int], deque[bytes]] = {}
+
+    def put(self, key: tuple[int, int, int], data: bytes) -> None:
+        """Append a message to a queue."""
+        with self._lock:
+            self._queues.setdefault(key, deque()).append(data)
+
+    def take(self, key: tuple[int, int, int]) -> bytes | None:
+        """Remove and return the oldest message of a queue, or None if there is none yet.
+
+        Raises
+        ------
+        LaunchError
+            If another rank has failed, so that the message would never come.
+        """
+        with self._lock:
+            queue = self._queues.get(key)
+            if queue:
+                return queue.popleft()
+        if self.failed.is_set():
+            raise LaunchError("another rank has failed", where=f"rank {key[1]}")
+        return None
+
+
+class _Sent:
+    """A send, complete at once: the message was copied."""
+
+    def done(self) -> bool:
+        return True
+
+
+class _Receive:
+    """A receive that fills its buffer when the message is there."""
+
+    def __init__(self, world: LocalWorld, key: tuple[int, int, int], buffer: NDArray[np.uint8] | None) -> None:
+        self._world, self._key, self._buffer = world, key, buffer
+        self.data: bytes | None = None
+
+    def done(self) -> bool:
+        if self.data is None:
+            self.data = self._world.take(self._key)
+            if self.data is not None and self._buffer is not None:
+                self._buffer[:] = np.frombuffer(self.data, dtype=np.uint8)
+        return self.data is not None
+
+
+class LocalTransport:
+    """One thread's end of a `LocalWorld`."""
+
+    def __init__(self, world: LocalWorld, rank: int) -> None:
+        self._world = world
+        self.rank, self.size, self.host = rank, world.size, "localhost"
+
+    def isend(self, buffer: NDArray[np.uint8], peer: int, tag: int) -> _Sent:
+        """Copy the buffer into the receiver's queue."""
+        self._world.put((self.rank, peer, tag), buffer.tobytes())
+        return _Sent()
+
+    def irecv(self, buffer: NDArray[np.uint8], peer: int, tag: int) -> _Receive:
+        """Start receiving; see `Transport.irecv`."""
+        return _Receive(self._world, (peer, self.rank, tag), buffer)
+
+    def barrier(self) -> None:
+        """Return once every rank has called it."""
+        self.gather(b"")
+        self.broadcast(b"" if self.rank == 0 else None)
+
+    def broadcast(self, data: bytes | None) -> bytes:
+        """Give rank 0's bytes to every rank."""
+        return self.scatter(None if data is None else [data] * self.size)
+
+    def scatter(self, parts: Sequence[bytes] | None) -> bytes:
+        """Give entry r of rank 0's sequence to rank r."""
+        if parts is None:
+            return self._take_from(0)
+        for peer, part in enumerate(parts):
+            self._world.put((self.rank, peer, _COLLECTIVE_TAG), part)
+        return self._take_from(0)
+
+    def gather(self, data: bytes) -> list[bytes] | None:
+        """Bring every rank's bytes to rank 0."""
+        self._world.put((self.rank, 0, _COLLECTIVE_TAG), data)
+        return None if self.rank else [self._take_from(peer) for peer in range(self.size)]
+
+    def abort(self, status: int) -> None:
+        """Let every rank that waits fail."""
+        self._world.failed.set()
+
+    def _take_from(self, peer: int) -> bytes:
+        request = _Receive(self._world, (peer, self.rank, _COLLECTIVE_TAG), None)
+        wait(request)
+        assert request.data is not None
+        return request.data
+
+
+def run_ranks(size: int, work: Callable[[LocalTransport], T]) -> list[T]:
+    """Run `work` once per rank, each in its own thread, and return the results in rank order.
+
+    The first failure is raised again here, after every thread has ended.
+    """
+    world = LocalWorld(size)
+    failures: list[BaseException] = []
+
+    def note_failure(future: Future[T]) -> None:
+        fault = future.exception()
+        if fault is not None:
+            failures.append(fault)
+            world.failed.set()
+
+    with ThreadPoolExecutor(max_workers=size, thread_name_prefix="rank") as pool:
+        futures = [pool.submit(work, LocalTransport(world, rank)) for rank in range(size)]
+        for future in futures:
+            future.add_done_callback(note_failure)
+    if failures:
+        raise failures[0]
+    return [future.result() for future in futures]

@@ -1,0 +1,70 @@
+"""What the runtime asks of a transport: buffers between ranks, a few collectives, an abort."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+_SPINS_BEFORE_SLEEP = 20
+_SLEEP_S = 200e-6
+
+
+class Request(Protocol):
+    """A send or receive under way."""
+
+    def done(self) -> bool:
+        """Return whether it has completed; drives the library's progress, so it must be called to finish."""
+        ...
+
+
+class Transport(Protocol):
+    """One rank's end of the network.
+
+    Buffers are contiguous uint8 arrays that the caller must not touch until the request is done.
+    Messages between the same two ranks with the same tag arrive in the order in which they were sent.
+    """
+
+    rank: int
+    size: int
+    host: str
+
+    def isend(self, buffer: NDArray[np.uint8], peer: int, tag: int) -> Request:
+        """Start sending all of `buffer` to rank `peer`."""
+        ...
+
+    def irecv(self, buffer: NDArray[np.uint8], peer: int, tag: int) -> Request:
+        """Start receiving from rank `peer`; the message must have the size of `buffer`."""
+        ...
+
+    def barrier(self) -> None:
+        """Return once every rank has called it."""
+        ...
+
+    def broadcast(self, data: bytes | None) -> bytes:
+        """Give rank 0's bytes to every rank; the others pass None."""
+        ...
+
+    def scatter(self, parts: Sequence[bytes] | None) -> bytes:
+        """Give entry r of rank 0's sequence to rank r; the others pass None."""
+        ...
+
+    def gather(self, data: bytes) -> list[bytes] | None:
+        """Bring every rank's bytes to rank 0, in rank order; the others get None."""
+        ...
+
+    def abort(self, status: int) -> None:
+        """End every rank at once with an exit status; does not return under MPI."""
+        ...
+
+
+def wait(request: Request) -> None:
+    """Wait without burning a core: several ranks may share one, and MPI's own wait spins."""
+    spins = 0
+    while not request.done():
+        spins += 1
+        if spins > _SPINS_BEFORE_SLEEP:
+            time.sleep(_SLEEP_S)

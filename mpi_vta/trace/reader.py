@@ -1,0 +1,89 @@
+"""Opens a trace, refusing what is not one, is of another version or was not finished."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+from numpy.typing import NDArray
+
+from mpi_vta.errors import ArtifactError
+from mpi_vta.trace.schema import VERSION
+
+
+@dataclass(frozen=True)
+class RankRecord:
+    """One rank's part of a trace: its attributes, events (EVENT_DTYPE) and power (POWER_DTYPE)."""
+
+    attributes: Mapping[str, Any]
+    events: NDArray[Any]
+    power: NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A whole run, read into memory.
+
+    Attributes
+    ----------
+    attributes : mapping
+        Provenance.
+    plan_json : str
+        The plan; `mpi_vta.schedule.plan.Plan.from_json` reads it.
+    images : ndarray of IMAGE_DTYPE
+        Per-image latency.
+    clock : ndarray of CLOCK_DTYPE
+        Clock of each rank against rank 0.
+    ranks : mapping of int to RankRecord
+        By rank.
+    """
+
+    attributes: Mapping[str, Any]
+    plan_json: str
+    images: NDArray[Any]
+    clock: NDArray[Any]
+    ranks: Mapping[int, RankRecord]
+
+
+def read(path: str | Path) -> Trace:
+    """Read ``run.h5``.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing, no trace, of another version, or was not finished.
+    """
+    where = str(path)
+    try:
+        with h5py.File(path, "r") as file:
+            _check(dict(file.attrs), where)
+            return _read(file)
+    except FileNotFoundError as fault:
+        raise ArtifactError("no such trace", where=where, allowed="a run.h5 written by the pipeline") from fault
+    except (OSError, KeyError) as fault:
+        raise ArtifactError(f"not a readable trace ({fault})", where=where, remedy="run the job again") from fault
+
+
+def _check(attributes: Mapping[str, Any], where: str) -> None:
+    if attributes.get("format") != "mpi_vta trace":
+        raise ArtifactError("not a trace", where=where, allowed="a run.h5 written by the pipeline")
+    if attributes.get("version") != VERSION:
+        raise ArtifactError(
+            f"trace of version {attributes.get('version')}",
+            where=where,
+            allowed=f"version {VERSION}",
+            remedy="read it with the release that wrote it",
+        )
+    if attributes.get("complete") != 1:
+        raise ArtifactError("the trace was not finished", where=where, remedy="run the job again")
+
+
+def _read(file: h5py.File) -> Trace:
+    ranks = {}
+    for group in file["ranks"].values():
+        ranks[int(group.attrs["rank"])] = RankRecord(dict(group.attrs), group["events"][:], group["power"][:])
+    plan_json = file["plan"].asstr()[()]
+    return Trace(dict(file.attrs), plan_json, file["images"][:], file["clock"][:], ranks)

@@ -1,0 +1,88 @@
+"""One rank's trace while the job runs: events go to a file of its own that stays readable if the job dies."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from types import TracebackType
+
+import h5py
+import numpy as np
+
+from mpi_vta.trace.schema import EVENT_DTYPE, NO_PEER, VERSION, EventKind, RankInfo, rank_group
+
+BATCH_RECORDS = 4096
+FLUSH_INTERVAL_S = 1.0
+
+
+class RankTrace:
+    """Append-only event log of one rank.
+
+    Events gather in memory and are appended uncompressed, then flushed, when a batch is full or a second has
+    passed: a killed job loses at most that second, and its file opens.
+
+    Parameters
+    ----------
+    path : Path
+        File to create.
+    info : RankInfo
+        Attributes of the rank.
+    """
+
+    def __init__(self, path: Path, info: RankInfo) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file = h5py.File(path, "w")
+        self._file.attrs["format"] = "mpi_vta rank trace"
+        self._file.attrs["version"] = VERSION
+        group = self._file.create_group(rank_group(info.rank))
+        group.attrs.update(info.attributes())
+        self._events = group.create_dataset(
+            "events", shape=(0,), maxshape=(None,), dtype=EVENT_DTYPE, chunks=(BATCH_RECORDS,)
+        )
+        self._batch = np.zeros(BATCH_RECORDS, dtype=EVENT_DTYPE)
+        self._filled = 0
+        self._flushed_at = time.monotonic()
+
+    def record(
+        self,
+        kind: EventKind,
+        start_ns: int,
+        end_ns: int,
+        *,
+        stage: int,
+        image: int,
+        replica: int = 0,
+        peer: int = NO_PEER,
+        size_bytes: int = 0,
+        model: int = 0,
+    ) -> None:
+        """Append one event; `image` is the first image of the group, `stage` -1 or -2 for source and sink."""
+        self._batch[self._filled] = (start_ns, end_ns, kind, model, stage, replica, image, peer, size_bytes)
+        self._filled += 1
+        if self._filled == BATCH_RECORDS or time.monotonic() - self._flushed_at > FLUSH_INTERVAL_S:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has gathered and hand it to the operating system."""
+        if self._filled:
+            old = self._events.shape[0]
+            self._events.resize((old + self._filled,))
+            self._events[old:] = self._batch[: self._filled]
+            self._filled = 0
+        self._file.flush()
+        self._flushed_at = time.monotonic()
+
+    def close(self) -> bytes:
+        """Flush, close, and return the whole file's bytes, so that they can go to rank 0 over the network."""
+        self.flush()
+        self._file.close()
+        return self.path.read_bytes()
+
+    def __enter__(self) -> RankTrace:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        if self._file:
+            self.flush()
+            self._file.close()

@@ -1,0 +1,104 @@
+"""A trace written by ranks, merged and read back; and what the reader refuses."""
+
+import h5py
+import numpy as np
+import pytest
+
+from mpi_vta.errors import ArtifactError
+from mpi_vta.trace.merge import RunRecord, merge
+from mpi_vta.trace.reader import read
+from mpi_vta.trace.schema import IMAGE_DTYPE, VERSION, EventKind, RankInfo
+from mpi_vta.trace.writer import BATCH_RECORDS, RankTrace
+
+
+def info(rank):
+    return RankInfo(rank, "here", "pynq_z1", "pynq_1x16", "sim", 1.5, 2.5, "a data sheet")
+
+
+def rank_file(tmp_path, rank, launches):
+    trace = RankTrace(tmp_path / f"rank-{rank}.h5", info(rank))
+    for image, (start_ns, end_ns) in enumerate(launches):
+        trace.record(EventKind.LAUNCH, start_ns, end_ns, stage=rank, image=image)
+    return trace.close()
+
+
+@pytest.fixture
+def run_file(tmp_path):
+    files = [rank_file(tmp_path, 0, [(0, 10), (30, 40)]), rank_file(tmp_path, 1, [(20, 50)])]
+    images = np.array([(0, 0, 50, 50)], IMAGE_DTYPE)
+    merge(tmp_path / "run.h5", files, RunRecord('{"format": "plan"}', images, {"commit": "abc", "time": "modelled"}))
+    return tmp_path / "run.h5"
+
+
+def test_merged_trace_reads_back(run_file):
+    trace = read(run_file)
+    assert trace.attributes["commit"] == "abc"
+    assert trace.attributes["complete"] == 1
+    assert trace.plan_json == '{"format": "plan"}'
+    assert trace.images["latency_ns"].tolist() == [50]
+    assert trace.clock["offset_ns"].tolist() == [0.0, 0.0]
+    assert trace.ranks[0].events["start_ns"].tolist() == [0, 30]
+    assert trace.ranks[1].attributes["board"] == "pynq_z1"
+
+
+def test_power_is_busy_during_launches_and_covers_the_run(run_file):
+    power = read(run_file).ranks[0].power
+    assert power.tolist() == [(0, 10, 2.5), (10, 30, 1.5), (30, 40, 2.5), (40, 50, 1.5)]
+
+
+def test_events_beyond_one_batch_are_kept_in_order(tmp_path):
+    count = 2 * BATCH_RECORDS + 3
+    data = rank_file(tmp_path, 0, [(i, i + 1) for i in range(count)])
+    merge(tmp_path / "run.h5", [data], RunRecord("{}", np.zeros(0, IMAGE_DTYPE), {}))
+    events = read(tmp_path / "run.h5").ranks[0].events
+    assert np.array_equal(events["start_ns"], np.arange(count))
+    assert set(events["kind"].tolist()) == {EventKind.LAUNCH}
+
+
+def test_flushed_events_survive_a_killed_writer(tmp_path):
+    trace = RankTrace(tmp_path / "rank.h5", info(0))
+    trace.record(EventKind.SEND, 1, 2, stage=0, image=7, peer=3, size_bytes=99)
+    trace.flush()
+    copy = tmp_path / "copy.h5"
+    copy.write_bytes((tmp_path / "rank.h5").read_bytes())
+    with h5py.File(copy, "r") as file:
+        event = file["ranks/000/events"][0]
+    assert (event["image"], event["peer"], event["bytes"]) == (7, 3, 99)
+    trace.close()
+
+
+def test_merge_leaves_no_partial_file(run_file):
+    assert not list(run_file.parent.glob("*.part"))
+
+
+def test_missing_trace_is_refused(tmp_path):
+    with pytest.raises(ArtifactError, match="no such trace"):
+        read(tmp_path / "none.h5")
+
+
+def test_file_that_is_not_hdf5_is_refused(tmp_path):
+    (tmp_path / "run.h5").write_text("no")
+    with pytest.raises(ArtifactError, match="not a readable trace"):
+        read(tmp_path / "run.h5")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "message"),
+    [
+        ("format", "else", "not a trace"),
+        ("version", VERSION + 1, f"trace of version {VERSION + 1}; allowed: version {VERSION}"),
+        ("complete", 0, "was not finished"),
+    ],
+)
+def test_trace_of_another_kind_version_or_state_is_refused(run_file, attribute, value, message):
+    with h5py.File(run_file, "a") as file:
+        file.attrs[attribute] = value
+    with pytest.raises(ArtifactError, match=message):
+        read(run_file)
+
+
+def test_trace_that_lacks_a_part_is_refused(run_file):
+    with h5py.File(run_file, "a") as file:
+        del file["images"]
+    with pytest.raises(ArtifactError, match="not a readable trace"):
+        read(run_file)

@@ -32,7 +32,9 @@ class Stage:
     cycles : int
         Cycles of one launch on the first replica's VTA (modelled).
     compute_ns : tuple of int
-        Time of one launch on each replica (modelled).
+        Time of one launch on each replica, launch overhead included (modelled).
+    host_ns : tuple of int
+        Time of each replica's processor before one launch: gathering and packing images (modelled).
     """
 
     index: int
@@ -40,6 +42,7 @@ class Stage:
     ranks: tuple[int, ...]
     cycles: int
     compute_ns: tuple[int, ...]
+    host_ns: tuple[int, ...]
 
     def rank_of(self, group: int) -> int:
         """Return the rank that runs image group `group`."""
@@ -51,7 +54,9 @@ class Edge:
     """A value that goes from one stage to another, one message per image group.
 
     `producer` is a stage index or `SOURCE` (rank 0's host reads the images), `consumer` a stage index
-    or `SINK` (rank 0's host takes the outputs).
+    or `SINK` (rank 0's host takes the outputs). From `SOURCE` go int8 images as they are, shape
+    (group_images, C, H, W); everywhere else the packed layout of `mpi_vta.graph.layout`.
+    `size_bytes` is the size of one message.
     """
 
     value: str
@@ -72,6 +77,8 @@ class Plan:
         Images per launch (the GEMM batch).
     stages, edges : tuples
         The work and the messages; edges are ordered by (consumer, producer, value).
+    in_flight_groups : int
+        The source starts image group g when group ``g - in_flight_groups`` has reached the sink.
     predicted : mapping
         Modelled figures: ``throughput_images_per_s``, ``latency_ms``, and others by name.
     notes : tuple of str
@@ -83,6 +90,7 @@ class Plan:
     group_images: int
     stages: tuple[Stage, ...]
     edges: tuple[Edge, ...]
+    in_flight_groups: int
     predicted: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -111,12 +119,20 @@ class Plan:
             found = (data.pop("format"), data.pop("version"))
             if found != ("plan", FORMAT_VERSION):
                 raise PlanError(f"holds {found[0]} version {found[1]}", where=where, allowed="plan version 1")
-            data["stages"] = tuple(
-                Stage(s["index"], tuple(s["nodes"]), tuple(s["ranks"]), s["cycles"], tuple(s["compute_ns"]))
-                for s in data["stages"]
-            )
+            data["stages"] = tuple(_stage(stage) for stage in data["stages"])
             data["edges"] = tuple(Edge(**edge) for edge in data["edges"])
             data["notes"] = tuple(data["notes"])
             return cls(**data)
         except (ValueError, KeyError, TypeError, AttributeError) as fault:
             raise PlanError(f"not a readable plan ({fault})", where=where, allowed="what --dry-run writes") from fault
+
+
+def _stage(data: dict[str, Any]) -> Stage:
+    return Stage(
+        index=data["index"],
+        nodes=tuple(data["nodes"]),
+        ranks=tuple(data["ranks"]),
+        cycles=data["cycles"],
+        compute_ns=tuple(data["compute_ns"]),
+        host_ns=tuple(data["host_ns"]),
+    )

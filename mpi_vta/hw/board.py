@@ -1,0 +1,138 @@
+"""A board: its VTA build, clock, memory, what its processor costs, and its power; read from TOML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from mpi_vta.errors import ConfigError
+from mpi_vta.hw.config import VTAConfig
+from mpi_vta.hw.paths import find
+from mpi_vta.hw.toml_table import TomlTable
+
+MEBIBYTE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Power:
+    """Electrical power of the whole board.
+
+    Attributes
+    ----------
+    idle_w, active_w : float
+        With VTA idle, and with VTA running.
+    source : str
+        Where the two numbers come from.
+    """
+
+    idle_w: float
+    active_w: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Board:
+    """One type of board.
+
+    Attributes
+    ----------
+    name : str
+        Type, for example ``pynq_z1``.
+    part : str
+        The FPGA.
+    config : VTAConfig
+        The VTA build that it carries.
+    clock_mhz : float
+        Clock of VTA.
+    memory_bytes : int
+        DRAM that VTA's buffers may use.
+    cpu_ns_per_packed_byte : float
+        Time that the processor takes per byte of stage input that it gathers or packs.
+    launch_overhead_ns : int
+        Time of one launch beyond VTA's own cycles: cache maintenance, registers, polling.
+    power : Power
+        Idle and active power.
+    """
+
+    name: str
+    part: str
+    config: VTAConfig
+    clock_mhz: float
+    memory_bytes: int
+    cpu_ns_per_packed_byte: float
+    launch_overhead_ns: int
+    power: Power
+
+    @classmethod
+    def load(cls, name_or_path: str) -> Board:
+        """Read a shipped board by name or a file by path.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such board, or with every fault of the file.
+        """
+        path = find("boards", name_or_path, ".toml")
+        table = TomlTable.load(path)
+        name = table.text("name")
+        part = table.text("part")
+        config_name = table.text("config")
+        clock_mhz = table.number("clock_mhz", 1, 2000)
+        memory_bytes = table.integer("memory_mib", 16, 1 << 16) * MEBIBYTE
+        cpu = table.number("cpu_ns_per_packed_byte", 0, 10_000)
+        overhead = table.integer("launch_overhead_ns", 0, 1_000_000_000)
+        power_table = table.table("power")
+        power = Power(
+            power_table.number("idle_w", 0, 1000),
+            power_table.number("active_w", 0, 1000),
+            power_table.text("source"),
+        )
+        if power.active_w < power.idle_w:
+            power_table.fault(
+                "active_w", f"is {power.active_w:g}, less than idle_w (allowed: at least {power.idle_w:g})"
+            )
+        power_table.refuse_unknown()
+        table.refuse_unknown()
+        config = load_config(config_name, path.parent, table) if config_name else None
+        table.raise_faults("illegal board", str(path))
+        assert config is not None
+        return cls(name, part, config, clock_mhz, memory_bytes, cpu, overhead, power)
+
+    def with_config(self, config: VTAConfig) -> Board:
+        """Return this board carrying another VTA build.
+
+        Raises
+        ------
+        ConfigError
+            If the build is for another memory bus: it belongs to another family of boards.
+        """
+        if config.bus_bits != self.config.bus_bits:
+            raise ConfigError(
+                f"configuration {config.name} has a {config.bus_bits}-bit memory bus, "
+                f"board {self.name} has {self.config.bus_bits} bits",
+                where="--config",
+                remedy="choose a configuration for this board, or another --cluster",
+            )
+        return replace(self, config=config)
+
+    def compute_ns(self, cycles: int) -> int:
+        """Return the time of one launch of `cycles` VTA cycles, overhead included, rounded up."""
+        clock_khz = round(self.clock_mhz * 1000)
+        return -(-cycles * 1_000_000 // clock_khz) + self.launch_overhead_ns
+
+    def pack_ns(self, packed_bytes: int) -> int:
+        """Return the processor's time to gather or pack that many bytes, rounded up."""
+        return -(-packed_bytes * round(self.cpu_ns_per_packed_byte * 1000) // 1000)
+
+
+def load_config(name: str, folder: Path, table: TomlTable) -> VTAConfig | None:
+    """Load the VTA configuration that a board or cluster file names, noting a fault in `table`.
+
+    `name` is a path relative to `folder`, or a shipped configuration.
+    """
+    try:
+        local = folder / name
+        return VTAConfig.load(local if local.is_file() else find("vta_configs", name, ".json"))
+    except ConfigError as fault:
+        table.fault("config", f"cannot be used ({fault})")
+        return None

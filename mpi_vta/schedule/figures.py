@@ -1,0 +1,78 @@
+"""Throughput and latency from the times at which image groups start and finish; for prediction and run alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a job of some images achieved.
+
+    Attributes
+    ----------
+    images : int
+        Images done.
+    makespan_ns : int
+        From the first start to the last finish.
+    throughput_images_per_s : float
+        `images` over `makespan_ns`: filling and draining the pipeline counts.
+    steady_images_per_s : float
+        Rate over the second half of the groups; equal to the throughput for fewer than 4 groups.
+    latency_p50_ms, latency_p99_ms : float
+        Percentiles over images of finish minus start.
+    """
+
+    images: int
+    makespan_ns: int
+    throughput_images_per_s: float
+    steady_images_per_s: float
+    latency_p50_ms: float
+    latency_p99_ms: float
+
+
+def measure(start_ns: Sequence[int], finish_ns: Sequence[int], images: int, group_images: int) -> Figures:
+    """Return the figures of a job.
+
+    Parameters
+    ----------
+    start_ns, finish_ns : sequences of int
+        Per image group, in group order; finish later than start.
+    images : int
+        Images in all; the last group may be partly filled.
+    group_images : int
+        Images per group.
+
+    Raises
+    ------
+    ValueError
+        If the number of groups does not fit the number of images.
+    """
+    groups = len(finish_ns)
+    if groups != len(start_ns) or groups != group_count(images, group_images):
+        raise ValueError(
+            f"{len(start_ns)} starts and {groups} finishes for {images} images in groups of {group_images}"
+        )
+    per_group = np.full(groups, group_images)
+    per_group[-1] = images - (groups - 1) * group_images
+    starts, finishes = np.asarray(start_ns, dtype=np.int64), np.asarray(finish_ns, dtype=np.int64)
+    makespan_ns = int(finishes.max() - starts.min())
+    throughput = images * 1e9 / makespan_ns
+    steady = throughput
+    if groups >= 4:
+        order = np.argsort(finishes, kind="stable")
+        half = groups // 2
+        span_ns = int(finishes[order[-1]] - finishes[order[half - 1]])
+        if span_ns > 0:
+            steady = float(per_group[order[half:]].sum()) * 1e9 / span_ns
+    latency_ms = np.repeat((finishes - starts) / 1e6, per_group)
+    p50, p99 = np.percentile(latency_ms, [50, 99])
+    return Figures(images, makespan_ns, throughput, steady, float(p50), float(p99))
+
+
+def group_count(images: int, group_images: int) -> int:
+    """Return the number of image groups, the last perhaps partly filled."""
+    return -(-images // group_images)

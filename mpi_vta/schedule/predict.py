@@ -1,0 +1,118 @@
+"""The predicted run of a plan: every rank's loop walked in one process over the virtual clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from mpi_vta.errors import PlanError
+from mpi_vta.schedule.clock import RankClock, Span
+from mpi_vta.schedule.figures import Figures, group_count, measure
+from mpi_vta.schedule.network import NetworkModel
+from mpi_vta.schedule.plan import Plan
+from mpi_vta.schedule.timeline import Finish, Host, Launch, RankTimeline, Receive, Send, Start, Step, rank_steps
+
+RESOURCES = ("vta", "cpu", "nic_out", "nic_in")
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A predicted run; every time is modelled.
+
+    Attributes
+    ----------
+    start_ns, finish_ns : tuple of int
+        Per image group.
+    spans : mapping of int to tuple of (Step, Span)
+        Per rank, what it does when, in the order of `rank_steps`.
+    busy : mapping of int to mapping of str to float
+        Per rank and resource (`RESOURCES`), the share of the makespan in which it is busy.
+    bottleneck : tuple of (int, str)
+        Rank and resource that is busiest.
+    figures : Figures
+        Throughput and latency.
+    """
+
+    start_ns: tuple[int, ...]
+    finish_ns: tuple[int, ...]
+    spans: Mapping[int, tuple[tuple[Step, Span], ...]]
+    busy: Mapping[int, Mapping[str, float]]
+    bottleneck: tuple[int, str]
+    figures: Figures
+
+
+def predict(plan: Plan, network: NetworkModel, images: int) -> Prediction:
+    """Predict a run of `images` images.
+
+    Raises
+    ------
+    PlanError
+        If the ranks wait for each other for ever: the plan is not valid.
+    """
+    groups = group_count(images, plan.group_images)
+    mailbox: dict[tuple[int, int], int] = {}
+    walkers = {rank: _Walker(plan, rank, network, groups, mailbox) for rank in plan.ranks}
+    unfinished = list(walkers.values())
+    while unfinished:
+        if not any([walker.advance() for walker in unfinished]):
+            waiting = ", ".join(str(walker.rank) for walker in unfinished)
+            raise PlanError(f"ranks {waiting} wait for messages that nobody sends", where=f"plan of {plan.model}")
+        unfinished = [walker for walker in unfinished if walker.step is not None]
+    source = walkers[0]
+    figures = measure(source.start_ns, source.finish_ns, images, plan.group_images)
+    busy = {rank: walker.busy(figures.makespan_ns) for rank, walker in walkers.items()}
+    bottleneck = max(((r, name) for r in busy for name in RESOURCES), key=lambda entry: busy[entry[0]][entry[1]])
+    spans = {rank: tuple(walker.spans) for rank, walker in walkers.items()}
+    return Prediction(tuple(source.start_ns), tuple(source.finish_ns), spans, busy, bottleneck, figures)
+
+
+class _Walker:
+    """One rank in the prediction: goes on until a message is not there yet."""
+
+    def __init__(
+        self, plan: Plan, rank: int, network: NetworkModel, groups: int, mailbox: dict[tuple[int, int], int]
+    ) -> None:
+        self.rank = rank
+        self.clock = RankClock()
+        self.start_ns: list[int] = []
+        self.finish_ns: list[int] = []
+        self.spans: list[tuple[Step, Span]] = []
+        self._timeline = RankTimeline(plan, rank, network, self.clock)
+        self._steps: Iterator[Step] = rank_steps(plan, rank, groups)
+        self._mailbox = mailbox
+        self.step: Step | None = next(self._steps, None)
+
+    def advance(self) -> bool:
+        """Do every step that is possible now; return whether there was one."""
+        moved = False
+        while self.step is not None and self._do(self.step):
+            self.step = next(self._steps, None)
+            moved = True
+        return moved
+
+    def busy(self, makespan_ns: int) -> dict[str, float]:
+        return {name: getattr(self.clock, name).busy_ns / makespan_ns for name in RESOURCES}
+
+    def _do(self, step: Step) -> bool:
+        timeline = self._timeline
+        if isinstance(step, Receive):
+            depart_ns = self._mailbox.pop((step.edge, step.group), None)
+            if depart_ns is None:
+                return False
+            span = timeline.receive(step, depart_ns)
+        elif isinstance(step, Send):
+            span = timeline.send(step)
+            self._mailbox[step.edge, step.group] = span.end_ns
+        elif isinstance(step, Launch):
+            span = timeline.launch(step)
+        elif isinstance(step, Host):
+            span = timeline.host(step)
+        elif isinstance(step, Start):
+            self.start_ns.append(timeline.start(step))
+            span = Span(self.start_ns[-1], self.start_ns[-1])
+        else:
+            assert isinstance(step, Finish)
+            self.finish_ns.append(timeline.finish(step))
+            span = Span(self.finish_ns[-1], self.finish_ns[-1])
+        self.spans.append((step, span))
+        return True

@@ -87,7 +87,7 @@ def _uop_src(config: VTAConfig) -> int:
 
 @dataclass(frozen=True)
 class Field:
-    """One field of a format: name, width in bits for a configuration, meaning."""
+    """One field of a format: name, width in bits for a configuration, meaning; a flag is one bit, on or off."""
 
     name: str
     width: Width
@@ -95,6 +95,7 @@ class Field:
     signed: bool = False
     new_word: bool = False
     names: type[IntEnum] | None = None
+    flag: bool = False
 
 
 @dataclass(frozen=True)
@@ -109,14 +110,14 @@ class Format:
 
 _COMMON = (
     Field("opcode", _fixed(3), "operation", names=Opcode),
-    Field("pop_prev", _fixed(1), "wait for a token of the previous unit"),
-    Field("pop_next", _fixed(1), "wait for a token of the next unit"),
-    Field("push_prev", _fixed(1), "give a token to the previous unit"),
-    Field("push_next", _fixed(1), "give a token to the next unit"),
+    Field("pop_prev", _fixed(1), "wait for a token of the previous unit", flag=True),
+    Field("pop_next", _fixed(1), "wait for a token of the next unit", flag=True),
+    Field("push_prev", _fixed(1), "give a token to the previous unit", flag=True),
+    Field("push_next", _fixed(1), "give a token to the next unit", flag=True),
 )
 
 _LOOPS = (
-    Field("reset", _fixed(1), "GEMM: set the accumulator to 0 instead of multiplying"),
+    Field("reset", _fixed(1), "GEMM: set the accumulator to 0 instead of multiplying", flag=True),
     Field("uop_bgn", _uop, "first micro-op"),
     Field("uop_end", _uop_end, "one past the last micro-op"),
     Field("iter_out", _TRIPS, "trip count of the outer loop"),
@@ -168,7 +169,7 @@ FORMATS: tuple[Format, ...] = (
             Field("src_factor_out", _acc, "step of src per outer iteration"),
             Field("src_factor_in", _acc, "step of src per inner iteration"),
             Field("alu_opcode", _fixed(3), "operation of the tensor ALU", names=AluOpcode),
-            Field("use_imm", _fixed(1), "take the immediate instead of acc[src]"),
+            Field("use_imm", _fixed(1), "take the immediate instead of acc[src]", flag=True),
             Field("imm", _fixed(16), "immediate operand", signed=True),
         ),
         "acc[dst] = op(acc[dst], imm or acc[src]) over two loops and a micro-op range",

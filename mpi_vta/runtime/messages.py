@@ -1,0 +1,106 @@
+"""One edge's messages at one rank: receives posted ahead into two buffers, sends from a pool of their own.
+
+A message is the virtual time at which its last byte leaves its sender (int64, ns), then the payload. A run
+without data sends the time alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.runtime.transport.protocol import Request, Transport, wait
+from mpi_vta.runtime.watchdog import Watchdog
+
+HEADER_BYTES = 8
+_POSTED_AHEAD = 2
+
+
+class Inbound:
+    """What arrives for one edge at this rank, in group order.
+
+    Parameters
+    ----------
+    transport : Transport
+        Where from.
+    tag : int
+        The edge's index.
+    peers : sequence of int
+        Sending rank of each message that will come, in order.
+    payload_bytes : int
+        Size of every payload.
+    what : str
+        The edge, for the watchdog's message.
+    """
+
+    def __init__(self, transport: Transport, tag: int, peers: Sequence[int], payload_bytes: int, what: str) -> None:
+        self._transport, self._tag, self._peers, self._what = transport, tag, peers, what
+        self._buffers = [np.empty(HEADER_BYTES + payload_bytes, dtype=np.uint8) for _ in range(_POSTED_AHEAD)]
+        self._requests: dict[int, Request] = {}
+        self._taken = 0
+        for index in range(_POSTED_AHEAD):
+            self._post(index)
+
+    def take(self, watchdog: Watchdog) -> tuple[int, NDArray[np.uint8]]:
+        """Wait for the next message.
+
+        Returns
+        -------
+        tuple of int, ndarray of uint8
+            Virtual departure in ns, and the payload, which stays valid until `release`.
+        """
+        index = self._taken
+        with watchdog.waiting(f"{self._what}, message {index} from rank {self._peers[index]}"):
+            wait(self._requests.pop(index))
+        self._taken += 1
+        buffer = self._buffers[index % _POSTED_AHEAD]
+        return int(buffer[:HEADER_BYTES].view(np.int64)[0]), buffer[HEADER_BYTES:]
+
+    def release(self) -> None:
+        """Give the last message's buffer back, to receive into it again."""
+        self._post(self._taken - 1 + _POSTED_AHEAD)
+
+    def _post(self, index: int) -> None:
+        if index < len(self._peers):
+            buffer = self._buffers[index % _POSTED_AHEAD]
+            self._requests[index] = self._transport.irecv(buffer, self._peers[index], self._tag)
+
+
+class Outbound:
+    """What leaves on one edge from this rank; a buffer is used again once its send has completed.
+
+    The plan lets at most ``in_flight_groups`` groups be under way, so the pool never grows beyond that, and a
+    send is never waited for while there is other work.
+    """
+
+    def __init__(self, transport: Transport, tag: int, payload_bytes: int, what: str) -> None:
+        self._transport, self._tag, self._payload_bytes, self._what = transport, tag, payload_bytes, what
+        self._open: list[tuple[Request, NDArray[np.uint8]]] = []
+        self._free: list[NDArray[np.uint8]] = []
+
+    def send(self, peer: int, depart_ns: int, payload: NDArray[np.uint8] | None) -> None:
+        """Start sending; `payload` (None without data) may be reused at once."""
+        buffer = self._free_buffer()
+        buffer[:HEADER_BYTES].view(np.int64)[0] = depart_ns
+        if payload is not None:
+            buffer[HEADER_BYTES:] = payload
+        self._open.append((self._transport.isend(buffer, peer, self._tag), buffer))
+
+    def drain(self, watchdog: Watchdog) -> None:
+        """Wait until everything has left."""
+        with watchdog.waiting(f"{self._what} to be taken"):
+            for request, _ in self._open:
+                wait(request)
+        self._open.clear()
+
+    def _free_buffer(self) -> NDArray[np.uint8]:
+        still_open = []
+        for request, buffer in self._open:
+            if request.done():
+                self._free.append(buffer)
+            else:
+                still_open.append((request, buffer))
+        self._open = still_open
+        return self._free.pop() if self._free else np.empty(HEADER_BYTES + self._payload_bytes, dtype=np.uint8)

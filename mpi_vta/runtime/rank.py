@@ -1,0 +1,221 @@
+"""One rank's loop: it walks the plan's steps, moves the data, and gives every step its virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.codegen.program import Program
+from mpi_vta.errors import PlanError
+from mpi_vta.hw.board import Board
+from mpi_vta.runtime.devices.protocol import Device
+from mpi_vta.runtime.endpoint import Endpoint
+from mpi_vta.runtime.messages import Inbound, Outbound
+from mpi_vta.runtime.stage import BoardStage
+from mpi_vta.runtime.transport.protocol import Transport
+from mpi_vta.runtime.watchdog import Watchdog
+from mpi_vta.schedule.clock import Span
+from mpi_vta.schedule.network import NetworkModel
+from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan
+from mpi_vta.schedule.timeline import Finish, Host, Launch, RankTimeline, Receive, Send, Start, rank_steps
+from mpi_vta.trace.schema import NO_PEER, EventKind
+from mpi_vta.trace.writer import RankTrace
+
+PLACE_NAMES = {SOURCE: "source", SINK: "sink"}
+
+
+@dataclass(frozen=True)
+class RankJob:
+    """What one rank needs to know.
+
+    Attributes
+    ----------
+    plan : Plan
+        The whole plan.
+    network : NetworkModel
+        Message times.
+    board : Board
+        This rank's board.
+    programs : mapping of int to Program
+        By stage, those that this rank runs.
+    groups : int
+        Image groups of the job.
+    """
+
+    plan: Plan
+    network: NetworkModel
+    board: Board
+    programs: Mapping[int, Program]
+    groups: int
+
+
+class RankRun:
+    """Runs one rank's part of a job.
+
+    Parameters
+    ----------
+    job : RankJob
+        What to do.
+    transport, device, trace, watchdog
+        With what.
+    endpoint : Endpoint or None
+        Images and outputs; rank 0 only.
+    on_finish : callable
+        Called on rank 0 after each finished group.
+    """
+
+    def __init__(
+        self,
+        job: RankJob,
+        transport: Transport,
+        device: Device,
+        trace: RankTrace,
+        watchdog: Watchdog,
+        endpoint: Endpoint | None = None,
+        on_finish: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._job, self._plan, self._rank = job, job.plan, transport.rank
+        self._carries_data = device.carries_data
+        self._trace, self._watchdog, self._endpoint, self._on_finish = trace, watchdog, endpoint, on_finish
+        self._timeline = RankTimeline(job.plan, self._rank, job.network)
+        self._stages = {index: BoardStage(program, device) for index, program in job.programs.items()}
+        self._raw = {stage: _raw_values(job.plan, stage) for stage in job.programs}
+        self._steps = list(rank_steps(job.plan, self._rank, job.groups))
+        self._inbound, self._outbound = self._open_edges(transport)
+        self._arrived: dict[tuple[int, int], dict[str, NDArray[np.uint8]]] = {}
+        self._made: dict[int, dict[str, NDArray[np.uint8]]] = {}
+        self._to_release: dict[tuple[int, int], list[Inbound]] = {}
+        self._handlers: dict[type, Callable[[Any], None]] = {
+            Receive: self._receive,
+            Host: self._host,
+            Launch: self._launch,
+            Send: self._send,
+            Start: self._start,
+            Finish: self._finish,
+        }
+        self._check_times()
+
+    def run(self) -> None:
+        """Do every step, then wait until the last message has left."""
+        for step in self._steps:
+            self._handlers[type(step)](step)
+        for outbound in self._outbound.values():
+            outbound.drain(self._watchdog)
+
+    def _open_edges(self, transport: Transport) -> tuple[dict[int, Inbound], dict[int, Outbound]]:
+        peers: dict[int, list[int]] = {}
+        for step in self._steps:
+            if isinstance(step, Receive):
+                peers.setdefault(step.edge, []).append(step.peer)
+        inbound = {
+            edge: Inbound(transport, edge, senders, self._payload_bytes(edge), _edge_name(self._plan.edges[edge]))
+            for edge, senders in peers.items()
+        }
+        sent = dict.fromkeys(step.edge for step in self._steps if isinstance(step, Send))
+        outbound = {
+            edge: Outbound(transport, edge, self._payload_bytes(edge), _edge_name(self._plan.edges[edge]))
+            for edge in sent
+        }
+        return inbound, outbound
+
+    def _payload_bytes(self, edge: int) -> int:
+        return self._plan.edges[edge].size_bytes if self._carries_data else 0
+
+    def _check_times(self) -> None:
+        """Refuse a plan whose times are not those of the programs at hand."""
+        for index, stage in self._stages.items():
+            planned = self._plan.stages[index]
+            replica = planned.ranks.index(self._rank)
+            found_ns = self._job.board.compute_ns(stage.cycles)
+            if found_ns != planned.compute_ns[replica]:
+                raise PlanError(
+                    f"stage {index} takes {found_ns} ns on rank {self._rank}, the plan says "
+                    f"{planned.compute_ns[replica]} ns",
+                    where=f"plan of {self._plan.model}",
+                    remedy="make the plan again",
+                )
+
+    def _receive(self, step: Receive) -> None:
+        inbound = self._inbound[step.edge]
+        depart_ns, payload = inbound.take(self._watchdog)
+        span = self._timeline.receive(step, depart_ns)
+        edge = self._plan.edges[step.edge]
+        self._note(EventKind.RECEIVE, span, step.place, step.group, step.peer, edge.size_bytes)
+        key = (step.place, step.group)
+        if self._carries_data:
+            self._arrived.setdefault(key, {})[edge.value] = payload
+        self._to_release.setdefault(key, []).append(inbound)
+
+    def _host(self, step: Host) -> None:
+        self._note(EventKind.HOST, self._timeline.host(step), step.place, step.group)
+
+    def _launch(self, step: Launch) -> None:
+        span = self._timeline.launch(step)
+        self._note(EventKind.LAUNCH, span, step.place, step.group)
+        values = self._consume(step.place, step.group)
+        if self._carries_data:
+            self._hand_over(step.place, step.group, self._stages[step.place].run(values, self._raw[step.place]))
+        self._release(step.place, step.group)
+
+    def _send(self, step: Send) -> None:
+        span = self._timeline.send(step)
+        edge = self._plan.edges[step.edge]
+        self._note(EventKind.SEND, span, step.place, step.group, step.peer, edge.size_bytes)
+        payload = self._made[step.place][edge.value] if self._carries_data else None
+        self._outbound[step.edge].send(step.peer, span.end_ns, payload)
+
+    def _start(self, step: Start) -> None:
+        endpoint = self._at_rank_0()
+        endpoint.start(step.group, self._timeline.start(step))
+        if self._carries_data:
+            self._hand_over(SOURCE, step.group, endpoint.group(step.group))
+
+    def _finish(self, step: Finish) -> None:
+        self._at_rank_0().finish(step.group, self._timeline.finish(step), self._consume(SINK, step.group))
+        self._release(SINK, step.group)
+        self._on_finish()
+
+    def _hand_over(self, place: int, group: int, values: dict[str, NDArray[np.uint8]]) -> None:
+        """Keep a place's results for its sends, and give them to the places on this rank that read them."""
+        self._made[place] = values
+        for edge in self._plan.edges:
+            if edge.producer == place and self._plan.rank_of(edge.consumer, group) == self._rank:
+                self._arrived.setdefault((edge.consumer, group), {})[edge.value] = values[edge.value]
+
+    def _consume(self, place: int, group: int) -> dict[str, NDArray[np.uint8]]:
+        return self._arrived.pop((place, group), {})
+
+    def _release(self, place: int, group: int) -> None:
+        for inbound in self._to_release.pop((place, group), []):
+            inbound.release()
+
+    def _at_rank_0(self) -> Endpoint:
+        assert self._endpoint is not None, "source and sink are at rank 0"
+        return self._endpoint
+
+    def _note(
+        self, kind: EventKind, span: Span, place: int, group: int, peer: int = NO_PEER, size_bytes: int = 0
+    ) -> None:
+        self._trace.record(
+            kind,
+            span.start_ns,
+            span.end_ns,
+            stage=place,
+            image=group * self._plan.group_images,
+            replica=group % len(self._plan.stages[place].ranks) if place >= 0 else 0,
+            peer=peer,
+            size_bytes=size_bytes,
+        )
+
+
+def _raw_values(plan: Plan, stage: int) -> frozenset[str]:
+    return frozenset(edge.value for edge in plan.edges if edge.consumer == stage and edge.producer == SOURCE)
+
+
+def _edge_name(edge: Edge) -> str:
+    ends = [PLACE_NAMES.get(place, f"stage {place}") for place in (edge.producer, edge.consumer)]
+    return f"{edge.value} ({ends[0]} to {ends[1]})"

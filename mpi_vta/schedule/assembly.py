@@ -1,0 +1,133 @@
+"""From a strategy's draft to a complete plan: costs, messages, in-flight limit, predicted figures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from mpi_vta.errors import PlanError
+from mpi_vta.schedule.figures import group_count
+from mpi_vta.schedule.load import bottleneck
+from mpi_vta.schedule.plan import Plan, Stage
+from mpi_vta.schedule.predict import Prediction, predict
+from mpi_vta.schedule.problem import Draft, Placement, Problem
+from mpi_vta.schedule.validate import edges_between, validate
+
+# A window of fewer groups is taken if it loses no more of the throughput than this
+WINDOW_LOSS = 0.005
+# Groups over which the window is chosen: more would not change it
+WINDOW_GROUPS = 96
+
+
+def assemble(problem: Problem, draft: Draft, strategy: str) -> Plan:
+    """Return the plan of a draft with exact stage costs and predicted figures.
+
+    Raises
+    ------
+    PlanError
+        If the draft breaks a rule, or a stage does not fit a board's memory.
+    """
+    config = problem.layout_config
+    stages = tuple(_stage(problem, index, placement) for index, placement in enumerate(draft.placements))
+    edges = edges_between(problem.graph, [stage.nodes for stage in stages], config)
+    plan = Plan(problem.graph.name, strategy, config.batch, stages, edges, 1, {}, draft.notes)
+    validate(plan, problem.graph, problem.ranks, config)
+    plan = replace(plan, in_flight_groups=_window(problem, plan))
+    _check_memory(problem, plan)
+    prediction = predict(plan, problem.network, problem.images)
+    return replace(plan, predicted=_figures(problem, plan, prediction))
+
+
+def one_board_ns(problem: Problem, rank: int) -> int:
+    """Return the time of one image group when one board runs the whole model, images gathered meanwhile."""
+    nodes = tuple(node.name for node in problem.graph.nodes)
+    stage = _stage(problem, 0, Placement(nodes, (rank,)))
+    return max(stage.compute_ns[0], stage.host_ns[0])
+
+
+def _stage(problem: Problem, index: int, placement: Placement) -> Stage:
+    boards = [problem.cluster.boards[rank] for rank in placement.ranks]
+    costs = [problem.costs.stage(placement.nodes, board.config) for board in boards]
+    compute_ns = tuple(board.compute_ns(cost.cycles) for board, cost in zip(boards, costs, strict=True))
+    host_ns = tuple(board.pack_ns(cost.gathered_bytes) for board, cost in zip(boards, costs, strict=True))
+    return Stage(index, placement.nodes, placement.ranks, costs[0].cycles, compute_ns, host_ns)
+
+
+def _window(problem: Problem, plan: Plan) -> int:
+    """Return the fewest groups in flight that lose next to nothing: a larger window only adds latency."""
+    groups = min(group_count(problem.images, plan.group_images), WINDOW_GROUPS)
+    images = groups * plan.group_images
+
+    def makespan_ns(window: int) -> int:
+        return predict(replace(plan, in_flight_groups=window), problem.network, images).figures.makespan_ns
+
+    # Each stage and each message may hold one group per rank, and rank 0 two more
+    low, high = 1, min(groups, 4 * max(len(plan.stages), len(plan.ranks)) + 4)
+    limit_ns = makespan_ns(high) * (1 + WINDOW_LOSS)
+    while low < high:
+        middle = (low + high) // 2
+        if makespan_ns(middle) <= limit_ns:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _check_memory(problem: Problem, plan: Plan) -> None:
+    needed: dict[int, int] = {}
+    for stage in plan.stages:
+        arriving = sum(e.size_bytes for e in plan.edges if e.consumer == stage.index)
+        leaving = sum(e.size_bytes for e in plan.edges if e.producer == stage.index)
+        for rank in stage.ranks:
+            cost = problem.costs.stage(stage.nodes, problem.cluster.boards[rank].config)
+            buffers = (arriving + leaving) * plan.in_flight_groups
+            needed[rank] = needed.get(rank, 0) + cost.memory_bytes + buffers
+    for rank, size_bytes in needed.items():
+        board = problem.cluster.boards[rank]
+        if size_bytes > board.memory_bytes:
+            raise PlanError(
+                f"{size_bytes / 1e6:.1f} MB are needed on rank {rank}, board {board.name} has "
+                f"{board.memory_bytes / 1e6:.1f} MB",
+                where=f"plan of {plan.model}",
+                remedy="use more boards, another strategy, or correct memory_mib in the board file",
+            )
+
+
+def _figures(problem: Problem, plan: Plan, prediction: Prediction) -> dict[str, float]:
+    """Return the predicted figures; `ideal` adds up what every board would do alone with the whole model."""
+    figures = prediction.figures
+    alone = [plan.group_images * 1e9 / one_board_ns(problem, rank) for rank in range(problem.ranks)]
+    _, _, period_ns = bottleneck(plan, problem.network)
+    one_board = predict_one_board(problem)
+    return {
+        "images": float(problem.images),
+        "throughput_images_per_s": figures.throughput_images_per_s,
+        "steady_images_per_s": figures.steady_images_per_s,
+        "bound_images_per_s": plan.group_images * 1e9 / float(period_ns),
+        "latency_ms": figures.latency_p50_ms,
+        "latency_p99_ms": figures.latency_p99_ms,
+        "makespan_ms": figures.makespan_ns / 1e6,
+        "one_board_images_per_s": one_board,
+        "speedup": figures.throughput_images_per_s / one_board,
+        "ideal_images_per_s": sum(alone),
+        "ideal_fraction": figures.throughput_images_per_s / sum(alone),
+        "energy_j_per_image": _energy_j(problem, prediction) / problem.images,
+    }
+
+
+def predict_one_board(problem: Problem) -> float:
+    """Return the predicted images per second of rank 0's board alone, for as many images."""
+    nodes = tuple(node.name for node in problem.graph.nodes)
+    stage = _stage(problem, 0, Placement(nodes, (0,)))
+    edges = edges_between(problem.graph, [nodes], problem.layout_config)
+    plan = Plan(problem.graph.name, "one board", problem.layout_config.batch, (stage,), edges, 2)
+    return predict(plan, problem.network, problem.images).figures.throughput_images_per_s
+
+
+def _energy_j(problem: Problem, prediction: Prediction) -> float:
+    """Return the modelled energy of the job: boards draw idle power, and active power while VTA runs."""
+    seconds = prediction.figures.makespan_ns / 1e9
+    energy = 0.0
+    for rank, board in enumerate(problem.cluster.boards):
+        busy = prediction.busy[rank]["vta"] if rank in prediction.busy else 0.0
+        energy += seconds * (board.power.idle_w + busy * (board.power.active_w - board.power.idle_w))
+    return energy

@@ -1,0 +1,138 @@
+"""What a set of layers costs on a board: compiled for its VTA build and timed by the simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.codegen.program import Program
+from mpi_vta.graph.ir import Graph
+from mpi_vta.hw.config import VTAConfig
+from mpi_vta.schedule.cache import ProgramCache, ProgramTiming
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """One stage on one VTA build.
+
+    Attributes
+    ----------
+    cycles : int
+        One launch (modelled).
+    gathered_bytes : int
+        What the processor gathers or packs before the launch: images for the GEMM core.
+    memory_bytes : int
+        DRAM that the program takes, inputs and outputs of one launch included.
+    """
+
+    cycles: int
+    gathered_bytes: int
+    memory_bytes: int
+
+
+class Costs(Protocol):
+    """Where strategies get their numbers from."""
+
+    def node_cycles(self, config: VTAConfig) -> Mapping[str, int]:
+        """Return the cycles of every node, as part of the whole model."""
+
+    def stage(self, nodes: tuple[str, ...], config: VTAConfig) -> StageCost:
+        """Return the cost of some nodes as a stage of their own."""
+
+
+class CompiledCosts:
+    """Costs of one graph, from its compiled programs.
+
+    Parameters
+    ----------
+    graph : Graph
+        An int8 graph.
+    programs : ProgramCache
+        Compiles and times, once.
+    """
+
+    def __init__(self, graph: Graph, programs: ProgramCache) -> None:
+        self.graph = graph
+        self._programs = programs
+        self._stages: dict[tuple[tuple[str, ...], VTAConfig], StageCost] = {}
+
+    def node_cycles(self, config: VTAConfig) -> Mapping[str, int]:
+        """Return the cycles of every node, as part of the whole model; nodes without instructions cost 0."""
+        program = self._programs.program(self.graph, config)
+        timing = self._programs.timing(program)
+        cycles = {node.name: 0 for node in self.graph.nodes}
+        for layer, spent in zip(program.layers, timing.layer_cycles.tolist(), strict=True):
+            cycles[layer.name] += spent
+        return cycles
+
+    def stage(self, nodes: tuple[str, ...], config: VTAConfig) -> StageCost:
+        """Return the cost of some nodes as a stage of their own."""
+        key = (nodes, config)
+        if key not in self._stages:
+            program = self.program(nodes, config)
+            timing = self._programs.timing(program)
+            self._stages[key] = StageCost(timing.cycles, self._gathered_bytes(program), program.dram_bytes)
+        return self._stages[key]
+
+    def program(self, nodes: tuple[str, ...], config: VTAConfig) -> Program:
+        """Return the compiled program of some nodes."""
+        return self._programs.program(stage_graph(self.graph, nodes), config)
+
+    def _gathered_bytes(self, program: Program) -> int:
+        by_host = {*self.graph.inputs, *(step.result for step in program.host_steps)}
+        return sum(binding.size_bytes for binding in program.inputs if binding.value in by_host)
+
+
+def stage_graph(graph: Graph, nodes: Iterable[str]) -> Graph:
+    """Return the graph of one stage; all nodes give the model itself, so that its program is shared."""
+    names = tuple(nodes)
+    if len(names) == len(graph.nodes):
+        return graph
+    return graph.subgraph(names, f"{graph.name}[{names[0]}..{names[-1]}]")
+
+
+def layer_cycles(program: Program, end_cycle: NDArray[np.int64], cycles: int) -> NDArray[np.int64]:
+    """Divide the cycles of a launch among the layers.
+
+    A layer's share runs from the end of the layer before it to the end of its own last instruction;
+    what follows the last one (FINISH) is the last layer's. So the shares sum to the whole.
+
+    Parameters
+    ----------
+    program : Program
+        Its `insn_layer` says whose each instruction is.
+    end_cycle : ndarray of int64, shape (n,)
+        Cycle at which each instruction ends.
+    cycles : int
+        Launch to FINISH.
+
+    Returns
+    -------
+    ndarray of int64, shape (layers,)
+    """
+    count = len(program.layers)
+    last = np.zeros(count, dtype=np.int64)
+    owned = program.insn_layer >= 0
+    np.maximum.at(last, program.insn_layer[owned], end_cycle[owned])
+    boundary = np.maximum.accumulate(last)
+    boundary[-1] = cycles
+    return np.diff(boundary, prepend=0)
+
+
+def time_program(program: Program) -> ProgramTiming:
+    """Time one launch of a program with the simulator's `rtl` profile."""
+    from mpi_vta.simulator.timing import simulate
+
+    timing = simulate(program.config, program.link(program.default_bases))
+    return ProgramTiming(int(timing.cycles), layer_cycles(program, timing.end_cycle, int(timing.cycles)))
+
+
+def open_costs(graph: Graph) -> CompiledCosts:
+    """Return the costs of a graph with the compiler, the simulator and the user's program cache."""
+    from mpi_vta.codegen.compiler import compile_graph
+
+    return CompiledCosts(graph, ProgramCache(compile_graph, time_program))

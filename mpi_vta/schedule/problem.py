@@ -1,0 +1,83 @@
+"""What a strategy is given, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from mpi_vta.errors import PlanError
+from mpi_vta.graph.ir import Graph
+from mpi_vta.hw.cluster import Cluster
+from mpi_vta.hw.config import VTAConfig
+from mpi_vta.schedule.cost import Costs
+from mpi_vta.schedule.network import NetworkModel
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A model to spread over boards.
+
+    Attributes
+    ----------
+    graph : Graph
+        The int8 graph.
+    cluster : Cluster
+        One board per rank.
+    images : int
+        Images of the job.
+    costs : Costs
+        What layers cost on a VTA build.
+    stages : int or None
+        Stages that the user asked for; None leaves it to the strategy.
+    """
+
+    graph: Graph
+    cluster: Cluster
+    images: int
+    costs: Costs
+    stages: int | None = None
+
+    @property
+    def ranks(self) -> int:
+        """Ranks to use, one board each."""
+        return len(self.cluster.boards)
+
+    @cached_property
+    def network(self) -> NetworkModel:
+        """The cluster's network."""
+        return NetworkModel.of(self.cluster)
+
+    @cached_property
+    def layout_config(self) -> VTAConfig:
+        """The build whose GEMM batch and block give the layout of messages: the same on all boards.
+
+        Raises
+        ------
+        PlanError
+            If the boards' builds differ in batch or block.
+        """
+        shapes = {f"{config.batch}x{config.block}" for config in self.cluster.configs}
+        if len(shapes) > 1:
+            raise PlanError(
+                f"boards with GEMM shapes {', '.join(sorted(shapes))} cannot exchange activations",
+                where=f"cluster {self.cluster.name}",
+                allowed="one batch and block for all boards of a job",
+                remedy="choose one with --config",
+            )
+        return self.cluster.configs[0]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Layers and the ranks that run them, taking turns by image group."""
+
+    nodes: tuple[str, ...]
+    ranks: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A strategy's answer: placements in stage order, and what the user should know."""
+
+    placements: tuple[Placement, ...]
+    notes: tuple[str, ...] = ()

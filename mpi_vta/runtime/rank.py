@@ -98,6 +98,7 @@ class RankRun:
             Finish: self._finish,
         }
         self._check_times()
+        trace.note_stages({index: stage.cycles for index, stage in self._stages.items()})
 
     def run(self) -> None:
         """Do every step, then wait until the last message has left."""

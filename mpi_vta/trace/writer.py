@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -35,9 +36,10 @@ class RankTrace:
         self._file = h5py.File(path, "w")
         self._file.attrs["format"] = "mpi_vta rank trace"
         self._file.attrs["version"] = VERSION
-        group = self._file.create_group(rank_group(info.rank))
-        group.attrs.update(info.attributes())
-        self._events = group.create_dataset(
+        self._group = self._file.create_group(rank_group(info.rank))
+        self._group.attrs.update(info.attributes())
+        self.note_stages({})
+        self._events = self._group.create_dataset(
             "events", shape=(0,), maxshape=(None,), dtype=EVENT_DTYPE, chunks=(BATCH_RECORDS,)
         )
         self._batch = np.zeros(BATCH_RECORDS, dtype=EVENT_DTYPE)
@@ -62,6 +64,11 @@ class RankTrace:
         self._filled += 1
         if self._filled == BATCH_RECORDS or time.monotonic() - self._flushed_at > FLUSH_INTERVAL_S:
             self.flush()
+
+    def note_stages(self, cycles: Mapping[int, int]) -> None:
+        """Keep the cycles of one launch of each stage that this rank runs, as the device gives them."""
+        self._group.attrs["stages"] = np.array(list(cycles), dtype=np.int64)
+        self._group.attrs["cycles"] = np.array(list(cycles.values()), dtype=np.int64)
 
     def flush(self) -> None:
         """Write what has gathered and hand it to the operating system."""

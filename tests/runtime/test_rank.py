@@ -78,7 +78,7 @@ def program(stage, inputs, outputs):
 def chain(stages, in_flight_groups, skips=frozenset()):
     """A plan of stages that each read the one before, plus `skips`: pairs of (producer, consumer)."""
     pairs = {(index, index + 1) for index in range(len(stages) - 1)} | set(skips)
-    links = [(SOURCE, 0)] + sorted(pairs, key=lambda pair: (pair[1], pair[0])) + [(len(stages) - 1, SINK)]
+    links = [(SOURCE, 0), *sorted(pairs, key=lambda pair: (pair[1], pair[0])), (len(stages) - 1, SINK)]
     raw, packed = int(np.prod(SHAPE)) * CONFIG.batch, packed_bytes(SHAPE, CONFIG)
     edges = tuple(Edge(f"v{a}", a, b, raw if a == SOURCE else packed) for a, b in links)
     edges = tuple(sorted(edges, key=lambda edge: (edge.consumer, edge.producer, edge.value)))
@@ -187,7 +187,7 @@ def test_plan_with_other_times_than_its_programs_is_refused(tmp_path):
         plan.edges,
         1,
     )
-    with pytest.raises(PlanError, match="stage 0 takes .* ns on rank 0, the plan says"):
+    with pytest.raises(PlanError, match=r"stage 0 takes .* ns on rank 0, the plan says"):
         run_plan(slower, np.zeros((1, *SHAPE[1:]), np.int8), tmp_path)
 
 

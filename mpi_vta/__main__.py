@@ -1,0 +1,41 @@
+"""``mpi-vta <command>`` and ``python -m mpi_vta <command>``: the commands by name."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+
+from mpi_vta.runtime.pairing import find_launcher
+
+# command -> what it is for; each is mpi_vta.<command> with a `main(argv)`
+COMMANDS: Mapping[str, str] = {
+    "pipeline": "run a model over the ranks of this MPI job (or over one)",
+    "inspect": "replay, disassemble and look into programs and vectors",
+}
+
+
+USAGE = "usage: mpi-vta <command> [options]\n\n" + "\n".join(f"  {n:10} {why}" for n, why in COMMANDS.items())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; return its exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0] in COMMANDS:
+        status: int = import_module(f"mpi_vta.{arguments[0]}").main(arguments[1:])
+        return status
+    launcher = find_launcher(os.environ)
+    is_first = launcher is None or launcher.rank == 0
+    if arguments in (["-h"], ["--help"]):
+        if is_first:
+            print(USAGE)
+        return 0
+    if is_first:
+        wrong = f"no command {arguments[0]!r}" if arguments else "no command"
+        print(f"mpi_vta: error: {wrong}; allowed: {', '.join(COMMANDS)}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

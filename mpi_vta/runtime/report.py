@@ -1,0 +1,152 @@
+"""What a run achieved: the summary that scripts read, and the table that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TextIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.graph.ir import array_sha256
+from mpi_vta.schedule.figures import Figures, measure
+from mpi_vta.schedule.plan import Plan
+from mpi_vta.trace.reader import RankRecord, Trace
+from mpi_vta.trace.schema import EventKind
+
+REPORT_COLUMNS = 132
+
+
+def output_sha256(outputs: Mapping[str, NDArray[np.int8]], order: Sequence[str]) -> str:
+    """Return the hash of the raw outputs: for each image, each graph output in the graph's order."""
+    images = len(next(iter(outputs.values())))
+    return array_sha256(outputs[name][image] for image in range(images) for name in order)
+
+
+def run_figures(plan: Plan, trace: Trace) -> Figures:
+    """Return throughput and latency from the trace's image times."""
+    firsts = trace.images[:: plan.group_images]
+    return measure(firsts["start_ns"].tolist(), firsts["end_ns"].tolist(), len(trace.images), plan.group_images)
+
+
+def summarize(
+    plan: Plan,
+    trace: Trace,
+    *,
+    layers: Mapping[int, Sequence[str]],
+    host_ops: Sequence[tuple[str, str, str]],
+    outputs: Mapping[str, NDArray[np.int8]] | None,
+    output_order: Sequence[str],
+) -> dict[str, Any]:
+    """Return the summary of a finished run, JSON-able.
+
+    Parameters
+    ----------
+    plan : Plan
+        What was run.
+    trace : Trace
+        Its trace; the figures come from there.
+    layers : mapping of int to sequence of str
+        Layer names per stage.
+    host_ops : sequence of (name, operator, reason)
+        What ran on rank 0's processor.
+    outputs : mapping of str to ndarray of int8, or None
+        Raw outputs; None for a run without data, which has no hash.
+    output_order : sequence of str
+        Graph outputs in the graph's order.
+    """
+    figures = run_figures(plan, trace)
+    return {
+        "model": plan.model,
+        "strategy": plan.strategy,
+        "ranks": len(trace.ranks),
+        "images": figures.images,
+        "time": "modelled",
+        "throughput_images_per_s": figures.throughput_images_per_s,
+        "steady_images_per_s": figures.steady_images_per_s,
+        "latency_ms": {"p50": figures.latency_p50_ms, "p99": figures.latency_p99_ms},
+        "speedup": figures.throughput_images_per_s / plan.predicted["one_board_images_per_s"],
+        "ideal_fraction": figures.throughput_images_per_s / plan.predicted["ideal_images_per_s"],
+        "stages": [
+            _stage_row(plan, stage.index, rank, trace.ranks[rank], figures.makespan_ns, layers[stage.index])
+            for stage in plan.stages
+            for rank in stage.ranks
+        ],
+        "host_ops": [{"name": name, "op": op, "why": why} for name, op, why in host_ops],
+        "notes": list(plan.notes),
+        "output_sha256": None if outputs is None else output_sha256(outputs, output_order),
+    }
+
+
+def _stage_row(
+    plan: Plan, index: int, rank: int, record: RankRecord, makespan_ns: int, layers: Sequence[str]
+) -> dict[str, Any]:
+    stage = plan.stages[index]
+    replica = stage.ranks.index(rank)
+    events = record.events
+    cycles = dict(zip(record.attributes["stages"].tolist(), record.attributes["cycles"].tolist(), strict=True))
+    launches = events[(events["kind"] == EventKind.LAUNCH) & (events["stage"] == index)]
+    busy_ns = int((launches["end_ns"] - launches["start_ns"]).sum())
+    return {
+        "stage": index,
+        "replica": replica,
+        "rank": rank,
+        "host": record.attributes["host"],
+        "board": record.attributes["board"],
+        "layers": list(layers),
+        "launches": len(launches),
+        "cycles": cycles[index],
+        "ms": stage.compute_ns[replica] / 1e6,
+        "busy_percent": 100.0 * busy_ns / makespan_ns,
+    }
+
+
+def print_report(summary: Mapping[str, Any], stream: TextIO) -> None:
+    """Print the table of stages and the figures."""
+    from rich.console import Console
+
+    console = Console(file=stream, width=None if stream.isatty() else REPORT_COLUMNS, highlight=False)
+    console.print(_stage_table(summary))
+    for line in figure_lines(summary):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def figure_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Return the figures as lines of text."""
+    latency = summary["latency_ms"]
+    lines = [
+        f"throughput  {summary['throughput_images_per_s']:.3f} images/s over {summary['images']} images "
+        f"(steady {summary['steady_images_per_s']:.3f}, modelled)",
+        f"latency     p50 {latency['p50']:.3f} ms, p99 {latency['p99']:.3f} ms (modelled)",
+        f"speed-up    {summary['speedup']:.2f} against one board, {100 * summary['ideal_fraction']:.1f} % of the "
+        f"ideal of {summary['ranks']} boards (modelled)",
+    ]
+    lines += [f"on the host {entry['name']} ({entry['op']}): {entry['why']}" for entry in summary["host_ops"]]
+    lines += [f"note        {note}" for note in summary["notes"]]
+    if summary["output_sha256"] is None:
+        lines.append("outputs     none: this device models time only")
+    else:
+        lines.append(f"outputs     sha256 {summary['output_sha256']}")
+    return lines
+
+
+def _stage_table(summary: Mapping[str, Any]) -> Any:
+    from rich.table import Table
+
+    table = Table(title=f"{summary['model']}, {summary['strategy']}, {summary['ranks']} ranks: all times modelled")
+    for name in ("stage", "rank", "host", "board", "layers", "cycles", "ms", "busy %"):
+        table.add_column(name, justify="left" if name in ("host", "board", "layers") else "right")
+    for row in summary["stages"]:
+        layers = row["layers"]
+        shown = layers[0] if len(layers) == 1 else f"{len(layers)}: {layers[0]} .. {layers[-1]}"
+        table.add_row(
+            str(row["stage"]) if not row["replica"] else f"{row['stage']}.{row['replica']}",
+            str(row["rank"]),
+            row["host"],
+            row["board"],
+            shown,
+            f"{row['cycles']:,}",
+            f"{row['ms']:.3f}",
+            f"{row['busy_percent']:.1f}",
+        )
+    return table

@@ -38,7 +38,7 @@ class Link:
 
 
 # Fitted to MPI over a shaped 1 Gb/s link: docs/network_model.md
-GIGABIT = Link(bandwidth_mb_s=95.0, latency_ns=48_000, per_message_ns=12_000, per_byte_ns=1.0)
+GIGABIT = Link(bandwidth_mb_s=97.0, latency_ns=48_000, per_message_ns=12_000, per_byte_ns=1.0)
 GIGABIT_SWITCH_LATENCY_NS = 2_000
 
 

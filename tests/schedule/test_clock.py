@@ -1,0 +1,99 @@
+"""Virtual clocks: resources that do one thing at a time, messages over ports."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mpi_vta.schedule.clock import MAX_INTERVALS, RankClock, Resource, Span
+from mpi_vta.schedule.network import NetworkModel
+
+NETWORK = NetworkModel(bytes_per_s=1_000_000_000, latency_ns=500, per_message_ns=10, per_byte_ps=0)
+
+
+def test_resource_serialises():
+    resource = Resource()
+    assert resource.reserve(0, 10) == Span(0, 10)
+    assert resource.reserve(3, 5) == Span(10, 15)
+
+
+def test_later_request_takes_an_earlier_gap_that_fits():
+    resource = Resource()
+    resource.reserve(0, 10)
+    resource.reserve(100, 10)
+    assert resource.reserve(5, 90) == Span(10, 100)
+    assert resource.reserve(0, 1) == Span(110, 111)
+
+
+def test_gap_that_is_too_short_is_passed_over():
+    resource = Resource()
+    resource.reserve(10, 10)
+    resource.reserve(25, 10)
+    assert resource.reserve(0, 11) == Span(35, 46)
+    assert resource.reserve(0, 5) == Span(0, 5)
+    assert resource.reserve(0, 5) == Span(5, 10)
+
+
+def test_nothing_takes_no_time_and_waits_for_nobody():
+    resource = Resource()
+    resource.reserve(0, 10)
+    assert resource.reserve(4, 0) == Span(4, 4)
+
+
+@pytest.mark.parametrize(("ready_ns", "duration_ns"), [(-1, 5), (5, -1)])
+def test_negative_time_is_refused(ready_ns, duration_ns):
+    with pytest.raises(ValueError, match="times cannot be negative"):
+        Resource().reserve(ready_ns, duration_ns)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 40)), max_size=40))
+def test_reservations_never_overlap_and_take_the_first_gap(requests):
+    resource, busy = Resource(), set()
+    for ready_ns, duration_ns in requests:
+        span = resource.reserve(ready_ns, duration_ns)
+        wanted = ready_ns
+        while not busy.isdisjoint(range(wanted, wanted + duration_ns)):
+            wanted += 1
+        assert span == Span(wanted, wanted + duration_ns)
+        busy.update(range(span.start_ns, span.end_ns))
+    assert resource.busy_ns == len(busy)
+
+
+def test_long_run_forgets_old_gaps_but_never_overlaps():
+    resource = Resource()
+    for i in range(3 * MAX_INTERVALS):
+        assert resource.reserve(10 * i, 5) == Span(10 * i, 10 * i + 5)
+    start_ns = resource.reserve(0, 5).start_ns
+    assert start_ns % 10 == 5
+    assert start_ns >= 10 * 2 * MAX_INTERVALS - 5
+
+
+def test_send_departs_when_the_last_byte_leaves_the_port():
+    clock = RankClock()
+    assert clock.send(100, 1000, NETWORK) == Span(100, 1110)
+    assert clock.send(100, 1000, NETWORK) == Span(110, 2110)
+
+
+def test_message_arrives_after_latency_when_the_port_is_idle():
+    clock = RankClock()
+    assert clock.receive(1110, 1000, NETWORK) == Span(610, 1620)
+
+
+def test_two_senders_share_the_receivers_port():
+    clock = RankClock()
+    clock.receive(1110, 1000, NETWORK)
+    assert clock.receive(1110, 1000, NETWORK) == Span(1610, 2620)
+
+
+def test_sending_and_receiving_use_different_ports():
+    clock = RankClock()
+    clock.send(0, 1000, NETWORK)
+    assert clock.receive(1000, 1000, NETWORK).end_ns == 1510
+
+
+def test_launches_and_processor_work_overlap():
+    clock = RankClock()
+    assert clock.launch(0, 100) == Span(0, 100)
+    assert clock.host(0, 30) == Span(0, 30)
+    assert clock.launch(20, 100) == Span(100, 200)
+    assert (clock.vta.busy_ns, clock.cpu.busy_ns) == (200, 30)

@@ -1,0 +1,85 @@
+"""Graphs, costs and plans for the tests of the schedule room, made without compiler or simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from hypothesis import strategies as st
+
+from mpi_vta.graph.ir import Graph, Node, Value
+from mpi_vta.hw.cluster import Cluster
+from mpi_vta.hw.config import VTAConfig
+from mpi_vta.schedule.cost import StageCost
+from mpi_vta.schedule.plan import Plan, Stage
+from mpi_vta.schedule.validate import edges_between, validate
+
+SHAPE = (1, 16, 8, 8)
+SUM_ATTRS = {"input_shifts": (0,), "leaky": None, "shift": 0, "lo": -128, "hi": 127}
+
+
+def chain(count: int, skips: Mapping[int, int] | None = None, name: str = "chain") -> Graph:
+    """`count` sums one after another; ``skips[i] = j`` makes node i read node j's result as well."""
+    values = {"x": Value("x", (1, 3, 8, 8), "int8", 0)}
+    nodes: list[Node] = []
+    for i in range(count):
+        inputs = [nodes[-1].output if nodes else "x"]
+        if skips and i in skips:
+            inputs.append(nodes[skips[i]].output)
+        attrs = {**SUM_ATTRS, "input_shifts": (0,) * len(inputs)}
+        nodes.append(Node(f"n{i}", "sum", tuple(inputs), f"v{i}", attrs, {}))
+        values[f"v{i}"] = Value(f"v{i}", SHAPE, "int8", 0)
+    return Graph(name, "int8", ("x",), (f"v{count - 1}",), tuple(nodes), values, {})
+
+
+@dataclass
+class FakeCosts:
+    """Costs that add up: given cycles per node, a fixed part per stage."""
+
+    graph: Graph
+    cycles: Mapping[str, int]
+    start_cycles: int = 0
+    gathered_bytes: int = 0
+    memory_bytes: int = 1000
+    speed: Mapping[str, int] = field(default_factory=dict)
+
+    def node_cycles(self, config: VTAConfig) -> Mapping[str, int]:
+        return {name: spent // self.speed.get(config.target, 1) for name, spent in self.cycles.items()}
+
+    def stage(self, nodes: tuple[str, ...], config: VTAConfig) -> StageCost:
+        per_node = self.node_cycles(config)
+        reads_images = any(
+            node.name in nodes and set(node.inputs) & set(self.graph.inputs) for node in self.graph.nodes
+        )
+        spent = self.start_cycles + sum(per_node[name] for name in nodes)
+        return StageCost(spent, self.gathered_bytes if reads_images else 0, self.memory_bytes)
+
+
+@st.composite
+def graphs(draw: st.DrawFn, most: int = 12) -> Graph:
+    """Chains with skip edges."""
+    count = draw(st.integers(1, most))
+    skips = {i: draw(st.integers(0, i - 2)) for i in range(2, count) if draw(st.sampled_from([True, False, False]))}
+    return chain(count, skips)
+
+
+@st.composite
+def plans(draw: st.DrawFn, most_ranks: int = 5) -> tuple[Plan, int]:
+    """Any valid plan: stages anywhere, several on one rank, replicas, every in-flight limit. And its ranks."""
+    graph = draw(graphs())
+    names = [node.name for node in graph.nodes]
+    cuts = sorted(draw(st.sets(st.integers(1, len(names) - 1), max_size=6))) if len(names) > 1 else []
+    parts = [tuple(names[a:b]) for a, b in zip([0, *cuts], [*cuts, len(names)], strict=True)]
+    ranks = draw(st.integers(1, most_ranks))
+    times = st.integers(0, 3_000_000)
+    stages = []
+    for index, part in enumerate(parts):
+        on = tuple(draw(st.lists(st.integers(0, ranks - 1), min_size=1, max_size=ranks, unique=True)))
+        compute_ns = tuple(draw(times) for _ in on)
+        host_ns = tuple(draw(times) if index == 0 else 0 for _ in on)
+        stages.append(Stage(index, part, on, 100, compute_ns, host_ns))
+    config = Cluster.default(1).boards[0].config
+    edges = edges_between(graph, parts, config)
+    plan = Plan(graph.name, "drawn", config.batch, tuple(stages), edges, draw(st.integers(1, 9)))
+    validate(plan, graph, ranks, config)
+    return plan, ranks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.codegen.program import Program
-from mpi_vta.errors import InputError
+from mpi_vta.errors import InputError, LaunchError, MpiVtaError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.runtime.assignment import Assignment, RunOptions
 from mpi_vta.runtime.devices.registry import open_device
 from mpi_vta.runtime.endpoint import Endpoint
+from mpi_vta.runtime.failure import abort_all_on_uncaught, print_error
+from mpi_vta.runtime.pairing import check_pairing, find_launcher
 from mpi_vta.runtime.rank import RankJob, RankRun
 from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.runtime.watchdog import Watchdog
@@ -85,6 +88,66 @@ class RunResult:
     rank_reports: tuple[dict[str, Any], ...]
 
 
+class Leader:
+    """Rank 0's handle on the job, given to the command.
+
+    Attributes
+    ----------
+    ranks : int
+        Ranks of the job.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.ranks = transport.size
+        self.state = "preparing"
+
+    def run(self, job: Job, on_finish: Callable[[], None] = lambda: None) -> RunResult:
+        """Run a job over all ranks, once; see `lead`."""
+        self.state = "running"
+        result = lead(self._transport, job, on_finish)
+        self.state = "done"
+        return result
+
+
+def take_part(command: Callable[[Leader], int]) -> int:
+    """Join the MPI job as whichever rank this process is; return its exit status.
+
+    Rank 0 does `command`, the others follow. A fault of the user's before the run starts is one line from
+    rank 0, and every rank leaves with its status; one during the run ends the job at once.
+    """
+    from mpi_vta.runtime.transport.mpi import MpiTransport
+
+    transport = MpiTransport()
+    try:
+        check_pairing(os.environ, transport.size)
+    except LaunchError as fault:
+        # every process believes to be alone, so each would print
+        launcher = find_launcher(os.environ)
+        if launcher is None or launcher.rank == 0:
+            print_error(fault)
+        return fault.exit_status
+    abort_all_on_uncaught(transport)
+    return command_rank(transport, command) if transport.rank == 0 else follow(transport)
+
+
+def command_rank(transport: Transport, command: Callable[[Leader], int]) -> int:
+    """Do rank 0's part: see `take_part`."""
+    leader = Leader(transport)
+    try:
+        status = command(leader)
+    except MpiVtaError as fault:
+        if leader.state == "running":
+            raise
+        print_error(fault)
+        status = fault.exit_status
+    except SystemExit as leaving:
+        status = leaving.code if isinstance(leaving.code, int) else 0
+    if leader.state == "preparing":
+        transport.broadcast(json.dumps({"status": status}).encode())
+    return status
+
+
 def follow(transport: Transport) -> int:
     """Do what rank 0 says, on every other rank; return the exit status."""
     status = int(json.loads(transport.broadcast(None))["status"])
@@ -93,11 +156,6 @@ def follow(transport: Transport) -> int:
     where = f"rank {transport.rank}"
     _run(transport, Assignment.from_bytes(transport.scatter(None), where))
     return 0
-
-
-def dismiss(transport: Transport, status: int) -> None:
-    """Tell the other ranks, from rank 0, that there will be no run: they leave with this status."""
-    transport.broadcast(json.dumps({"status": status}).encode())
 
 
 def lead(transport: Transport, job: Job, on_finish: Callable[[], None] = lambda: None) -> RunResult:

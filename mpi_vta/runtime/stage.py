@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mpi_vta.codegen.program import Program
 from mpi_vta.codegen.stem import run_host_step
-from mpi_vta.graph.layout import pack_activation
+from mpi_vta.graph.layout import pack_activation, unpack_activation
 from mpi_vta.runtime.devices.protocol import Device
 
 Values = Mapping[str, NDArray[np.uint8]]
@@ -57,8 +57,12 @@ class BoardStage:
         for binding in self._program.inputs:
             if binding.value in gathered:
                 step = gathered[binding.value]
-                images = run_host_step(step, _images(values[step.source], step.source_shape))
-                inputs[binding.value] = pack_activation(images, config)
+                given = values[step.source]
+                if step.source in raw:
+                    images = _images(given, step.source_shape)
+                else:
+                    images = unpack_activation(given, step.source_shape, config)
+                inputs[binding.value] = pack_activation(run_host_step(step, images), config)
             elif binding.value in raw:
                 inputs[binding.value] = pack_activation(_images(values[binding.value], binding.shape), config)
             else:

@@ -1,0 +1,42 @@
+"""What rank 0 sends arrives as it was."""
+
+import numpy as np
+import pytest
+
+from mpi_vta.codegen.program import Binding, Program
+from mpi_vta.errors import ArtifactError
+from mpi_vta.hw.cluster import Cluster
+from mpi_vta.runtime.assignment import Assignment, RunOptions
+from mpi_vta.runtime.rank import RankJob
+from mpi_vta.schedule.network import NetworkModel
+from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan, Stage
+
+
+@pytest.fixture
+def assignment():
+    cluster = Cluster.default(2)
+    board = cluster.boards[0]
+    plan = Plan("m", "pipeline", 1, (Stage(0, ("a",), (1,), 5, (7,), (2,)),), (Edge("x", SOURCE, 0, 4),), 2)
+    binding = Binding("x", "x", (1, 1, 2, 2), -3, 64)
+    empty = np.zeros(0, np.int16)
+    program = Program("p", board.config, np.zeros((0, 2), np.uint64), empty, empty, (), (binding,), (), (), {})
+    job = RankJob(plan, NetworkModel.of(cluster), board, {0: program}, 6)
+    return Assignment(job, RunOptions("timing", 12.5, "out/x"))
+
+
+def test_assignment_survives_the_wire(assignment):
+    found = Assignment.from_bytes(assignment.to_bytes(), "rank 1")
+    assert found.options == assignment.options
+    assert found.job.plan == assignment.job.plan
+    assert found.job.network == assignment.job.network
+    assert found.job.board == assignment.job.board
+    assert found.job.groups == 6
+    assert found.job.programs[0].sha256 == assignment.job.programs[0].sha256
+    assert found.job.plan.edges[0].consumer != SINK
+
+
+def test_damaged_assignment_is_refused(assignment):
+    data = bytearray(assignment.to_bytes())
+    data[len(data) // 2] ^= 1
+    with pytest.raises(ArtifactError, match="rank 1"):
+        Assignment.from_bytes(bytes(data), "rank 1")

@@ -1,0 +1,99 @@
+"""The summary of a run and its table."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+
+from mpi_vta.graph.ir import array_sha256
+from mpi_vta.runtime.report import figure_lines, output_sha256, print_report, summarize
+from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan, Stage
+from mpi_vta.trace.reader import RankRecord, Trace
+from mpi_vta.trace.schema import EVENT_DTYPE, IMAGE_DTYPE, POWER_DTYPE, EventKind
+
+MS = 1_000_000
+PREDICTED = {"one_board_images_per_s": 100.0, "ideal_images_per_s": 250.0}
+PLAN = Plan(
+    "net",
+    "pipeline",
+    1,
+    (Stage(0, ("a",), (0,), 400, (4 * MS,), (0,)), Stage(1, ("b", "c"), (1, 2), 600, (6 * MS, 6 * MS), (0, 0))),
+    (Edge("x", SOURCE, 0, 8), Edge("y", 0, 1, 8), Edge("z", 1, SINK, 8)),
+    2,
+    PREDICTED,
+    ("a note",),
+)
+
+
+def record(rank, stage, cycles, spans):
+    events = np.zeros(len(spans), EVENT_DTYPE)
+    for event, (start_ms, end_ms) in zip(events, spans, strict=True):
+        event["start_ns"], event["end_ns"] = start_ms * MS, end_ms * MS
+        event["kind"], event["stage"] = EventKind.LAUNCH, stage
+    attributes = {"rank": rank, "host": "here", "board": "b", "stages": np.array([stage]), "cycles": np.array([cycles])}
+    return RankRecord(attributes, events, np.zeros(0, POWER_DTYPE))
+
+
+@pytest.fixture
+def trace():
+    images = np.array([(0, 0, 10 * MS, 10 * MS), (1, 0, 20 * MS, 20 * MS)], IMAGE_DTYPE)
+    ranks = {
+        0: record(0, 0, 400, [(0, 4), (4, 8)]),
+        1: record(1, 1, 600, [(4, 10)]),
+        2: record(2, 1, 600, [(8, 14)]),
+    }
+    return Trace({}, PLAN.to_json(), images, np.zeros(0), ranks)
+
+
+@pytest.fixture
+def outputs():
+    return {"z": np.arange(4, dtype=np.int8).reshape(2, 2, 1, 1), "y": np.arange(2, dtype=np.int8).reshape(2, 1, 1, 1)}
+
+
+@pytest.fixture
+def summary(trace, outputs):
+    layers = {0: ["a"], 1: ["b", "c"]}
+    host_ops = [("softmax", "softmax", "no exponential on VTA")]
+    return summarize(PLAN, trace, layers=layers, host_ops=host_ops, outputs=outputs, output_order=["z", "y"])
+
+
+def test_figures_come_from_the_trace(summary):
+    assert summary["images"] == 2
+    assert summary["throughput_images_per_s"] == pytest.approx(100.0)
+    assert summary["latency_ms"]["p50"] == pytest.approx(15.0)
+    assert summary["speedup"] == pytest.approx(1.0)
+    assert summary["ideal_fraction"] == pytest.approx(0.4)
+    assert summary["ranks"] == 3
+
+
+def test_every_replica_has_its_row(summary):
+    rows = summary["stages"]
+    assert [(row["stage"], row["replica"], row["rank"]) for row in rows] == [(0, 0, 0), (1, 0, 1), (1, 1, 2)]
+    assert [row["busy_percent"] for row in rows] == pytest.approx([40.0, 30.0, 30.0])
+    assert [row["cycles"] for row in rows] == [400, 600, 600]
+    assert rows[2]["layers"] == ["b", "c"]
+
+
+def test_hash_takes_images_first_then_outputs(outputs):
+    rows = [outputs["z"][0], outputs["y"][0], outputs["z"][1], outputs["y"][1]]
+    assert output_sha256(outputs, ["z", "y"]) == array_sha256(rows)
+
+
+def test_summary_is_plain_json(summary):
+    assert json.loads(json.dumps(summary)) == summary
+
+
+def test_report_shows_stages_figures_host_operators_and_notes(summary):
+    stream = io.StringIO()
+    print_report(summary, stream)
+    text = stream.getvalue()
+    for part in ("all times modelled", "2: b .. c", "40.0", "100.000 images/s", "no exponential on VTA", "a note"):
+        assert part in text
+    assert summary["output_sha256"] in text
+
+
+def test_run_without_data_has_no_hash(trace):
+    summary = summarize(PLAN, trace, layers={0: ["a"], 1: ["b"]}, host_ops=[], outputs=None, output_order=["z"])
+    assert summary["output_sha256"] is None
+    assert any("models time only" in line for line in figure_lines(summary))

@@ -1,0 +1,202 @@
+"""How a kernel is cut: tiles of the output, steps of the reduction, slots of the buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+from mpi_vta.codegen.kernel import Kernel, Term
+from mpi_vta.hw.config import VTAConfig
+
+
+@dataclass(frozen=True)
+class Span:
+    """A half-open range."""
+
+    low: int
+    high: int
+
+    @property
+    def size(self) -> int:
+        """Length."""
+        return self.high - self.low
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A box of the output: channel blocks, rows, columns."""
+
+    blocks: Span
+    rows: Span
+    cols: Span
+
+
+@dataclass(frozen=True)
+class Step:
+    """Part of a tile's accumulation: one term, some output blocks, some input blocks."""
+
+    term: int
+    out_blocks: Span
+    in_blocks: Span
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a term reads for a tile: input rows and columns present in DRAM, and zero pads around them.
+
+    ``row_step`` > 1 means that only every row_step-th row is loaded (1-row windows with a stride).
+    """
+
+    rows: Span
+    cols: Span
+    pad_top: int
+    pad_bottom: int
+    pad_left: int
+    pad_right: int
+    row_step: int
+
+    @cached_property
+    def height(self) -> int:
+        """Rows in the buffer, pads included."""
+        return self.pad_top + -(-self.rows.size // self.row_step) + self.pad_bottom
+
+    @cached_property
+    def width(self) -> int:
+        """Elements of a row in the buffer, pads included."""
+        return self.pad_left + self.cols.size + self.pad_right
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """One schedule of a kernel.
+
+    Attributes
+    ----------
+    rows, cols, blocks : int
+        Largest tile of the output.
+    step_out, step_in : int
+        Output and input blocks per step of a dense term.
+    channels_outer : bool
+        Loop order: channel tiles outside spatial tiles (weights stay) or inside (inputs stay).
+    inp_slots, wgt_slots, acc_slots : int
+        Buffered copies of each operand.
+    """
+
+    rows: int
+    cols: int
+    blocks: int
+    step_out: int
+    step_in: int
+    channels_outer: bool
+    inp_slots: int
+    wgt_slots: int
+    acc_slots: int
+
+    def __str__(self) -> str:
+        """Return a short name, unique within the kernel."""
+        order = "c>yx" if self.channels_outer else "yx>c"
+        return (
+            f"{order} {self.blocks}x{self.rows}x{self.cols} step {self.step_out}x{self.step_in} "
+            f"slots {self.inp_slots}/{self.wgt_slots}/{self.acc_slots}"
+        )
+
+
+def spans(total: int, size: int) -> list[Span]:
+    """Cut [0, total) into spans of at most `size`."""
+    return [Span(low, min(low + size, total)) for low in range(0, total, size)]
+
+
+def tiles(kernel: Kernel, tiling: Tiling) -> Iterator[Tile]:
+    """Yield the tiles in execution order."""
+    blocks = spans(kernel.blocks, tiling.blocks)
+    places = [(r, c) for r in spans(kernel.height, tiling.rows) for c in spans(kernel.width, tiling.cols)]
+    if tiling.channels_outer:
+        yield from (Tile(b, r, c) for b in blocks for r, c in places)
+    else:
+        yield from (Tile(b, r, c) for r, c in places for b in blocks)
+
+
+def steps(kernel: Kernel, tiling: Tiling, tile: Tile) -> Iterator[Step]:
+    """Yield the accumulation steps of a tile in execution order."""
+    for index, term in enumerate(kernel.terms):
+        if term.dense:
+            for chunk in spans(term.blocks, tiling.step_in):
+                for part in spans(tile.blocks.size, tiling.step_out):
+                    out = Span(tile.blocks.low + part.low, tile.blocks.low + part.high)
+                    yield Step(index, out, chunk)
+        else:
+            low = max(tile.blocks.low, term.first_block)
+            high = min(tile.blocks.high, term.first_block + term.blocks)
+            for part in spans(max(high - low, 0), tiling.step_in):
+                out = Span(low + part.low, low + part.high)
+                yield Step(index, out, Span(out.low - term.first_block, out.high - term.first_block))
+
+
+@dataclass(frozen=True)
+class Plane:
+    """How the accumulated map of a tile lies in the accumulator, cut into pooling phases.
+
+    Rows (and columns) that share a position modulo the pooling stride form a phase, so that pooling is
+    elementwise between phases. ``first`` is the accumulated row of plane row 0 in phase 0 (negative in
+    the padding), ``needed`` the rows that windows read, ``size`` the rows of one phase's plane.
+    """
+
+    first: int
+    needed: int
+    size: int
+    valid: Span
+
+
+def plane(out: Span, kernel_size: int, stride: int, pad: int, extent: int) -> Plane:
+    """Return the plane geometry of one axis for output rows (or columns) `out`."""
+    first = out.low * stride - pad
+    needed = (out.size - 1) * stride + kernel_size
+    return Plane(first, needed, -(-needed // stride), Span(max(first, 0), min(first + needed, extent)))
+
+
+def planes(kernel: Kernel, tile: Tile) -> tuple[Plane, Plane]:
+    """Return the plane geometry of a tile, (rows, columns)."""
+    pool = kernel.pool
+    return (
+        plane(tile.rows, pool.kernel[0], pool.strides[0], pool.pads[0], kernel.acc_height),
+        plane(tile.cols, pool.kernel[1], pool.strides[1], pool.pads[1], kernel.acc_width),
+    )
+
+
+def tile_elements(kernel: Kernel, blocks: int, rows: Plane, cols: Plane) -> int:
+    """Return the accumulator elements that a tile's phases take."""
+    return blocks * kernel.pool.strides[0] * kernel.pool.strides[1] * rows.size * cols.size
+
+
+def window(term: Term, rows: Plane, cols: Plane) -> Window:
+    """Return what `term` reads for the accumulated rows and columns of a tile."""
+    row_step = term.strides[0] if term.kernel[0] == 1 and term.pads[0] == term.pads[2] == 0 else 1
+    low_y, high_y = _reach(rows.valid, term.kernel[0], term.strides[0], term.dilations[0], term.upsample[0])
+    low_x, high_x = _reach(cols.valid, term.kernel[1], term.strides[1], term.dilations[1], term.upsample[1])
+    low_y, high_y = low_y - term.pads[0], high_y - term.pads[0]
+    low_x, high_x = low_x - term.pads[1], high_x - term.pads[1]
+    real_y, real_x = _inside(low_y, high_y, term.height), _inside(low_x, high_x, term.width)
+    return Window(
+        real_y,
+        real_x,
+        max(0, min(-low_y, high_y - low_y)),
+        max(0, high_y - max(term.height, low_y)),
+        max(0, min(-low_x, high_x - low_x)),
+        max(0, high_x - max(term.width, low_x)),
+        row_step,
+    )
+
+
+def _reach(valid: Span, kernel: int, stride: int, dilation: int, upsample: int) -> tuple[int, int]:
+    low, high = valid.low // upsample, -(-valid.high // upsample)
+    return low * stride, (high - 1) * stride + (kernel - 1) * dilation + 1
+
+
+def _inside(low: int, high: int, extent: int) -> Span:
+    return Span(min(max(low, 0), extent), max(min(high, extent), 0))
+
+
+def load_beats(elements: int, element_bytes: int, config: VTAConfig) -> int:
+    """Return the bus beats that move `elements`."""
+    return -(-elements * element_bytes * 8 // config.bus_bits)

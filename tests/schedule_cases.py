@@ -75,7 +75,7 @@ def plans(draw: st.DrawFn, most_ranks: int = 5) -> tuple[Plan, int]:
     stages = []
     for index, part in enumerate(parts):
         on = tuple(draw(st.lists(st.integers(0, ranks - 1), min_size=1, max_size=ranks, unique=True)))
-        compute_ns = tuple(draw(times) for _ in on)
+        compute_ns = tuple(1 + draw(times) for _ in on)
         host_ns = tuple(draw(times) if index == 0 else 0 for _ in on)
         stages.append(Stage(index, part, on, 100, compute_ns, host_ns))
     config = Cluster.default(1).boards[0].config

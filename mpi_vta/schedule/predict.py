@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mpi_vta.errors import PlanError
 from mpi_vta.schedule.clock import RankClock, Span
 from mpi_vta.schedule.figures import Figures, group_count, measure
 from mpi_vta.schedule.network import NetworkModel
@@ -47,7 +46,9 @@ def predict(plan: Plan, network: NetworkModel, images: int) -> Prediction:
     Raises
     ------
     PlanError
-        If the ranks wait for each other for ever: the plan is not valid.
+        If a message goes to an earlier stage.
+    RuntimeError
+        If the ranks wait for each other for ever, which the order of `rank_steps` excludes.
     """
     groups = group_count(images, plan.group_images)
     mailbox: dict[tuple[int, int], int] = {}
@@ -56,7 +57,7 @@ def predict(plan: Plan, network: NetworkModel, images: int) -> Prediction:
     while unfinished:
         if not any([walker.advance() for walker in unfinished]):
             waiting = ", ".join(str(walker.rank) for walker in unfinished)
-            raise PlanError(f"ranks {waiting} wait for messages that nobody sends", where=f"plan of {plan.model}")
+            raise RuntimeError(f"ranks {waiting} wait for messages that nobody sends")
         unfinished = [walker for walker in unfinished if walker.step is not None]
     source = walkers[0]
     figures = measure(source.start_ns, source.finish_ns, images, plan.group_images)

@@ -24,6 +24,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mpi_vta.errors import PlanError
 from mpi_vta.schedule.clock import RankClock, Span
 from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan
@@ -83,8 +84,17 @@ Step = Receive | Host | Launch | Send | Start | Finish
 
 
 def stage_offsets(plan: Plan) -> tuple[int, ...]:
-    """Return each stage's offset in ticks: its share of the way from the source to the sink."""
+    """Return each stage's offset in ticks: its share of the way from the source to the sink.
+
+    Raises
+    ------
+    PlanError
+        If a message goes to a stage of lower or the same index.
+    """
     depth: list[int] = []
+    for edge in plan.edges:
+        if edge.consumer != SINK and edge.producer >= edge.consumer:
+            raise PlanError(f"{edge.value} goes back from stage {edge.producer} to {edge.consumer}", where="plan")
     for stage in plan.stages:
         before = [depth[e.producer] for e in plan.edges if e.consumer == stage.index and e.producer != SOURCE]
         depth.append(1 + max(before, default=-1))

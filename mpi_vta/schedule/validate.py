@@ -116,8 +116,10 @@ def _number_faults(plan: Plan, ranks: int) -> list[str]:
             faults.append(f"stage {stage.index} has a rank twice")
         if not len(stage.compute_ns) == len(stage.host_ns) == replicas:
             faults.append(f"stage {stage.index} needs one compute_ns and one host_ns per rank")
-        if min((*stage.compute_ns, *stage.host_ns, stage.cycles), default=0) < 0:
+        if min((*stage.host_ns, stage.cycles), default=0) < 0:
             faults.append(f"stage {stage.index} has a negative time")
+        if min(stage.compute_ns, default=1) < 1:
+            faults.append(f"stage {stage.index} has a compute_ns below 1")
     return faults
 
 

@@ -1,0 +1,126 @@
+"""The program cache: found by content, never trusted when damaged."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from schedule_cases import chain
+
+from mpi_vta.codegen.program import Binding, Layer, Program, Segment
+from mpi_vta.errors import InputError
+from mpi_vta.hw.cluster import Cluster
+from mpi_vta.schedule.cache import ProgramCache, ProgramTiming, cache_directory, sources_hash
+
+CONFIG = Cluster.default(1).boards[0].config
+GRAPH = chain(2)
+
+
+def tiny_program(graph, config):
+    return Program(
+        graph.name,
+        config,
+        np.zeros((3, 2), dtype=np.uint64),
+        np.full(3, -1, dtype=np.int16),
+        np.array([0, 1, -1], dtype=np.int16),
+        (Segment("x", "input", 64), Segment("y", "output", 64)),
+        (Binding("x", "x", (1, 3, 8, 8), 0, 64),),
+        (Binding("v1", "y", (1, 16, 8, 8), 0, 64),),
+        (Layer("n0", "sum", "", 1, 1, 1, 1), Layer("n1", "sum", "", 1, 1, 1, 1)),
+        {},
+    )
+
+
+@pytest.fixture
+def cache(tmp_path):
+    calls = []
+
+    def compile_graph(graph, config):
+        calls.append("compile")
+        return tiny_program(graph, config)
+
+    def time_program(program):
+        calls.append("time")
+        return ProgramTiming(30, np.array([10, 20], dtype=np.int64))
+
+    made = ProgramCache(compile_graph, time_program, tmp_path / "cache")
+    made.calls = calls
+    return made
+
+
+def entries(cache, kind):
+    return sorted(cache.directory.rglob(f"*.{kind}"))
+
+
+def test_second_lookup_compiles_and_times_nothing(cache):
+    first = cache.program(GRAPH, CONFIG)
+    timing = cache.timing(first)
+    second = cache.program(GRAPH, CONFIG)
+    again = cache.timing(second)
+    assert cache.calls == ["compile", "time"]
+    assert second.sha256 == first.sha256
+    assert (
+        (again.cycles, again.layer_cycles.tolist()) == (timing.cycles, timing.layer_cycles.tolist()) == (30, [10, 20])
+    )
+    assert (cache.hits, cache.misses) == (2, 2)
+
+
+def test_other_graph_or_configuration_is_another_entry(cache):
+    cache.program(GRAPH, CONFIG)
+    cache.program(chain(3), CONFIG)
+    cache.program(GRAPH, Cluster.load("mixed17").boards[16].config)
+    assert cache.calls == ["compile"] * 3
+    assert len(entries(cache, "program")) == 3
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: data[:-90] + bytes(90)]
+)
+def test_damaged_entries_are_made_again(cache, damage):
+    cache.timing(cache.program(GRAPH, CONFIG))
+    for path in entries(cache, "program") + entries(cache, "timing"):
+        path.write_bytes(damage(path.read_bytes()))
+    assert cache.timing(cache.program(GRAPH, CONFIG)).cycles == 30
+    assert cache.calls == ["compile", "time"] * 2
+    cache.timing(cache.program(GRAPH, CONFIG))
+    assert cache.calls == ["compile", "time"] * 2
+
+
+def test_entry_of_another_program_under_the_name_is_not_trusted(cache):
+    cache.program(GRAPH, CONFIG)
+    path = entries(cache, "program")[0]
+    data = bytearray(path.read_bytes())
+    data[data.index(b"n0")] ^= 1
+    path.write_bytes(bytes(data))
+    assert cache.program(GRAPH, CONFIG).layers[0].name == "n0"
+    assert cache.calls == ["compile"] * 2
+
+
+def test_changed_sources_are_another_version(cache, monkeypatch):
+    cache.program(GRAPH, CONFIG)
+    monkeypatch.setattr("mpi_vta.schedule.cache.sources_hash", lambda rooms: "changed")
+    cache.program(GRAPH, CONFIG)
+    assert cache.calls == ["compile"] * 2
+
+
+def test_version_covers_the_rooms_that_decide_the_result():
+    assert sources_hash(("codegen",)) != sources_hash(("codegen", "isa"))
+    assert len(sources_hash(("codegen", "isa", "graph", "hw"))) == 64
+
+
+def test_no_part_of_a_write_is_left_behind(cache):
+    cache.timing(cache.program(GRAPH, CONFIG))
+    assert {path.suffix for path in cache.directory.rglob("*") if path.is_file()} == {".program", ".timing"}
+
+
+def test_directory_comes_from_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("MPI_VTA_CACHE", str(tmp_path))
+    assert cache_directory() == tmp_path
+    monkeypatch.delenv("MPI_VTA_CACHE")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_directory() == tmp_path / ".cache" / "mpi_vta"
+
+
+def test_directory_that_cannot_be_used_is_named(cache, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"the program cache cannot be used .*; set MPI_VTA_CACHE"):
+        replace(cache, directory=tmp_path / "file" / "below").program(GRAPH, CONFIG)

@@ -1,0 +1,230 @@
+"""Plans by strategy: legal, balanced as well as can be, and clear about what cannot be done."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from schedule_cases import FakeCosts, chain, graphs
+
+from mpi_vta.errors import ConfigError, PlanError
+from mpi_vta.hw.cluster import Cluster
+from mpi_vta.schedule.problem import Problem
+from mpi_vta.schedule.segments import find_segments
+from mpi_vta.schedule.strategies import STRATEGIES, make_plan
+from mpi_vta.schedule.strategies.pipeline import NEVER_NS, best_cut, segment_periods
+from mpi_vta.schedule.validate import validate
+
+MIXED = Cluster.load("mixed17")
+
+
+def costs_of(graph, cycles=1_000_000, **more):
+    each = cycles if isinstance(cycles, list) else [cycles] * len(graph.nodes)
+    return FakeCosts(graph, {node.name: spent for node, spent in zip(graph.nodes, each, strict=True)}, **more)
+
+
+def plan_for(strategy, graph, ranks, images=24, cycles=1_000_000, cluster=None, stages=None, **more):
+    cluster = cluster or Cluster.default(ranks)
+    return make_plan(strategy, graph, cluster, ranks, images, costs_of(graph, cycles, **more), stages)
+
+
+def test_pipeline_gives_equal_layers_out_evenly():
+    plan = plan_for("pipeline", chain(12), 4)
+    assert [stage.nodes for stage in plan.stages] == [tuple(f"n{i}" for i in range(3 * k, 3 * k + 3)) for k in range(4)]
+    assert [stage.ranks for stage in plan.stages] == [(0,), (1,), (2,), (3,)]
+    assert plan.predicted["speedup"] > 3
+
+
+def test_pipeline_isolates_the_heavy_layer():
+    plan = plan_for("pipeline", chain(5), 3, cycles=[1_000_000, 1_000_000, 9_000_000, 1_000_000, 1_000_000])
+    assert [stage.nodes for stage in plan.stages] == [("n0", "n1"), ("n2",), ("n3", "n4")]
+
+
+def test_pipeline_gives_a_fast_board_more():
+    graph = chain(30)
+    cluster = Cluster.load("mixed17")
+    mixed = Cluster("mixed", (cluster.boards[0], cluster.boards[16]), cluster.link, cluster.switch_latency_ns)
+    stages = plan_for("pipeline", graph, 2, cluster=mixed).stages
+    assert len(stages[1].nodes) > 3 * len(stages[0].nodes)
+
+
+def test_pipeline_leaves_boards_idle_that_cannot_help_and_says_so():
+    plan = plan_for("pipeline", chain(3), 3, cycles=[1_000_000, 9_000_000, 1_000_000])
+    assert len(plan.stages) == 3 or "idle" in plan.notes[0]
+    plan = plan_for("pipeline", chain(4), 4, cycles=[10_000, 9_000_000, 10_000, 10_000])
+    assert len(plan.stages) < 4
+    assert "idle: another stage would not shorten the period" in plan.notes[0]
+    assert "set by n" in plan.notes[0]
+
+
+def test_pipeline_with_more_ranks_than_layers_uses_fewer_boards_and_says_so():
+    plan = plan_for("pipeline", chain(3), 5)
+    assert len(plan.stages) == 3
+    assert plan.notes == ("2 boards stay idle: the model has 3 layers",)
+
+
+def test_pipeline_of_a_given_number_of_stages():
+    plan = plan_for("pipeline", chain(6), 5, stages=2)
+    assert [len(stage.nodes) for stage in plan.stages] == [3, 3]
+    assert plan.notes == ("3 boards stay idle: 2 stages were asked for",)
+
+
+def test_skip_edge_jumps_over_stages():
+    plan = plan_for("pipeline", chain(3, {2: 0}), 3)
+    assert ("v0", 0, 2) in {(edge.value, edge.producer, edge.consumer) for edge in plan.edges}
+
+
+@settings(deadline=None, max_examples=40)
+@given(graphs(8), st.integers(1, 5), st.integers(1, 9), st.data())
+def test_every_plan_is_valid_and_no_faster_than_its_bound(graph, ranks, images, data):
+    cycles = [data.draw(st.integers(0, 2_000_000)) for _ in graph.nodes]
+    for strategy in STRATEGIES:
+        plan = plan_for(strategy, graph, ranks, images, cycles, gathered_bytes=1000, start_cycles=100)
+        validate(plan, graph, ranks, Cluster.default(1).boards[0].config)
+        assert plan.predicted["throughput_images_per_s"] <= plan.predicted["bound_images_per_s"] * (1 + 1e-9)
+        assert 0 < plan.predicted["ideal_fraction"] <= 1 + 1e-9
+        assert plan.predicted["latency_ms"] <= plan.predicted["latency_p99_ms"]
+
+
+def brute_force(periods, bytes_in, stages):
+    """Every choice of boards and cuts, compared by (period, stages, bytes)."""
+    ranks, width, _ = periods.shape
+    found = []
+    for used in range(1, min(ranks, width - 1) + 1):
+        if stages not in (None, used):
+            continue
+        for boards in combinations(range(ranks), used):
+            idle = 0 if boards[0] == 0 else int(periods[0, 0, 0])
+            for cuts in combinations(range(1, width - 1), used - 1):
+                parts = list(zip((0, *cuts), (*cuts, width - 1), strict=True))
+                spent = [int(periods[rank, i, j]) for rank, (i, j) in zip(boards, parts, strict=True)]
+                found.append((max(*spent, idle), used, sum(int(bytes_in[i, j]) for i, j in parts)))
+    return min(found, default=None)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.integers(1, 4), st.integers(1, 6), st.integers(0, 2**32 - 1), st.booleans())
+def test_cut_equals_brute_force_on_any_costs(ranks, layers, seed, fixed):
+    rng = np.random.default_rng(seed)
+    periods = rng.integers(0, 12, (ranks, layers + 1, layers + 1))
+    periods[:, np.tri(layers + 1, k=-1, dtype=bool)] = NEVER_NS
+    diagonal = np.arange(layers + 1)
+    periods[1:, diagonal, diagonal] = 0
+    bytes_in = rng.integers(0, 5, (layers + 1, layers + 1))
+    stages = int(rng.integers(1, min(ranks, layers) + 1)) if fixed else None
+    cut = best_cut(periods, bytes_in, stages)
+    spent = [int(periods[rank, i, j]) for i, j, rank in cut.segments]
+    idle = 0 if cut.segments[0][2] == 0 else int(periods[0, 0, 0])
+    moved = sum(int(bytes_in[i, j]) for i, j, _ in cut.segments)
+    assert (max(*spent, idle), len(spent), moved) == brute_force(periods, bytes_in, stages)
+    assert cut.period_ns == max(*spent, idle)
+    assert [i for i, _, _ in cut.segments] == [0, *[j for _, j, _ in cut.segments[:-1]]]
+    assert cut.segments[-1][1] == layers
+    assert sorted({rank for _, _, rank in cut.segments}) == [rank for _, _, rank in cut.segments]
+
+
+@settings(deadline=None, max_examples=30)
+@given(graphs(9), st.data())
+def test_another_board_never_lengthens_the_period(graph, data):
+    cycles = [data.draw(st.integers(1, 2_000_000)) for _ in graph.nodes]
+    boards = data.draw(st.lists(st.sampled_from([MIXED.boards[0], MIXED.boards[16]]), min_size=2, max_size=5))
+    segments = find_segments(graph, boards[0].config)
+    found = []
+    for count in range(1, len(boards) + 1):
+        cluster = Cluster("drawn", tuple(boards[:count]), MIXED.link, MIXED.switch_latency_ns)
+        problem = Problem(graph, cluster, 10, costs_of(graph, cycles, gathered_bytes=5000))
+        found.append(best_cut(segment_periods(problem), segments.bytes_in, None).period_ns)
+    assert found == sorted(found, reverse=True)
+
+
+def test_scatter_gather_puts_the_model_on_every_board():
+    plan = plan_for("scatter-gather", chain(4), 3)
+    assert [(stage.nodes, stage.ranks) for stage in plan.stages] == [(("n0", "n1", "n2", "n3"), (0, 1, 2))]
+    assert plan.predicted["ideal_fraction"] > 0.9
+
+
+def test_scatter_gather_leaves_slow_boards_out_when_they_would_set_the_pace():
+    plan = plan_for("scatter-gather", chain(4), 17, images=100, cluster=MIXED)
+    assert plan.stages[0].ranks in (tuple(range(12, 17)), tuple(range(17)))
+    assert plan.stages[0].ranks == tuple(range(12, 17)) or not plan.notes
+    alone = 1 / plan.stages[0].compute_ns[-1]
+    assert len(plan.stages[0].ranks) / max(plan.stages[0].compute_ns) >= 5 * alone * (1 - 1e-9)
+
+
+def test_scatter_gather_uses_no_more_boards_than_groups():
+    plan = plan_for("scatter-gather", chain(4), 5, images=2)
+    assert plan.stages[0].ranks == (0, 1)
+    assert plan.notes == ("3 boards stay idle: there are only 2 image groups",)
+
+
+def test_underscore_is_as_good_as_a_hyphen():
+    assert plan_for("scatter_gather", chain(2), 1).strategy == "scatter-gather"
+
+
+def test_window_is_no_larger_than_it_helps():
+    plan = plan_for("pipeline", chain(4), 4, images=40)
+    assert plan.in_flight_groups <= 8
+    assert plan.predicted["steady_images_per_s"] >= 0.98 * plan.predicted["bound_images_per_s"]
+
+
+def test_gathering_images_costs_processor_time():
+    slow = plan_for("pipeline", chain(4), 1, gathered_bytes=10_000_000)
+    assert slow.stages[0].host_ns == (50_000_000,)
+    assert slow.predicted["bound_images_per_s"] == pytest.approx(20)
+
+
+def test_energy_adds_idle_and_active_power_of_all_boards():
+    one, two = (plan_for("scatter-gather", chain(4), ranks, images=1) for ranks in (1, 2))
+    power = Cluster.default(1).boards[0].power
+    extra_j = two.predicted["energy_j_per_image"] - one.predicted["energy_j_per_image"]
+    assert extra_j == pytest.approx(power.idle_w * two.predicted["makespan_ms"] / 1e3)
+
+
+WRONG = {
+    "strategy": (("best", 2, 1, None), "--strategy best: no such strategy; allowed: pipeline, scatter-gather"),
+    "images": (("pipeline", 2, 0, None), "--images: 0 images; allowed: 1 or more"),
+    "ranks": (("pipeline", 0, 1, None), "--ranks: 0 ranks; allowed: 1 or more"),
+    "more stages than layers": (("pipeline", 9, 1, 5), "--stages: 5 stages but chain has only 4 layers; allowed: 1..4"),
+    "more stages than ranks": (
+        ("pipeline", 2, 1, 3),
+        "--stages: 3 stages on 2 ranks; allowed: 1..2; start more ranks (mpirun -n 3)",
+    ),
+    "no stages": (("pipeline", 2, 1, 0), "--stages: 0 stages on 2 ranks; allowed: 1..2"),
+    "scatter-gather in stages": (
+        ("scatter-gather", 2, 1, 2),
+        "--stages: 2 stages with scatter-gather; allowed: 1, as every board has the whole model; "
+        "take --strategy pipeline",
+    ),
+}
+
+
+@pytest.mark.parametrize(("case", "message"), WRONG.values(), ids=WRONG.keys())
+def test_impossible_wish_is_refused(case, message):
+    strategy, ranks, images, stages = case
+    graph = chain(4)
+    with pytest.raises(PlanError) as caught:
+        make_plan(strategy, graph, Cluster.default(9), ranks, images, costs_of(graph), stages)
+    assert str(caught.value).startswith(message)
+
+
+def test_fewer_boards_than_ranks_is_refused():
+    graph = chain(4)
+    with pytest.raises(ConfigError, match="5 ranks but only 4 boards"):
+        make_plan("pipeline", graph, Cluster.load("pynq4"), 5, 1, costs_of(graph))
+
+
+def test_boards_of_different_gemm_shape_cannot_work_together(tmp_path):
+    link = 'name = "odd"\n[link]\nbandwidth_mb_s = 97\nlatency_ns = 1\nper_message_ns = 1\nper_byte_ns = 1\n'
+    boards = (
+        '[switch]\nlatency_ns = 0\n[[boards]]\nboard = "pynq_z1"\n[[boards]]\nboard = "pynq_z1"\nconfig = "pynq_4x8"\n'
+    )
+    (tmp_path / "odd.toml").write_text(link + boards)
+    graph = chain(4)
+    with pytest.raises(PlanError, match=r"boards with GEMM shapes 1x16, 4x8 cannot exchange activations"):
+        make_plan("pipeline", graph, Cluster.load(str(tmp_path / "odd.toml")), 2, 1, costs_of(graph))
+
+
+def test_stage_that_does_not_fit_the_memory_is_refused():
+    with pytest.raises(PlanError, match=r"900\.\d MB are needed on rank 0, board pynq_z1 has 268\.4 MB"):
+        plan_for("pipeline", chain(4), 1, memory_bytes=900_000_000)

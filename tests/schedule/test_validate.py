@@ -1,0 +1,85 @@
+"""A plan is checked before it runs: every way in which an edited one can be wrong."""
+
+from dataclasses import replace
+
+import pytest
+from schedule_cases import chain
+
+from mpi_vta.errors import PlanError
+from mpi_vta.graph.layout import packed_bytes
+from mpi_vta.hw.cluster import Cluster
+from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan, Stage
+from mpi_vta.schedule.validate import edges_between, validate
+
+CONFIG = Cluster.default(1).boards[0].config
+GRAPH = chain(4, {3: 0})
+PARTS = (("n0",), ("n1", "n2"), ("n3",))
+STAGES = tuple(Stage(i, part, (i,), 10, (100,), (0,)) for i, part in enumerate(PARTS))
+PLAN = Plan("chain", "by hand", 1, STAGES, edges_between(GRAPH, PARTS, CONFIG), 2)
+
+
+def with_stage(position, **changes):
+    stages = list(PLAN.stages)
+    stages[position] = replace(stages[position], **changes)
+    return replace(PLAN, stages=tuple(stages))
+
+
+def test_edges_are_all_messages_in_order_with_their_sizes():
+    packed = packed_bytes((1, 16, 8, 8), CONFIG)
+    assert PLAN.edges == (
+        Edge("v3", 2, SINK, packed),
+        Edge("x", SOURCE, 0, 3 * 8 * 8),
+        Edge("v0", 0, 1, packed),
+        Edge("v0", 0, 2, packed),
+        Edge("v2", 1, 2, packed),
+    )
+
+
+def test_good_plan_passes():
+    validate(PLAN, GRAPH, 3, CONFIG)
+
+
+BAD = {
+    "missing node": (with_stage(1, nodes=("n1",)), "node n2 is in no stage"),
+    "double node": (with_stage(2, nodes=("n3", "n0")), "node n0 is there 2 times"),
+    "unknown node": (with_stage(2, nodes=("n3", "n9")), "node n9 is not in the model"),
+    "empty stage": (with_stage(0, nodes=()), "stage 0 has no nodes"),
+    "wrong index": (with_stage(1, index=5), "stage 5 is at position 1"),
+    "order in a stage": (with_stage(1, nodes=("n2", "n1")), "node n2 comes before n1, whose result it needs"),
+    "missing edge": (
+        replace(PLAN, edges=PLAN.edges[:-1]),
+        "missing edge v2 (stage 1 to stage 2, 1024 bytes)",
+    ),
+    "wrong size": (
+        replace(PLAN, edges=(replace(PLAN.edges[0], size_bytes=7), *PLAN.edges[1:])),
+        "edge v3 (stage 2 to sink, 7 bytes) is not needed",
+    ),
+    "order of edges": (replace(PLAN, edges=PLAN.edges[::-1]), "edges are double or out of order"),
+    "rank too high": (with_stage(2, ranks=(3,)), "stage 2 is on rank 3 (allowed: 0..2; start more ranks)"),
+    "no rank": (with_stage(2, ranks=(), compute_ns=(), host_ns=()), "stage 2 has no rank"),
+    "rank twice": (with_stage(2, ranks=(1, 1), compute_ns=(1, 1), host_ns=(0, 0)), "stage 2 has a rank twice"),
+    "times per rank": (with_stage(2, compute_ns=(1, 1)), "stage 2 needs one compute_ns and one host_ns per rank"),
+    "negative time": (with_stage(2, host_ns=(-1,)), "stage 2 has a negative time"),
+    "no time": (with_stage(2, compute_ns=(0,)), "stage 2 has a compute_ns below 1"),
+    "in flight": (replace(PLAN, in_flight_groups=0), "in_flight_groups is 0 (allowed: 1 or more)"),
+    "model": (replace(PLAN, model="other"), "it is for model other (allowed: chain)"),
+    "group": (replace(PLAN, group_images=4), "group_images is 4 (allowed: 1, the GEMM batch)"),
+}
+
+
+@pytest.mark.parametrize(("plan", "message"), BAD.values(), ids=BAD.keys())
+def test_wrong_plan_is_refused(plan, message):
+    with pytest.raises(PlanError) as caught:
+        validate(plan, GRAPH, 3, CONFIG)
+    assert message in str(caught.value)
+
+
+def test_stages_in_the_wrong_order_are_refused():
+    swapped = (replace(STAGES[1], index=0), replace(STAGES[0], index=1), STAGES[2])
+    with pytest.raises(PlanError, match="node n1 comes before n0"):
+        validate(replace(PLAN, stages=swapped), GRAPH, 3, CONFIG)
+
+
+def test_all_faults_are_listed_at_once():
+    with pytest.raises(PlanError, match=r"in_flight_groups is 0 .* \| stage 2 is on rank 8 .* \| it is for model b"):
+        validate(replace(with_stage(2, ranks=(8,)), in_flight_groups=0, model="b"), GRAPH, 3, CONFIG)

@@ -1,0 +1,379 @@
+"""The way through TVM: ONNX to Relax, biases matched by pattern, one walk to our float graph.
+
+The only module that imports tvm, and only when a model is imported. TVM invents names for its
+variables, so every tensor of the ONNX model is made an output: the n-th field of the result is the
+n-th tensor, whatever was fused or reordered in between.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.errors import ModelError
+from mpi_vta.frontend.onnx_net import OnnxNet, OnnxNode, write_model
+from mpi_vta.graph.ir import Graph, Node, Value, window_output_hw
+from mpi_vta.graph.verify import verify
+
+Array = NDArray[Any]
+
+_CONV = "mpi_vta.conv2d"
+_DENSE = "mpi_vta.dense"
+
+
+def import_net(net: OnnxNet) -> Graph:
+    """Return the float graph of a normalised net.
+
+    Raises
+    ------
+    ModelError
+        If an operator is used in a way that our graph cannot express, naming the node.
+    """
+    module = _fuse(_to_relax(net))
+    return _Walk(net, module).graph()
+
+
+def _to_relax(net: OnnxNet) -> Any:
+    from tvm.error import InternalError
+
+    tensors = tuple(node.output for node in net.nodes)
+    importer = _importer_class()(net)
+    try:
+        return importer.from_onnx(write_model(net, tensors).graph, net.opset)
+    except (InternalError, ValueError, TypeError, AssertionError, AttributeError, KeyError, IndexError) as fault:
+        lines = str(fault).strip().splitlines() or [type(fault).__name__]
+        raise ModelError(
+            f"the model is inconsistent: {lines[-1]}", where=importer.at or net.path, remedy="check the export"
+        ) from fault
+
+
+def _importer_class() -> Any:
+    """Return TVM's importer with converters of our own where its own hide the operator in loops."""
+    from tvm import relax
+    from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
+
+    class Importer(ONNXGraphImporter):  # type: ignore[misc]
+        """Emits `clip` and `resize2d`, and makes every pad explicit."""
+
+        def __init__(self, net: OnnxNet) -> None:
+            super().__init__(None, "float32")
+            self._nodes_left = iter(net.nodes)
+            self._net = net
+            self.at = ""
+
+        def _convert_operator(self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int) -> Any:
+            node = next(self._nodes_left)
+            self.at = self._net.where(node)
+            if op_name == "Clip":
+                return self.bb.normalize(relax.op.clip(inputs[0], attrs["min"], attrs["max"]))
+            if op_name == "Resize":
+                shape = _shape(inputs[0])
+                size = tuple(n * s for n, s in zip(shape[2:], _repetitions(self._net, node, shape), strict=True))
+                resized = relax.op.image.resize2d(
+                    inputs[0], relax.ShapeExpr(size), layout="NCHW", method="nearest_neighbor",
+                    coordinate_transformation_mode="asymmetric", rounding_method="floor",
+                )  # fmt: skip
+                return self.bb.normalize(resized)
+            if attrs.pop("auto_pad", "NOTSET") not in ("NOTSET", b"NOTSET"):
+                attrs["pads"] = _automatic_pads(node, _shape(inputs[0]))
+            return super()._convert_operator(op_name, inputs, attrs, opset)
+
+    return Importer
+
+
+def _automatic_pads(node: OnnxNode, shape: tuple[int, ...]) -> list[int]:
+    """Return (top, left, bottom, right) for SAME_UPPER, SAME_LOWER or VALID."""
+    mode, kernel = node.attrs["auto_pad"], node.attrs["kernel_shape"]
+    begin, end = [], []
+    for axis in range(2):
+        stride = node.attrs.get("strides", [1, 1])[axis]
+        span = (kernel[axis] - 1) * node.attrs.get("dilations", [1, 1])[axis] + 1
+        total = max((-(-shape[2 + axis] // stride) - 1) * stride + span - shape[2 + axis], 0)
+        small = 0 if mode == "VALID" else total // 2
+        large = 0 if mode == "VALID" else total - total // 2
+        begin.append(large if mode == "SAME_LOWER" else small)
+        end.append(small if mode == "SAME_LOWER" else large)
+    return begin + end
+
+
+def _repetitions(net: OnnxNet, node: OnnxNode, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return how often a Resize repeats rows and columns; refuse any that does more than repeat."""
+    sizes = node.attrs.get("sizes") or [n * s for n, s in zip(shape, node.attrs["scales"], strict=True)]
+    ratios = [size / extent for size, extent in zip(sizes, shape, strict=True)]
+    if ratios[:2] != [1, 1] or any(r < 1 or r != int(r) for r in ratios):
+        raise ModelError(f"scales {ratios}", where=net.where(node), allowed="1, 1 and whole numbers")
+    for ratio, extent in zip(ratios[2:], shape[2:], strict=True):
+        if not _is_repetition(node.attrs["coordinates"], node.attrs["rounding"], int(ratio), extent):
+            raise ModelError(
+                f"nearest with {node.attrs['coordinates']} and {node.attrs['rounding']}",
+                where=net.where(node),
+                allowed="modes that repeat each pixel, such as asymmetric with floor",
+            )
+    return int(ratios[2]), int(ratios[3])
+
+
+def _is_repetition(coordinates: str, rounding: str, scale: int, extent: int) -> bool:
+    target = np.arange(extent * scale)
+    if coordinates == "asymmetric":
+        source = target / scale
+    elif coordinates in ("half_pixel", "pytorch_half_pixel"):
+        source = (target + 0.5) / scale - 0.5
+    else:
+        return False
+    rounded = {
+        "floor": np.floor(source),
+        "ceil": np.ceil(source),
+        "round_prefer_floor": np.ceil(source - 0.5),
+        "round_prefer_ceil": np.floor(source + 0.5),
+    }.get(rounding)
+    return rounded is not None and bool((np.clip(rounded, 0, extent - 1) == target // scale).all())
+
+
+def _fuse(module: Any) -> Any:
+    """Group each convolution and dense layer with its bias into one composite function."""
+    from tvm import relax
+    from tvm.relax.dpl import is_const, is_op, wildcard
+
+    conv = is_op("relax.nn.conv2d")(wildcard(), is_const())
+    dense = is_op("relax.matmul")(wildcard(), is_op("relax.permute_dims")(is_const()))
+    patterns = [
+        (_CONV, is_op("relax.add")(conv, is_op("relax.reshape")(is_const(), wildcard()))),
+        (_CONV, conv),
+        (_DENSE, is_op("relax.add")(dense, is_const())),
+        (_DENSE, dense),
+    ]
+    return relax.transform.FuseOpsByPattern(patterns)(module)
+
+
+def _shape(expr: Any) -> tuple[int, ...]:
+    return tuple(int(extent) for extent in expr.ty.shape)
+
+
+def _fields(module: Any) -> tuple[list[Any], dict[Any, Any]]:
+    """Return the fields of main's result, one per ONNX node, and the expression behind each variable."""
+    from tvm import relax
+
+    (block,) = module["main"].body.blocks
+    bound = {binding.var: binding.value for binding in block.bindings}
+    result = module["main"].body.body
+    while isinstance(bound.get(result), relax.Var):
+        result = bound[result]
+    value = bound.get(result, result)
+    return (list(value.fields) if isinstance(value, relax.Tuple) else [result]), bound
+
+
+class _Walk:
+    """Turns the call behind each ONNX node into one of our nodes, in the model's own order."""
+
+    def __init__(self, net: OnnxNet, module: Any) -> None:
+        self._net, self._module = net, module
+        self._name_of: dict[Any, str] = {module["main"].params[0]: net.input_name}
+        self._values = {net.input_name: Value(net.input_name, net.input_shape, "float32")}
+        self._alias: dict[str, str] = {}
+        self._nodes: list[Node] = []
+        self._constants: dict[str, Array] = {}
+        self._rules: dict[str, Callable[[OnnxNode, Any], None]] = {
+            _CONV: self._conv,
+            _DENSE: self._dense,
+            "relax.add": self._add,
+            "relax.nn.relu": lambda node, call: self._emit(node, "relu", call, {}),
+            "relax.nn.leakyrelu": self._leaky_relu,
+            "relax.clip": self._clip,
+            "relax.nn.max_pool2d": self._max_pool,
+            "relax.nn.avg_pool2d": self._avg_pool,
+            "relax.mean": self._mean,
+            "relax.image.resize2d": self._resize,
+            "relax.concat": self._concat,
+            "relax.reshape": self._reshape,
+            "relax.nn.softmax": self._softmax,
+            "relax.sigmoid": lambda node, call: self._emit(node, "sigmoid", call, {}),
+        }
+
+    def graph(self) -> Graph:
+        """Walk and return the verified graph."""
+        fields, bound = _fields(self._module)
+        for node, field in zip(self._net.nodes, fields, strict=True):
+            if field in self._name_of:  # TVM saw that the node changes nothing
+                self._alias[node.output] = self._name_of[field]
+                continue
+            self._name_of[field] = node.output
+            call = bound[field]
+            self._rules.get(self._operator(call), self._refuse)(node, call)
+        outputs = tuple(self._alias.get(name, name) for name in self._net.outputs)
+        nodes, constants = tuple(self._nodes), self._constants
+        graph = Graph(self._net.name, "float32", (self._net.input_name,), outputs, nodes, self._values, constants)
+        verify(graph)
+        return graph
+
+    def _operator(self, call: Any) -> str:
+        from tvm.ir import GlobalVar
+
+        if isinstance(call.op, GlobalVar):
+            function = self._module[call.op]
+            return str(function.attrs["Composite"]) if function.attrs and "Composite" in function.attrs else ""
+        return str(call.op.name)
+
+    def _emit(
+        self, node: OnnxNode, op: str, call: Any, attrs: dict[str, Any], params: dict[str, Array] | None = None
+    ) -> None:
+        inputs = tuple(self._name_of[arg] for arg in _operands(call) if arg in self._name_of)
+        self._append(node.name, op, inputs, node.output, _shape(call), attrs, params or {})
+
+    def _append(
+        self,
+        name: str,
+        op: str,
+        inputs: tuple[str, ...],
+        output: str,
+        shape: tuple[int, ...],
+        attrs: dict[str, Any],
+        params: dict[str, Array],
+    ) -> None:
+        roles = {role: f"{name}.{role}" for role in params}
+        self._constants.update({roles[role]: array for role, array in params.items()})
+        self._nodes.append(Node(name, op, inputs, output, attrs, roles))
+        self._values[output] = Value(output, shape, "float32")
+
+    def _composite(self, call: Any) -> tuple[Any, list[Array]]:
+        """Return the main call inside a composite function and its constants, in order."""
+        from tvm.ir import GenericConst
+
+        (block,) = self._module[call.op].body.blocks
+        calls = [binding.value for binding in block.bindings]
+        constants = [
+            np.array(arg.value.numpy()) for inner in calls for arg in inner.args if isinstance(arg, GenericConst)
+        ]
+        return next(c for c in calls if c.op.name in ("relax.nn.conv2d", "relax.matmul")), constants
+
+    def _conv(self, node: OnnxNode, call: Any) -> None:
+        inner, constants = self._composite(call)
+        attrs = {
+            "strides": _ints(inner.attrs.strides),
+            "pads": _ints(inner.attrs.padding),
+            "dilations": _ints(inner.attrs.dilation),
+            "groups": int(inner.attrs.groups),
+        }
+        params = dict(zip(("weight", "bias"), constants, strict=False))
+        if "bias" in params:
+            params["bias"] = params["bias"].reshape(-1)
+        self._emit(node, "conv2d", call, attrs, params)
+
+    def _dense(self, node: OnnxNode, call: Any) -> None:
+        _, constants = self._composite(call)
+        self._emit(node, "dense", call, {}, dict(zip(("weight", "bias"), constants, strict=False)))
+
+    def _add(self, node: OnnxNode, call: Any) -> None:
+        if any(arg not in self._name_of for arg in call.args):
+            raise ModelError(
+                "addition of a constant", where=self._net.where(node), allowed="a bias inside Conv, or after MatMul"
+            )
+        if len({_shape(arg) for arg in call.args}) != 1:
+            shapes = " and ".join(str(_shape(arg)) for arg in call.args)
+            raise ModelError(f"broadcast of {shapes}", where=self._net.where(node), allowed="equal shapes")
+        self._emit(node, "add", call, {})
+
+    def _leaky_relu(self, node: OnnxNode, call: Any) -> None:
+        alpha = float(call.attrs.alpha)
+        if alpha != 0 and not 0 < alpha < 1:
+            raise ModelError(f"alpha {alpha}", where=self._net.where(node), allowed="0 <= alpha < 1")
+        self._emit(node, "leaky_relu" if alpha else "relu", call, {"alpha": alpha} if alpha else {})
+
+    def _clip(self, node: OnnxNode, call: Any) -> None:
+        bounds = (node.attrs["min"], node.attrs["max"])
+        if bounds == (0.0, float("inf")):
+            self._emit(node, "relu", call, {})
+        else:
+            self._emit(node, "clip", call, dict(zip(("lo", "hi"), bounds, strict=True)))
+
+    def _max_pool(self, node: OnnxNode, call: Any) -> None:
+        self._emit(node, "max_pool2d", call, self._window(call))
+
+    def _avg_pool(self, node: OnnxNode, call: Any) -> None:
+        attrs = self._window(call)
+        if any(attrs["pads"]) and (not call.attrs.count_include_pad or call.attrs.ceil_mode):
+            raise ModelError(
+                "padding that does not count towards the mean",
+                where=self._net.where(node),
+                allowed="no padding, or count_include_pad = 1 with ceil_mode = 0",
+            )
+        self._emit(node, "avg_pool2d", call, attrs)
+
+    def _window(self, call: Any) -> dict[str, Any]:
+        """Return kernel, strides and pads; the extra rows of ceil_mode become padding."""
+        kernel, strides = _ints(call.attrs.pool_size), _ints(call.attrs.strides)
+        top, left, bottom, right = _ints(call.attrs.padding)
+        height, width = _shape(call.args[0])[2:]
+        wanted = _shape(call)[2:]
+        while window_output_hw(height, width, kernel, strides, (top, left, bottom, right))[0] < wanted[0]:
+            bottom += 1
+        while window_output_hw(height, width, kernel, strides, (top, left, bottom, right))[1] < wanted[1]:
+            right += 1
+        return {"kernel": kernel, "strides": strides, "pads": (top, left, bottom, right)}
+
+    def _mean(self, node: OnnxNode, call: Any) -> None:
+        shape = _shape(call.args[0])
+        axes = [int(axis) % len(shape) for axis in (call.attrs.axis or range(len(shape)))]
+        if len(shape) != 4 or sorted(axes) != [2, 3]:
+            raise ModelError(f"mean over axes {axes}", where=self._net.where(node), allowed="height and width")
+        if call.attrs.keepdims:
+            self._emit(node, "global_avg_pool2d", call, {})
+            return
+        pooled, source = f"{node.output}.pooled", self._name_of[call.args[0]]
+        self._append(f"{node.name}.pool", "global_avg_pool2d", (source,), pooled, (*shape[:2], 1, 1), {}, {})
+        self._append(node.name, "flatten", (pooled,), node.output, _shape(call), {}, {})
+
+    def _resize(self, node: OnnxNode, call: Any) -> None:
+        before, after = _shape(call.args[0]), _shape(call)
+        self._emit(node, "upsample2d", call, {"scales": (after[2] // before[2], after[3] // before[3])})
+
+    def _concat(self, node: OnnxNode, call: Any) -> None:
+        operands = _operands(call)
+        if int(call.attrs.axis) % len(_shape(call)) != 1 or any(arg not in self._name_of for arg in operands):
+            raise ModelError(
+                f"concatenation along axis {call.attrs.axis}, or with a constant",
+                where=self._net.where(node),
+                allowed="axis 1, computed tensors",
+            )
+        if len(operands) == 1:
+            self._alias[node.output] = self._name_of[operands[0]]
+            self._name_of[next(k for k, v in self._name_of.items() if v == node.output)] = self._alias[node.output]
+            return
+        self._emit(node, "concat", call, {})
+
+    def _reshape(self, node: OnnxNode, call: Any) -> None:
+        before, after = _shape(call.args[0]), _shape(call)
+        if after != (1, int(np.prod(before))):
+            raise ModelError(
+                f"reshape of {before} to {after}", where=self._net.where(node), allowed="(1, C, H, W) to (1, C*H*W)"
+            )
+        self._emit(node, "flatten", call, {})
+
+    def _softmax(self, node: OnnxNode, call: Any) -> None:
+        rank = len(_shape(call))
+        if int(call.attrs.axis) % rank != rank - 1:
+            raise ModelError(
+                f"softmax over axis {call.attrs.axis}", where=self._net.where(node), allowed="the last axis"
+            )
+        self._emit(node, "softmax", call, {})
+
+    def _refuse(self, node: OnnxNode, call: Any) -> None:
+        raise ModelError(
+            f"{self._operator(call) or 'this use'} of shape {_shape(call)} has no counterpart in our graph",
+            where=self._net.where(node),
+            remedy="export the model with constant folding and batch norm in evaluation mode",
+        )
+
+
+def _operands(call: Any) -> list[Any]:
+    """Return the arguments, those of a tuple one by one."""
+    from tvm import relax
+
+    first = call.args[0]
+    return list(first.fields) if isinstance(first, relax.Tuple) else list(call.args)
+
+
+def _ints(values: Any) -> Any:
+    return tuple(int(value) for value in values)

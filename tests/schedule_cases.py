@@ -77,7 +77,9 @@ def plans(draw: st.DrawFn, most_ranks: int = 5) -> tuple[Plan, int]:
         on = tuple(draw(st.lists(st.integers(0, ranks - 1), min_size=1, max_size=ranks, unique=True)))
         compute_ns = tuple(1 + draw(times) for _ in on)
         host_ns = tuple(draw(times) if index == 0 else 0 for _ in on)
-        stages.append(Stage(index, part, on, 100, compute_ns, host_ns))
+        extra = draw(st.lists(st.integers(0, len(on) - 1), max_size=2)) if len(on) < 4 else []
+        turns = tuple(draw(st.permutations([*range(len(on)), *extra]))) if extra else ()
+        stages.append(Stage(index, part, on, 100, compute_ns, host_ns, turns))
     config = Cluster.default(1).boards[0].config
     edges = edges_between(graph, parts, config)
     plan = Plan(graph.name, "drawn", config.batch, tuple(stages), edges, draw(st.integers(1, 9)))

@@ -49,7 +49,7 @@ def _stage(problem: Problem, index: int, placement: Placement) -> Stage:
     costs = [problem.costs.stage(placement.nodes, board.config) for board in boards]
     compute_ns = tuple(board.compute_ns(cost.cycles) for board, cost in zip(boards, costs, strict=True))
     host_ns = tuple(board.pack_ns(cost.gathered_bytes) for board, cost in zip(boards, costs, strict=True))
-    return Stage(index, placement.nodes, placement.ranks, costs[0].cycles, compute_ns, host_ns)
+    return Stage(index, placement.nodes, placement.ranks, costs[0].cycles, compute_ns, host_ns, placement.turns)
 
 
 def _window(problem: Problem, plan: Plan) -> int:

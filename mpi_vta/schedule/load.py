@@ -17,12 +17,13 @@ def loads(plan: Plan, network: NetworkModel) -> Loads:
     """Return the nanoseconds per image group for each (rank, resource), averaged over the replicas' turns."""
     total: dict[tuple[int, str], Fraction] = defaultdict(Fraction)
     for stage in plan.stages:
-        share = Fraction(1, len(stage.ranks))
-        for rank, compute_ns, host_ns in zip(stage.ranks, stage.compute_ns, stage.host_ns, strict=True):
-            total[rank, "vta"] += share * compute_ns
-            total[rank, "cpu"] += share * host_ns
+        share = Fraction(1, stage.turn_count)
+        for turn in range(stage.turn_count):
+            replica = stage.replica_of(turn)
+            total[stage.ranks[replica], "vta"] += share * stage.compute_ns[replica]
+            total[stage.ranks[replica], "cpu"] += share * stage.host_ns[replica]
     for edge in plan.edges:
-        turns = lcm(_replicas(plan, edge.producer), _replicas(plan, edge.consumer))
+        turns = lcm(_turns(plan, edge.producer), _turns(plan, edge.consumer))
         wire, host = (
             Fraction(network.wire_ns(edge.size_bytes), turns),
             Fraction(network.host_ns(edge.size_bytes), turns),
@@ -44,5 +45,5 @@ def bottleneck(plan: Plan, network: NetworkModel) -> tuple[int, str, Fraction]:
     return rank, resource, busiest[rank, resource]
 
 
-def _replicas(plan: Plan, place: int) -> int:
-    return 1 if place in (SOURCE, SINK) else len(plan.stages[place].ranks)
+def _turns(plan: Plan, place: int) -> int:
+    return 1 if place in (SOURCE, SINK) else plan.stages[place].turn_count

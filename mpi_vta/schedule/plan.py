@@ -28,13 +28,16 @@ class Stage:
     nodes : tuple of str
         Node names of the model's int8 graph, in execution order.
     ranks : tuple of int
-        Replicas: image group g runs on ``ranks[g % len(ranks)]``.
+        Replicas, which take turns by image group.
     cycles : int
         Cycles of one launch on the first replica's VTA (modelled).
     compute_ns : tuple of int
         Time of one launch on each replica, launch overhead included (modelled).
     host_ns : tuple of int
         Time of each replica's processor before one launch: gathering and packing images (modelled).
+    turns : tuple of int
+        Indices into `ranks`: image group g runs on replica ``turns[g % len(turns)]``, so that a fast
+        board may have more turns than a slow one. Empty: each in order.
     """
 
     index: int
@@ -43,10 +46,20 @@ class Stage:
     cycles: int
     compute_ns: tuple[int, ...]
     host_ns: tuple[int, ...]
+    turns: tuple[int, ...] = ()
+
+    @property
+    def turn_count(self) -> int:
+        """Image groups after which the turns repeat."""
+        return len(self.turns) or len(self.ranks)
+
+    def replica_of(self, group: int) -> int:
+        """Return the index of the replica that runs image group `group`."""
+        return self.turns[group % len(self.turns)] if self.turns else group % len(self.ranks)
 
     def rank_of(self, group: int) -> int:
         """Return the rank that runs image group `group`."""
-        return self.ranks[group % len(self.ranks)]
+        return self.ranks[self.replica_of(group)]
 
 
 @dataclass(frozen=True)
@@ -135,4 +148,5 @@ def _stage(data: dict[str, Any]) -> Stage:
         cycles=data["cycles"],
         compute_ns=tuple(data["compute_ns"]),
         host_ns=tuple(data["host_ns"]),
+        turns=tuple(data["turns"]),
     )

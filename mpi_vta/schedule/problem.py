@@ -69,10 +69,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class Placement:
-    """Layers and the ranks that run them, taking turns by image group."""
+    """Layers and the ranks that run them, taking turns by image group; see `Stage` for `turns`."""
 
     nodes: tuple[str, ...]
     ranks: tuple[int, ...]
+    turns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def _place_steps(plan: Plan, place: int, rank: int, group: int) -> Iterator[Step
         yield Start(group)
     else:
         stage = plan.stages[place]
-        if stage.host_ns[group % len(stage.ranks)]:
+        if stage.host_ns[stage.replica_of(group)]:
             yield Host(place, group)
         yield Launch(place, group)
     for index, edge in enumerate(plan.edges):
@@ -177,7 +177,7 @@ class RankTimeline:
         """Time the processor's work before a launch."""
         stage = self._plan.stages[step.place]
         ready_ns = self._ready_ns.get((step.place, step.group), 0)
-        span = self.clock.host(ready_ns, stage.host_ns[step.group % len(stage.ranks)])
+        span = self.clock.host(ready_ns, stage.host_ns[stage.replica_of(step.group)])
         self._raise_ready(step.place, step.group, span.end_ns)
         return span
 
@@ -185,7 +185,7 @@ class RankTimeline:
         """Time a launch: when all its inputs are there and VTA is free."""
         stage = self._plan.stages[step.place]
         ready_ns = self._ready_ns.pop((step.place, step.group), 0)
-        span = self.clock.launch(ready_ns, stage.compute_ns[step.group % len(stage.ranks)])
+        span = self.clock.launch(ready_ns, stage.compute_ns[stage.replica_of(step.group)])
         self._made(step.place, step.group, span.end_ns)
         return span
 

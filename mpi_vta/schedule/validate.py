@@ -116,6 +116,10 @@ def _number_faults(plan: Plan, ranks: int) -> list[str]:
             faults.append(f"stage {stage.index} has a rank twice")
         if not len(stage.compute_ns) == len(stage.host_ns) == replicas:
             faults.append(f"stage {stage.index} needs one compute_ns and one host_ns per rank")
+        if any(not 0 <= turn < replicas for turn in stage.turns) or (stage.turns and len({*stage.turns}) < replicas):
+            faults.append(
+                f"stage {stage.index} has turns {stage.turns} (allowed: each of 0..{replicas - 1} at least once)"
+            )
         if min((*stage.host_ns, stage.cycles), default=0) < 0:
             faults.append(f"stage {stage.index} has a negative time")
         if min(stage.compute_ns, default=1) < 1:

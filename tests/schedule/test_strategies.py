@@ -144,12 +144,19 @@ def test_scatter_gather_puts_the_model_on_every_board():
     assert plan.predicted["ideal_fraction"] > 0.9
 
 
-def test_scatter_gather_leaves_slow_boards_out_when_they_would_set_the_pace():
-    plan = plan_for("scatter-gather", chain(4), 17, images=100, cluster=MIXED)
-    assert plan.stages[0].ranks in (tuple(range(12, 17)), tuple(range(17)))
-    assert plan.stages[0].ranks == tuple(range(12, 17)) or not plan.notes
-    alone = 1 / plan.stages[0].compute_ns[-1]
-    assert len(plan.stages[0].ranks) / max(plan.stages[0].compute_ns) >= 5 * alone * (1 - 1e-9)
+def test_scatter_gather_gives_fast_boards_more_turns():
+    plan = plan_for("scatter-gather", chain(4), 17, images=200, cluster=MIXED, cycles=5_000_000)
+    stage = plan.stages[0]
+    assert stage.ranks == tuple(range(17))
+    count = [stage.turns.count(replica) for replica in range(17)]
+    assert 3 <= count[16] / count[0] <= 3.5
+    assert plan.predicted["ideal_fraction"] > 0.85
+
+
+def test_scatter_gather_leaves_out_boards_that_would_only_delay_the_end():
+    plan = plan_for("scatter-gather", chain(4), 17, images=10, cluster=MIXED, cycles=5_000_000)
+    assert plan.stages[0].ranks == tuple(range(12, 17))
+    assert plan.notes[0].startswith("12 boards stay idle: at 200.10 ms per image group they would only delay the end")
 
 
 def test_scatter_gather_uses_no_more_boards_than_groups():

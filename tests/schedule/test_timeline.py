@@ -66,6 +66,13 @@ def test_replicas_take_turns():
     assert [step.group for step in rank_steps(plan, 2, 5) if isinstance(step, Launch)] == [1, 3]
 
 
+def test_fast_replica_may_have_more_turns():
+    plan = three_stages(((0,), (1, 2), (3,)))
+    plan = replace(plan, stages=(plan.stages[0], replace(plan.stages[1], turns=(1, 0, 1)), plan.stages[2]))
+    assert [step.group for step in rank_steps(plan, 1, 6) if isinstance(step, Launch)] == [1, 4]
+    assert [step.group for step in rank_steps(plan, 2, 6) if isinstance(step, Launch)] == [0, 2, 3, 5]
+
+
 def test_host_step_comes_before_the_launch_where_there_is_work():
     plan = three_stages()
     plan = replace(plan, stages=(replace(plan.stages[0], host_ns=(700,)), *plan.stages[1:]))

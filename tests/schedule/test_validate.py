@@ -61,6 +61,11 @@ BAD = {
     "times per rank": (with_stage(2, compute_ns=(1, 1)), "stage 2 needs one compute_ns and one host_ns per rank"),
     "negative time": (with_stage(2, host_ns=(-1,)), "stage 2 has a negative time"),
     "no time": (with_stage(2, compute_ns=(0,)), "stage 2 has a compute_ns below 1"),
+    "turn too high": (with_stage(2, turns=(0, 1)), "stage 2 has turns (0, 1) (allowed: each of 0..0 at least once)"),
+    "replica without turn": (
+        with_stage(2, ranks=(1, 2), compute_ns=(1, 1), host_ns=(0, 0), turns=(0, 0)),
+        "stage 2 has turns (0, 0) (allowed: each of 0..1 at least once)",
+    ),
     "in flight": (replace(PLAN, in_flight_groups=0), "in_flight_groups is 0 (allowed: 1 or more)"),
     "model": (replace(PLAN, model="other"), "it is for model other (allowed: chain)"),
     "group": (replace(PLAN, group_images=4), "group_images is 4 (allowed: 1, the GEMM batch)"),

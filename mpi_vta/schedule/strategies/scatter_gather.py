@@ -1,17 +1,19 @@
-"""Scatter-gather: the whole model on every board, image groups dealt out in turn."""
+"""Scatter-gather: the whole model on every board, image groups dealt out by speed."""
 
 from __future__ import annotations
 
 from mpi_vta.errors import PlanError
+from mpi_vta.schedule.assembly import one_board_ns
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.problem import Draft, Placement, Problem
+from mpi_vta.schedule.turns import repeating_turns
 
 
 def place(problem: Problem) -> Draft:
-    """Put every layer on every rank.
+    """Put every layer on every rank and deal the image groups out.
 
-    Groups go round robin, so on a mixed cluster the slowest board in use sets the pace: boards that
-    would slow the job down are left out, slowest first.
+    Equal boards take turns; of unequal ones the faster has more turns. A board that would only delay
+    the end gets none.
 
     Raises
     ------
@@ -26,21 +28,22 @@ def place(problem: Problem) -> Draft:
             remedy="take --strategy pipeline",
         )
     nodes = tuple(node.name for node in problem.graph.nodes)
-    boards = problem.cluster.boards
-    cycles = {config: problem.costs.stage(nodes, config).cycles for config in problem.cluster.configs}
-    launch_ns = [board.compute_ns(cycles[board.config]) for board in boards]
-    order = sorted(range(problem.ranks), key=lambda rank: (launch_ns[rank], rank))
-    # n boards in turn finish n groups in the time of the slowest of them
-    best = max(range(1, problem.ranks + 1), key=lambda n: (n / launch_ns[order[n - 1]], n))
+    period_ns = [one_board_ns(problem, rank) for rank in range(problem.ranks)]
     groups = group_count(problem.images, problem.layout_config.batch)
-    used = tuple(sorted(order[: min(best, groups)]))
-    notes = []
-    if best < problem.ranks:
-        notes.append(
-            f"{problem.ranks - best} slower boards stay idle: taking turns with them would give "
-            f"{problem.ranks * 1e9 / max(launch_ns):.2f} launches/s instead of "
-            f"{best * 1e9 / launch_ns[order[best - 1]]:.2f} (modelled)"
-        )
-    if groups < best:
-        notes.append(f"{best - groups} boards stay idle: there are only {groups} image groups")
-    return Draft((Placement(nodes, used),), tuple(notes))
+    order = repeating_turns(period_ns, groups)
+    used = tuple(sorted(set(order)))
+    turns = tuple(used.index(rank) for rank in order)
+    round_robin = tuple(i % len(used) for i in range(len(turns)))
+    placement = Placement(nodes, used, () if turns == round_robin else turns)
+    return Draft((placement,), _notes(problem, used, groups, period_ns))
+
+
+def _notes(problem: Problem, used: tuple[int, ...], groups: int, period_ns: list[int]) -> tuple[str, ...]:
+    idle = problem.ranks - len(used)
+    if not idle:
+        return ()
+    many = "board stays" if idle == 1 else "boards stay"
+    if groups <= len(used):
+        return (f"{idle} {many} idle: there are only {groups} image groups",)
+    slowest_ms = max(period_ns) / 1e6
+    return (f"{idle} {many} idle: at {slowest_ms:.2f} ms per image group they would only delay the end (modelled)",)

@@ -207,7 +207,7 @@ class RankRun:
             span.end_ns,
             stage=place,
             image=group * self._plan.group_images,
-            replica=group % len(self._plan.stages[place].ranks) if place >= 0 else 0,
+            replica=self._plan.stages[place].replica_of(group) if place >= 0 else 0,
             peer=peer,
             size_bytes=size_bytes,
         )

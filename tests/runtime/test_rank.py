@@ -75,8 +75,11 @@ def program(stage, inputs, outputs):
     )
 
 
-def chain(stages, in_flight_groups, skips=frozenset()):
-    """A plan of stages that each read the one before, plus `skips`: pairs of (producer, consumer)."""
+def chain(stages, in_flight_groups, skips=frozenset(), uneven=False):
+    """A plan of stages that each read the one before, plus `skips`: pairs of (producer, consumer).
+
+    If `uneven`, the first replica of a stage has two turns where the others have one.
+    """
     pairs = {(index, index + 1) for index in range(len(stages) - 1)} | set(skips)
     links = [(SOURCE, 0), *sorted(pairs, key=lambda pair: (pair[1], pair[0])), (len(stages) - 1, SINK)]
     raw, packed = int(np.prod(SHAPE)) * CONFIG.batch, packed_bytes(SHAPE, CONFIG)
@@ -90,6 +93,7 @@ def chain(stages, in_flight_groups, skips=frozenset()):
             1000 * (index + 1),
             (BOARD.compute_ns(1000 * (index + 1)),) * len(ranks),
             ((BOARD.pack_ns(raw) if index == 0 else 0),) * len(ranks),
+            turns=(0, *range(len(ranks))) if uneven else (),
         )
         for index, ranks in enumerate(stages)
     )
@@ -144,7 +148,7 @@ def plans(draw):
     stages = [tuple(draw(st.permutations(range(6)))[: draw(st.integers(1, 3))]) for _ in range(count)]
     pairs = [(a, b) for a in range(count) for b in range(a + 2, count)]
     skips = draw(st.sets(st.sampled_from(pairs), max_size=2)) if pairs else set()
-    return chain(stages, draw(st.integers(1, 6)), skips)
+    return chain(stages, draw(st.integers(1, 6)), skips, draw(st.booleans()))
 
 
 @settings(max_examples=25, deadline=None)

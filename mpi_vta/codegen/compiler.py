@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from mpi_vta.codegen.bias import plan_bias
 from mpi_vta.codegen.emitter import Emitter
 from mpi_vta.codegen.kernel import Kernel
-from mpi_vta.codegen.lowering import check_supported, lower
+from mpi_vta.codegen.lowering import check_supported, fuse_pool, lower, pool_to_fuse
 from mpi_vta.codegen.memory import SCRATCH, Constants, Lifetime, Place, first_fit, places_of, value_elements
 from mpi_vta.codegen.microops import UOP_SEGMENT, place_uops
 from mpi_vta.codegen.program import Binding, Layer, Program, Segment
@@ -73,13 +73,12 @@ def compile_graph(
     stream = Stream(config, layout.tracked_elements)
     constants = Constants(config)
     layers = []
-    worked = [node for node in graph.nodes if node.name not in layout.free]
-    for index, node in enumerate(worked):
+    kernels = _kernels(graph, layout.free, config)
+    for index, kernel in enumerate(kernels):
         if progress:
-            progress(node.name, index, len(worked))
-        kernel = lower(graph, node, config)
+            progress(kernel.name, index, len(kernels))
         stream.layer = index
-        layers.append(_emit(kernel, (schedules or {}).get(node.name), layout.places, constants, stream))
+        layers.append(_emit(kernel, (schedules or {}).get(kernel.name), layout.places, constants, stream))
     stream.layer = -1
     stream.finish()
     entries, uops = place_uops(stream.entries, config)
@@ -98,6 +97,21 @@ def compile_graph(
         data,
         host_steps,
     )
+
+
+def _kernels(graph: Graph, free: frozenset[str], config: VTAConfig) -> list[Kernel]:
+    """Return the kernels in execution order, poolings fused behind the convolutions that feed them."""
+    kernels, fused = [], set()
+    for node in graph.nodes:
+        if node.name in free or node.name in fused:
+            continue
+        kernel = lower(graph, node, config)
+        pool = pool_to_fuse(graph, node)
+        if pool is not None:
+            kernel = fuse_pool(kernel, graph, pool)
+            fused.add(pool.name)
+        kernels.append(kernel)
+    return kernels
 
 
 def _emit(

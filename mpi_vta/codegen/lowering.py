@@ -112,19 +112,18 @@ def _conv2d(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
         node.attrs["dilations"],
     )
     terms = [term]
-    reach = np.abs(weight.astype(np.int64)).sum(axis=(1, 2, 3)) * 128
-    low, high = int((bias - reach).min()), int((bias + reach).max())
     if len(node.inputs) == 2:
         shift = node.attrs["residual_shift"]
         terms, lift = _shifted_terms(graph, [(node.inputs[1], shift)], config)
         terms.append(replace(term, lift=lift))
-        low, high = low + (INT8[0] << shift), high + (INT8[1] << shift)
     folded = node.attrs["leaky"] is None
     padded = np.zeros(term.weights.shape[0] * config.block, dtype=np.int32)
     padded[: len(bias)] = bias
     if folded:
         padded += np.int32(1 << node.attrs["shift"] >> 1)
-    return _kernel(graph, node, config, terms, _requantize(node, (low, high), rounding_in_bias=folded), padded)
+    return _kernel(
+        graph, node, config, terms, _requantize(node, _conv_bounds(graph, node), rounding_in_bias=folded), padded
+    )
 
 
 def _sum(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
@@ -185,6 +184,46 @@ def _concat(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
             terms.append(Term(value, channel_blocks(channels, config), height, width, blocks))
         first += channels
     return _kernel(graph, node, config, terms, Epilogue())
+
+
+def fuse_pool(kernel: Kernel, graph: Graph, pool: Node) -> Kernel:
+    """Return the kernel of a convolution whose only reader is the max pooling `pool`.
+
+    Bias, leaky, rounding, shift and clip never decrease, so the maximum may be taken first, on a fraction of
+    the vectors.
+    """
+    _, _, height, width = graph.values[pool.output].shape
+    return replace(
+        kernel,
+        op=f"{kernel.op}+{pool.op}",
+        output=pool.output,
+        height=height,
+        width=width,
+        pool=Pool(pool.attrs["kernel"], pool.attrs["strides"], pool.attrs["pads"]),
+    )
+
+
+def pool_to_fuse(graph: Graph, node: Node) -> Node | None:
+    """Return the max pooling that may be fused behind a convolution, if there is one.
+
+    Accumulators must stay within 2**30: then none wraps, and the padding's -2**30 never wins.
+    """
+    readers = graph.consumers[node.output]
+    if node.op != "conv2d" or node.output in graph.outputs or len(readers) != 1 or readers[0].op != "max_pool2d":
+        return None
+    low, high = _conv_bounds(graph, node)
+    return readers[0] if low > -(1 << 30) and high < 1 << 30 else None
+
+
+def _conv_bounds(graph: Graph, node: Node) -> tuple[int, int]:
+    """Return the smallest and largest accumulator that a convolution can reach, with or without its bias."""
+    weight, bias = graph.constants[node.params["weight"]], graph.constants[node.params["bias"]].astype(np.int64)
+    reach = np.abs(weight.astype(np.int64)).sum(axis=(1, 2, 3)) * -INT8[0]
+    low, high = int((np.minimum(bias, 0) - reach).min()), int((np.maximum(bias, 0) + reach).max())
+    if len(node.inputs) == 2:
+        shift = node.attrs["residual_shift"]
+        low, high = low + (INT8[0] << shift), high + (INT8[1] << shift)
+    return low, high
 
 
 _LOWERINGS: Mapping[str, Callable[[Graph, Node, VTAConfig], Kernel]] = {

@@ -8,7 +8,7 @@ from itertools import product
 from math import ceil, lcm
 
 from mpi_vta.codegen.bias import BiasPlan
-from mpi_vta.codegen.emitter import Slots, footprint, step_elements
+from mpi_vta.codegen.buffers import Slots, footprint, step_elements
 from mpi_vta.codegen.kernel import Kernel
 from mpi_vta.codegen.tiling import Span, Tile, Tiling, load_beats, planes, steps, tiles, window
 from mpi_vta.errors import CompileError

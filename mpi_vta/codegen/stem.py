@@ -48,7 +48,11 @@ def _gather(graph: Graph, node: Node, name: str, config: VTAConfig) -> tuple[Gra
     source = graph.values[name]
     weight = graph.constants[node.params["weight"]]
     channels, kh, kw = weight.shape[1:]
-    whole = _busy_cycles(kh * kw * channels, 1, config) <= _busy_cycles(kw * channels, kh, config)
+    out_blocks = -(-len(weight) // config.block)
+    strides = node.attrs["strides"]
+    whole = _busy_cycles(kh * kw * channels, 1, out_blocks, 1, config) <= _busy_cycles(
+        kw * channels, kh, out_blocks, strides[0], config
+    )
     (sy, sx), (top, left, bottom, right), (dy, dx) = (node.attrs[k] for k in ("strides", "pads", "dilations"))
     attrs: dict[str, Any]
     if whole:
@@ -81,11 +85,11 @@ def _gather(graph: Graph, node: Node, name: str, config: VTAConfig) -> tuple[Gra
     return rewritten, HostStep(name, source.shape, result.name, attrs)
 
 
-def _busy_cycles(channels: int, taps: int, config: VTAConfig) -> int:
-    """Return the larger of GEMM cycles and load beats per output pixel and output block."""
+def _busy_cycles(channels: int, taps: int, out_blocks: int, rows: int, config: VTAConfig) -> int:
+    """Return the larger of GEMM cycles and load beats per output pixel, `rows` gathered rows feeding one."""
     blocks = -(-channels // config.block)
-    beats = config.inp_bytes * 8 // config.bus_bits
-    return blocks * max(taps, beats)
+    beats = -(-config.inp_bytes * 8 // config.bus_bits)
+    return blocks * max(taps * out_blocks, rows * beats)
 
 
 def run_host_step(step: HostStep, images: NDArray[np.int8]) -> NDArray[np.int8]:

@@ -24,7 +24,7 @@ MAX_SLOTS = 16
 def choose(kernel: Kernel, bias: BiasPlan, config: VTAConfig) -> Tiling:
     """Return the tiling with the lowest estimated time; ties go to the first in a fixed order."""
     ranked = sorted(
-        ((_closed_form(kernel, tiling, config), str(tiling), tiling) for tiling in _candidates(kernel, bias, config)),
+        ((_closed_form(kernel, tiling, config), str(tiling), tiling) for tiling in space(kernel, bias, config)),
         key=lambda entry: entry[:2],
     )
     best: tuple[float, str, Tiling] | None = None
@@ -76,8 +76,8 @@ def _boxes(kernel: Kernel, config: VTAConfig) -> Iterator[_Box]:
                 yield _Box(rows * unit_y, cols * unit_x, cells, area)
 
 
-def _candidates(kernel: Kernel, bias: BiasPlan, config: VTAConfig) -> Iterator[Tiling]:
-    """Yield tilings that roughly fit; the largest tiles of each kind are enough."""
+def space(kernel: Kernel, bias: BiasPlan, config: VTAConfig) -> Iterator[Tiling]:
+    """Yield the tilings that roughly fit (`Footprint.fits` decides); the largest tiles of each kind are enough."""
     acc_room = config.acc_depth - bias.acc_elements
     inp_room = config.inp_depth - bias.inp_elements
     diagonal = sum(not term.dense for term in kernel.terms)

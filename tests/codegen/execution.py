@@ -9,6 +9,8 @@ from mpi_vta.codegen.program import Program
 from mpi_vta.codegen.stem import run_host_step
 from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.layout import pack_activation, unpack_activation
+from mpi_vta.hw.config import VTAConfig
+from mpi_vta.hw.paths import find
 from mpi_vta.simulator.functional import Executable
 
 Arrays = dict[str, NDArray[np.int8]]
@@ -43,3 +45,8 @@ def run_program(program: Program, inputs: Arrays, count: int) -> Arrays:
         raw = dram[base : base + binding.size_bytes]
         outputs[binding.value] = unpack_activation(raw, binding.shape, program.config, count)
     return outputs
+
+
+def config_named(name: str) -> VTAConfig:
+    """Return a shipped configuration."""
+    return VTAConfig.load(find("vta_configs", name, ".json"))

@@ -2,22 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from execution import random_inputs, run_program
 from graph_strategies import int8_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from codegen.execution import config_named, random_inputs, run_program
 from mpi_vta.codegen.compiler import compile_graph
 from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.reference import execute
-from mpi_vta.hw.config import VTAConfig
-from mpi_vta.hw.paths import find
 
 CONFIGS = ("pynq_1x16", "pynq_1x32", "pynq_2x16", "pynq_4x8", "ultra96_1x16")
-
-
-def config_named(name: str) -> VTAConfig:
-    return VTAConfig.load(find("vta_configs", name, ".json"))
 
 
 @settings(deadline=None, max_examples=60)

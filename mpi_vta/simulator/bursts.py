@@ -1,0 +1,161 @@
+"""How LOAD and STORE rows are cut into bursts, and how long fixed-time instructions take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.hw.config import VTAConfig
+from mpi_vta.isa.table import MemoryType, Opcode
+from mpi_vta.simulator.decoding import Indices, element_bytes
+from mpi_vta.simulator.profile import TimingProfile
+from mpi_vta.simulator.tokens import Columns
+
+PIPELINE_CYCLES = 6
+STORE_BURST_CYCLES = 4
+
+# cycles that a load spends outside the channel: from its last beat to its end
+NARROW_TAIL_CYCLES = 4
+WIDE_TAIL_CYCLES = 3
+
+
+@dataclass(frozen=True)
+class Bursts:
+    """The bursts of some moves, one after another.
+
+    Attributes
+    ----------
+    first : ndarray of int64, shape (moves + 1,)
+        Where each move's bursts begin in `beats`.
+    beats : ndarray of int64, shape (bursts,)
+        Beats of each burst.
+    """
+
+    first: Indices
+    beats: Indices
+
+    def totals(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Sum values of bursts over each move."""
+        running = np.concatenate([np.zeros(1, dtype=values.dtype), np.cumsum(values)])
+        sums: NDArray[Any] = running[self.first[1:]] - running[self.first[:-1]]
+        return sums
+
+
+def split_rows(begin: Indices, row_bytes: Indices, stride_bytes: Indices, rows: Indices, burst_bytes: int) -> Indices:
+    """Return the bursts of all rows of all moves as (move, first byte, bytes), shape (3, bursts)."""
+    move = np.repeat(np.arange(begin.size), rows)
+    row = np.arange(move.size) - np.repeat(np.cumsum(rows) - rows, rows)
+    row_begin = begin[move] + row * stride_bytes[move]
+    row_end = row_begin + row_bytes[move]
+    pieces = (row_end - 1) // burst_bytes - row_begin // burst_bytes + 1
+    owner = np.repeat(np.arange(move.size), pieces)
+    page = row_begin[owner] // burst_bytes + np.arange(owner.size) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    first = np.maximum(row_begin[owner], page * burst_bytes)
+    last = np.minimum(row_end[owner], (page + 1) * burst_bytes)
+    return np.stack([move[owner], first, last - first])
+
+
+def move_bursts(columns: Columns, index: Indices, sizes: Indices, bus_bytes: int, burst_beats: int) -> Bursts:
+    """Cut the rows of moves into bursts that cross no boundary of the longest burst."""
+    pieces = split_rows(
+        columns["dram_base"][index] * sizes,
+        columns["x_size"][index] * sizes,
+        columns["x_stride"][index] * sizes,
+        columns["y_size"][index],
+        burst_beats * bus_bytes,
+    )
+    move, first, length = pieces
+    beats = (first + length - 1) // bus_bytes - first // bus_bytes + 1
+    counts = np.bincount(move, minlength=index.size)
+    return Bursts(np.concatenate([[0], np.cumsum(counts)]), beats)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What each instruction costs by itself.
+
+    Attributes
+    ----------
+    fixed_cycles : ndarray of int64, shape (n,)
+        Duration; -1 for a load whose time the shared channel decides.
+    loads : Bursts
+        Bursts of the loads on the shared channel, in program order.
+    load_index : ndarray of int64, shape (n,)
+        Position of an instruction among those loads, -1 for others.
+    tail_cycles, pad_cycles : ndarray of int64, shape (n,)
+        Loads: from the last beat to the end; shortest duration that the zero padding allows (0: none).
+    """
+
+    fixed_cycles: Indices
+    loads: Bursts
+    load_index: Indices
+    tail_cycles: Indices
+    pad_cycles: Indices
+
+
+def instruction_costs(
+    config: VTAConfig, columns: Columns, nop: NDArray[np.bool_], profile: TimingProfile, bus_bytes: int
+) -> Costs:
+    """Compute what every instruction costs under a profile."""
+    opcode = columns["opcode"]
+    trips = columns["iter_out"] * columns["iter_in"] * (columns["uop_end"] - columns["uop_bgn"])
+    alu_ii = np.where(columns["use_imm"] == 1, profile.alu_imm_ii, profile.alu_reg_ii)
+    fixed = np.ones(opcode.size, dtype=np.int64)
+    fixed = np.where(opcode == Opcode.GEMM, trips + PIPELINE_CYCLES, fixed)
+    fixed = np.where(opcode == Opcode.ALU, trips * alu_ii + PIPELINE_CYCLES, fixed)
+    load_index = np.full(opcode.size, -1, dtype=np.int64)
+    tail, pads = np.zeros_like(fixed), np.zeros_like(fixed)
+    stores = np.flatnonzero((opcode == Opcode.STORE) & ~nop)
+    loads = np.flatnonzero((opcode == Opcode.LOAD) & ~nop)
+    size_of = np.ones(8, dtype=np.int64)
+    for kind, size in element_bytes(config).items():
+        size_of[kind] = size
+    sizes = size_of[columns["memory_type"]]
+    if not profile.shared_channel:
+        for moves in (stores, loads):
+            fixed[moves] = _port_cycles(columns, moves, sizes[moves], profile)
+        return Costs(fixed, Bursts(np.zeros(1, dtype=np.int64), loads[:0]), load_index, tail, pads)
+    fixed[stores] = _store_cycles(config, columns, stores, sizes[stores], bus_bytes, profile.burst_beats)
+    fixed[loads] = -1
+    load_index[loads] = np.arange(loads.size)
+    bursts = move_bursts(columns, loads, sizes[loads], bus_bytes, profile.burst_beats)
+    is_wide = (sizes[loads] <= bus_bytes) | (columns["memory_type"][loads] == MemoryType.UOP)
+    tail[loads] = np.where(is_wide, WIDE_TAIL_CYCLES, NARROW_TAIL_CYCLES)
+    padding = padding_elements(columns, loads)
+    data_beats = bursts.totals(bursts.beats)
+    pads[loads] = np.where(padding > 0, padding + data_beats + np.where(is_wide, 1, 2), 0)
+    return Costs(fixed, bursts, load_index, tail, pads)
+
+
+def padding_elements(columns: Columns, index: Indices) -> Indices:
+    """Return the number of zero elements that loads write."""
+    x, y = columns["x_size"][index], columns["y_size"][index]
+    rows = columns["y_pad_0"][index] + y + columns["y_pad_1"][index]
+    total: Indices = rows * (columns["x_pad_0"][index] + x + columns["x_pad_1"][index]) - x * y
+    return total
+
+
+def _store_cycles(
+    config: VTAConfig, columns: Columns, index: Indices, sizes: Indices, bus_bytes: int, burst_beats: int
+) -> Indices:
+    """A narrow bus stops one cycle per row of lanes to read the buffer; a wide one never."""
+    bursts = move_bursts(columns, index, sizes, bus_bytes, burst_beats)
+    cycles = bursts.beats + STORE_BURST_CYCLES
+    if config.out_bytes > bus_bytes:
+        lane_beats = max(1, config.out_bytes // config.batch // bus_bytes)
+        cycles = cycles + -(-bursts.beats // lane_beats) - 1
+    return bursts.totals(cycles)
+
+
+def _port_cycles(columns: Columns, index: Indices, sizes: Indices, profile: TimingProfile) -> Indices:
+    """Own port: rows one after another, or pipelined with the padding where a load has any."""
+    rows, row_bytes = columns["y_size"][index], columns["x_size"][index] * sizes
+    contiguous = (columns["x_stride"][index] == columns["x_size"][index]) | (rows == 1)
+    padding = padding_elements(columns, index)
+    starts = np.where(contiguous & (padding == 0), 1, rows)
+    stream = rows * row_bytes / profile.port_bytes_per_cycle
+    total = profile.move_setup_cycles + starts * profile.row_setup_cycles + stream + padding
+    return np.ceil(total).astype(np.int64)

@@ -1,0 +1,75 @@
+"""What a kind of VTA build spends its cycles on: the constants of the timing model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class TimingProfile:
+    """Constants of the timing model, in cycles unless named otherwise.
+
+    Attributes
+    ----------
+    name : str
+        ``rtl`` or ``hls``, or a name of your own.
+    memory_latency_cycles : int
+        From an accepted read request to the first beat.
+    bus_bits : int or None
+        Width of the memory bus; None takes that of the configuration's target.
+    beat_cycles : float
+        Cycles that the memory takes per beat of the bus.
+    burst_beats : int
+        Longest burst; bursts also end at addresses that are multiples of it.
+    alu_imm_ii, alu_reg_ii : int
+        Initiation interval of the ALU with an immediate and with a register operand.
+    shared_channel : bool
+        True: one pipelined read channel for all units (RTL). False: each unit has a port of its own and
+        moves row after row (HLS).
+    requests_in_flight : int
+        Reads that the shared channel keeps open.
+    queue_depth : int
+        Instructions that a unit's queue holds, the running one included.
+    fetch_burst_instructions : int
+        Instructions per fetch.
+    row_setup_cycles : float
+        Own port: start of one row's transfer (modelled).
+    port_bytes_per_cycle : float
+        Own port: effective bandwidth of a running transfer (modelled).
+    move_setup_cycles : int
+        Own port: start of a LOAD or STORE (modelled).
+    """
+
+    name: str
+    memory_latency_cycles: int = 16
+    bus_bits: int | None = None
+    beat_cycles: float = 1.0
+    burst_beats: int = 256
+    alu_imm_ii: int = 1
+    alu_reg_ii: int = 2
+    shared_channel: bool = True
+    requests_in_flight: int = 16
+    queue_depth: int = 512
+    fetch_burst_instructions: int = 128
+    row_setup_cycles: float = 0.0
+    port_bytes_per_cycle: float = 8.0
+    move_setup_cycles: int = 0
+
+
+# VTA's Chisel RTL, cycle by cycle
+RTL = TimingProfile("rtl")
+
+# VTA's HLS source: initiation intervals, burst length and row order are facts of its pragmas; the last three
+# constants are modelled, to be fitted to board times, and never measured here
+HLS = TimingProfile(
+    "hls",
+    burst_beats=16,
+    alu_imm_ii=2,
+    alu_reg_ii=2,
+    shared_channel=False,
+    row_setup_cycles=20.0,
+    port_bytes_per_cycle=7.85,
+    move_setup_cycles=30,
+)
+
+PROFILES = {profile.name: profile for profile in (RTL, HLS)}

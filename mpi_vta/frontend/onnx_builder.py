@@ -45,9 +45,7 @@ class OnnxBuilder:
         self._initializers: dict[str, Array] = {}
         self._shapes: dict[str, tuple[int, ...]] = {"input": input_shape}
 
-    def conv(
-        self, source: str, name: str, channels: int, kernel: int, *, stride: int = 1, bias: bool = False
-    ) -> str:
+    def conv(self, source: str, name: str, channels: int, kernel: int, *, stride: int = 1, bias: bool = False) -> str:
         """Add a square convolution with pads of (kernel - 1) / 2."""
         inputs = self._shapes[source][1]
         pad = (kernel - 1) // 2

@@ -214,7 +214,7 @@ def _constant_value(node: OnnxNode) -> Array:
 
     (value,) = node.attrs.values()
     if hasattr(value, "raw_data"):
-        return numpy_helper.to_array(value)
+        return np.asarray(numpy_helper.to_array(value))
     kind = np.float32 if isinstance(value, float) or (isinstance(value, list) and isinstance(value[0], float)) else None
     return np.asarray(value, kind)
 
@@ -241,4 +241,4 @@ def _read_input(graph: Any, initializers: dict[str, Array], path: str) -> tuple[
         raise ModelError(f"batch {dims[0]}", where=where, allowed="1", remedy="export the model with batch 1")
     if tensor.elem_type != 1:
         raise ModelError("element type is not float32", where=where, allowed="float32")
-    return entry.name, tuple(dims)
+    return entry.name, tuple(int(dim) for dim in dims)

@@ -163,7 +163,8 @@ def _unify_attributes(net: OnnxNet) -> OnnxNet:
         "MaxPool": _checked_pool,
         "AveragePool": _checked_pool,
     }
-    return replace(net, nodes=tuple(rules.get(node.op, lambda _net, n: n)(net, node) for node in net.nodes))
+    nodes = tuple(rules[node.op](net, node) if node.op in rules else node for node in net.nodes)
+    return replace(net, nodes=nodes)
 
 
 def _plain_clip(net: OnnxNet, node: OnnxNode) -> OnnxNode:

@@ -73,6 +73,10 @@ def train(data: dict[str, Array], epochs: int = EPOCHS, seed: int = SEED) -> tup
     return weights, accuracy
 
 
+def _write(path: Path, arrays: dict[str, Any]) -> None:
+    np.savez_compressed(path, **arrays)
+
+
 def main() -> None:
     """Train and write ``digits_weights.npz`` and ``digits_data.npz``."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -81,13 +85,13 @@ def main() -> None:
     data = split_digits()
     weights, accuracy = train(data)
     folder.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(folder / "digits_weights.npz", **weights)
+    _write(folder / "digits_weights.npz", weights)
     shipped = {
         "calibration_images": data["train_images"][:CALIBRATION],
         "held_out_images": data["held_out_images"],
         "held_out_labels": data["held_out_labels"],
     }
-    np.savez_compressed(folder / "digits_data.npz", **shipped)
+    _write(folder / "digits_data.npz", shipped)
     print(f"held-out accuracy {accuracy:.4f} on {HELD_OUT} digits; wrote {folder}")
 
 

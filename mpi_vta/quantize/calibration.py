@@ -1,0 +1,106 @@
+"""Ranges of a float graph's values on calibration images, and the power-of-two scales that suit them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.errors import InputError
+from mpi_vta.graph.ir import Graph
+from mpi_vta.graph.reference import execute
+
+SAMPLES_PER_IMAGE = 1 << 14
+CLIPPED_POWERS = 6  # how many powers of two below the min-max scale are tried
+SCALE_OF_ZERO = -7  # for a value that is always 0: as if it lay in [-1, 1)
+
+
+@dataclass(frozen=True)
+class Range:
+    """What was seen of one value.
+
+    Attributes
+    ----------
+    peak : float
+        Largest magnitude over all images.
+    samples : ndarray of float32
+        Elements drawn evenly at random, the same positions in every run.
+    """
+
+    peak: float
+    samples: NDArray[np.float32]
+
+
+def collect_ranges(graph: Graph, images: NDArray[np.float32], names: Iterable[str]) -> dict[str, Range]:
+    """Run the float graph image by image and return the range of each named value.
+
+    Parameters
+    ----------
+    graph : Graph
+        Float graph with one input.
+    images : ndarray of float32, shape (n, C, H, W), n >= 1
+    names : iterable of str
+        Values to watch; the graph's input may be among them.
+
+    Raises
+    ------
+    InputError
+        If there is no image, or a value is not finite.
+    """
+    if len(images) == 0:
+        raise InputError("no calibration images", where=graph.name, allowed="at least 1")
+    watched = replace(graph, outputs=tuple(names))
+    rng = np.random.default_rng(0)
+    positions = {name: _positions(graph.values[name].shape, rng) for name in watched.outputs}
+    peaks = dict.fromkeys(watched.outputs, 0.0)
+    samples: dict[str, list[Any]] = {name: [] for name in watched.outputs}
+    for image in images:
+        for name, array in execute(watched, {graph.inputs[0]: image[None]}).items():
+            peaks[name] = max(peaks[name], float(np.abs(array).max()))
+            samples[name].append(array.reshape(-1)[positions[name]])
+    for name, peak in peaks.items():
+        if not np.isfinite(peak):
+            raise InputError(
+                f"value {name} is not finite on the calibration images", where=graph.name, remedy="check the weights"
+            )
+    return {name: Range(peaks[name], np.concatenate(samples[name])) for name in watched.outputs}
+
+
+def _positions(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return which elements of one image to sample: all of a small tensor, else a random draw."""
+    size = int(np.prod(shape))
+    return np.arange(size) if size <= SAMPLES_PER_IMAGE else rng.integers(0, size, SAMPLES_PER_IMAGE)
+
+
+def best_scale_log2(ranges: list[Range]) -> int:
+    """Return the scale exponent with the least mean squared error, summed relative to each range's power.
+
+    Candidates are the min-max scale, which clips nothing, and the powers of two below it.
+    """
+    seen = [entry for entry in ranges if entry.peak > 0]
+    if not seen:
+        return SCALE_OF_ZERO
+    top = minmax_scale_log2(max(entry.peak for entry in seen))
+
+    def error(scale_log2: int) -> float:
+        return sum(
+            squared_error(entry.samples, scale_log2) / max(float(np.square(entry.samples).mean()), 1e-30)
+            for entry in seen
+        )
+
+    return min(range(top, top - CLIPPED_POWERS, -1), key=error)
+
+
+def minmax_scale_log2(peak: float) -> int:
+    """Return the smallest exponent at which `peak` > 0 does not exceed 127.5 steps."""
+    return int(np.ceil(np.log2(peak / 127.5)))
+
+
+def squared_error(values: NDArray[np.float32], scale_log2: int) -> float:
+    """Return the mean squared error of int8 at a scale of 2**scale_log2."""
+    scaled = np.ldexp(values, -scale_log2)
+    rounded = np.clip(np.rint(scaled), -128, 127)
+    return float(np.square(rounded - scaled).mean(dtype=np.float64)) * 4.0**scale_log2

@@ -11,9 +11,10 @@ from schedule_cases import FakeCosts, chain, graphs
 from mpi_vta.errors import ConfigError, PlanError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.schedule.problem import Problem
+from mpi_vta.schedule.segment_load import NEVER_NS
 from mpi_vta.schedule.segments import find_segments
 from mpi_vta.schedule.strategies import STRATEGIES, make_plan
-from mpi_vta.schedule.strategies.pipeline import NEVER_NS, best_cut, segment_periods
+from mpi_vta.schedule.strategies.pipeline import best_cut, segment_periods
 from mpi_vta.schedule.validate import validate
 
 MIXED = Cluster.load("mixed17")
@@ -189,7 +190,7 @@ def test_energy_adds_idle_and_active_power_of_all_boards():
 
 
 WRONG = {
-    "strategy": (("best", 2, 1, None), "--strategy best: no such strategy; allowed: pipeline, scatter-gather"),
+    "strategy": (("best", 2, 1, None), "--strategy best: no such strategy; allowed: pipeline, scatter-gather, fused"),
     "images": (("pipeline", 2, 0, None), "--images: 0 images; allowed: 1 or more"),
     "ranks": (("pipeline", 0, 1, None), "--ranks: 0 ranks; allowed: 1 or more"),
     "more stages than layers": (("pipeline", 9, 1, 5), "--stages: 5 stages but chain has only 4 layers; allowed: 1..4"),

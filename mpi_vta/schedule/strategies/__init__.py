@@ -11,13 +11,14 @@ from mpi_vta.schedule.assembly import assemble
 from mpi_vta.schedule.cost import Costs
 from mpi_vta.schedule.plan import Plan
 from mpi_vta.schedule.problem import Draft, Problem
-from mpi_vta.schedule.strategies import pipeline, scatter_gather
+from mpi_vta.schedule.strategies import fused, pipeline, scatter_gather
 
 Strategy = Callable[[Problem], Draft]
 
 STRATEGIES: Mapping[str, Strategy] = {
     "pipeline": pipeline.place,
     "scatter-gather": scatter_gather.place,
+    "fused": fused.place,
 }
 
 

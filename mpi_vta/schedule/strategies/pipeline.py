@@ -8,11 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import PlanError
-from mpi_vta.hw.board import Board
 from mpi_vta.schedule.problem import Draft, Placement, Problem
-from mpi_vta.schedule.segments import Segments, find_segments
-
-NEVER_NS = np.int64(1) << 60
+from mpi_vta.schedule.segment_load import NEVER_NS, all_segment_loads
+from mpi_vta.schedule.segments import find_segments
 
 
 @dataclass(frozen=True)
@@ -47,35 +45,7 @@ def segment_periods(problem: Problem) -> NDArray[np.int64]:
         Nanoseconds for layers [i, j) at ``[rank, i, j]``; the largest of VTA, processor and ports.
         Rank 0's include what the source sends and the sink receives. `NEVER_NS` where i > j.
     """
-    segments = find_segments(problem.graph, problem.layout_config)
-    known: dict[tuple[Board, bool], NDArray[np.int64]] = {}
-    for rank, board in enumerate(problem.cluster.boards):
-        key = (board, rank == 0)
-        if key not in known:
-            known[key] = _board_periods(problem, segments, board, rank == 0)
-    return np.stack([known[board, rank == 0] for rank, board in enumerate(problem.cluster.boards)])
-
-
-def _board_periods(problem: Problem, segments: Segments, board: Board, is_rank_0: bool) -> NDArray[np.int64]:
-    cycles = problem.costs.node_cycles(board.config)
-    names = tuple(node.name for node in problem.graph.nodes)
-    total = np.concatenate([[0], np.cumsum([cycles[name] for name in names])])
-    shape = (segments.count + 1, segments.count + 1)
-    vta_ns = np.zeros(shape, dtype=np.int64)
-    for i, j in zip(*np.triu_indices(segments.count + 1, 1), strict=True):
-        vta_ns[i, j] = board.compute_ns(int(total[j] - total[i]))
-    gather_ns = board.pack_ns(problem.costs.stage(names, board.config).gathered_bytes)
-    cpu_ns = np.where(segments.reads_images, gather_ns, 0)
-    in_ns, out_ns = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
-    network = problem.network
-    for tensor in segments.tensors:
-        received, sent = tensor.received(on_rank_0=is_rank_0), tensor.sent(on_rank_0=is_rank_0)
-        in_ns += received * network.wire_ns(tensor.size_bytes)
-        out_ns += sent * network.wire_ns(tensor.size_bytes)
-        cpu_ns += (received + sent) * network.host_ns(tensor.size_bytes)
-    periods: NDArray[np.int64] = np.maximum.reduce([vta_ns, cpu_ns, in_ns, out_ns])
-    periods[np.tril_indices(segments.count + 1, -1)] = NEVER_NS
-    return periods
+    return np.stack([loads.max(axis=0) for loads in all_segment_loads(problem)])
 
 
 def best_cut(periods: NDArray[np.int64], bytes_in: NDArray[np.int64], stages: int | None) -> Cut:

@@ -39,6 +39,55 @@ class ReadChannel:
             open_requests -= 1
         return cycle
 
+    def accept_run(self, wanted: int, beats: list[int], begin: int, end: int, horizon: int) -> tuple[int, int, int]:
+        """Accept one unit's requests while no other can come in between.
+
+        Parameters
+        ----------
+        wanted : int
+            Cycle from which the first request is there.
+        beats : list of int
+            Beats of every burst; those from `begin` to `end` are wanted.
+        begin, end : int
+            Range in `beats`.
+        horizon : int
+            First cycle in which another unit may ask.
+
+        Returns
+        -------
+        position, ready, last_beat : int
+            The first burst not accepted, the cycle from which it is there, and the cycle of the last
+            beat of the last burst accepted.
+        """
+        last_beats, in_flight, latency = self._last_beats, self._in_flight, self._latency
+        served, free, accepted = self._served, self._free, self._accepted
+        beat_cycles = self._beat_cycles
+        position = begin
+        while position < end:
+            cycle = wanted if wanted > accepted else accepted + 1
+            while last_beats and cycle < horizon:
+                first = last_beats[0]
+                if first < cycle:
+                    last_beats.popleft()
+                elif first == cycle or len(last_beats) >= in_flight:
+                    cycle = first + 1
+                else:
+                    break
+            if cycle >= horizon:
+                break
+            if cycle > served:
+                start = cycle + latency
+                served = start if start > free else free
+            else:
+                served = free
+            count = beats[position]
+            free = served + (count if beat_cycles == 1.0 else max(1, round(count * beat_cycles)))
+            last_beats.append(free)
+            accepted, wanted = cycle, cycle + UNIT_REQUEST_INTERVAL_CYCLES
+            position += 1
+        self._served, self._free, self._accepted = served, free, accepted
+        return position, wanted, free
+
     def accept(self, cycle: int, beats: int) -> int:
         """Accept a request in a cycle that `earliest` gave; return the cycle of its last beat."""
         last_beats = self._last_beats

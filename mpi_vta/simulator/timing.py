@@ -165,8 +165,8 @@ class _Run:
         self._members = [np.flatnonzero(columns["unit"] == kind).tolist() for kind in Unit]
         self._next, self._free, self._dispatched = [0, 0, 0], [-1, -1, -1], [0, 0, 0]
         self._producers = _producer_lists(match)
-        self._waiting: dict[int, list[int]] = {}
-        self._pending: list[int] = []
+        self._waits_for = [-1, -1, -1]
+        self._pending: set[int] = set()
         self._fixed = costs.fixed_cycles.tolist()
         self._tail, self._pads = costs.tail_cycles.tolist(), costs.pad_cycles.tolist()
         self._load_index = costs.load_index.tolist()
@@ -183,10 +183,12 @@ class _Run:
         load, compute = self._streams[Unit.LOAD], self._streams[Unit.COMPUTE]
         self._fetch.ask(FETCH_LAUNCH_CYCLES)
         while True:
-            wanted = min(fetch.ready, load.ready, compute.ready)
-            if wanted == _NEVER:
+            first, second, _ = sorted((fetch, load, compute), key=_ready)
+            if first.ready == _NEVER:
                 break
-            cycle = channel.earliest(wanted)
+            if first is not fetch and self._request_alone(first, second.ready):
+                continue
+            cycle = channel.earliest(first.ready)
             chosen = min((s for s in (fetch, load, compute) if s.ready <= cycle), key=lambda s: s.priority)
             if chosen is fetch:
                 self._fetch.arrived(channel.accept(cycle, self._fetch.beats))
@@ -201,15 +203,28 @@ class _Run:
                 f"{self._queue_depth} instructions of a unit ahead of what unblocks it",
             )
 
+    def _request_alone(self, stream: _Stream, horizon: int) -> bool:
+        """Issue a load's requests up to the cycle in which another unit asks; tell whether there were any."""
+        begin = stream.position
+        stream.position, stream.ready, last_beat = self._channel.accept_run(
+            stream.ready, self._beats, begin, stream.last, horizon
+        )
+        accepted = stream.position > begin
+        if stream.position == stream.last:
+            self._loaded(stream, last_beat)
+        return accepted
+
     def _request(self, stream: _Stream, cycle: int) -> None:
         last_beat = self._channel.accept(cycle, self._beats[stream.position])
         stream.position += 1
-        if stream.position < stream.last:
-            stream.ready = cycle + UNIT_REQUEST_INTERVAL_CYCLES
-            return
+        stream.ready = cycle + UNIT_REQUEST_INTERVAL_CYCLES
+        if stream.position == stream.last:
+            self._loaded(stream, last_beat)
+
+    def _loaded(self, stream: _Stream, last_beat: int) -> None:
         index, stream.ready = stream.index, _NEVER
         self._end(index, max(last_beat + self._tail[index], self.start[index] + self._pads[index]))
-        self._pending.append(self._unit[index])
+        self._pending.add(self._unit[index])
         self._settle()
 
     def _dispatch(self) -> None:
@@ -226,7 +241,7 @@ class _Run:
                 fetch.dispatch_cycle = max(fetch.dispatch_cycle, end + 1)
             self._available[index] = fetch.dispatch_cycle + 1
             self._dispatched[unit] += 1
-            self._pending.append(unit)
+            self._pending.add(unit)
             fetch.position += 1
             fetch.dispatch_cycle += 1
         if fetch.limit < len(self.start):
@@ -262,7 +277,7 @@ class _Run:
         for producer in self._producers[index]:
             end = self.end[producer] if producer >= 0 else -1
             if end < 0:
-                self._waiting.setdefault(producer, []).append(unit)
+                self._waits_for[unit] = producer
                 return False
             if end + 1 > start:
                 start, cause = end + 1, _CAUSE_OF_UNIT[self._unit[producer]]
@@ -282,7 +297,9 @@ class _Run:
         unit = self._unit[index]
         self.end[index] = self._free[unit] = end
         self._next[unit] += 1
-        self._pending += self._waiting.pop(index, ())
+        for other in (Unit.LOAD, Unit.COMPUTE, Unit.STORE):
+            if self._waits_for[other] == index:
+                self._pending.add(other)
 
     def _blocked(self) -> list[str]:
         lines = []
@@ -299,6 +316,10 @@ class _Run:
                     reason = f"the token '{queue.name}' of instruction {producer}"
             lines.append(f"{kind.name.lower()} waits at {describe(self._columns, index)} for {reason}")
         return lines
+
+
+def _ready(stream: _Stream) -> int:
+    return stream.ready
 
 
 def _producer_lists(match: TokenMatch) -> list[tuple[int, ...]]:

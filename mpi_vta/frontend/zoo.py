@@ -66,7 +66,7 @@ def build_yolo(seed: int, weights: Weights | None) -> Any:
 
 def _darknet_conv(net: OnnxBuilder, source: str, index: int, channels: int, kernel: int) -> str:
     x = net.conv(source, f"layer{index}.conv", channels, kernel)
-    x = net.batch_norm(x, f"layer{index}.bn", gain=0.7, epsilon=DARKNET_EPSILON)
+    x = net.batch_norm(x, f"layer{index}.bn", gain=0.9, epsilon=DARKNET_EPSILON)
     return net.activation(x, f"layer{index}.leaky", "LeakyRelu", alpha=LEAKY_SLOPE)
 
 

@@ -1,0 +1,173 @@
+"""What the outputs say: YOLO's boxes, decoded, thinned and drawn, and the best classes of a classifier."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.errors import GraphError
+from mpi_vta.frontend.images import Picture, Placement
+
+INPUT_SIZE = 416
+CLASS_COUNT = 80
+# (width, height) in input pixels, as in darknet's yolov3-tiny.cfg: the coarse head, then the fine one
+ANCHORS = (((81, 82), (135, 169), (344, 319)), ((10, 14), (23, 27), (37, 58)))
+SCORE_THRESHOLD = 0.5
+OVERLAP_THRESHOLD = 0.45
+MOST_BOXES = 100
+
+COCO_NAMES = tuple((Path(__file__).parent / "data" / "coco_names.txt").read_text(encoding="utf-8").splitlines())
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One box, in pixels of the original picture, left < right and top < bottom."""
+
+    class_name: str
+    score: float
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+def decode_yolo(
+    heads: Sequence[NDArray[np.float32]],
+    picture_hw: tuple[int, int],
+    placement: Placement,
+    *,
+    score_threshold: float = SCORE_THRESHOLD,
+) -> list[Detection]:
+    """Return the boxes of one picture, best first.
+
+    Parameters
+    ----------
+    heads : sequence of ndarray of float32, shapes (255, 13, 13) and (255, 26, 26)
+        Raw outputs of YOLOv3-tiny for one picture, coarse head first.
+    picture_hw : (int, int)
+        Height and width of the original picture, to which boxes are cut.
+    placement : Placement
+        Where the picture lies in the input.
+    score_threshold : float
+        Least objectness * class probability.
+
+    Returns
+    -------
+    list of Detection
+        After non-maximum suppression per class, at most 100.
+
+    Raises
+    ------
+    GraphError
+        If a head has another number of channels.
+    """
+    found = [_decode_head(head, anchors, score_threshold) for head, anchors in zip(heads, ANCHORS, strict=True)]
+    boxes, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    height, width = picture_hw
+    offset = np.array([placement.offset_x, placement.offset_y] * 2)
+    boxes = np.clip((boxes - offset) / placement.scale, 0, [width, height, width, height])
+    visible = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    boxes, scores, classes = boxes[visible], scores[visible], classes[visible]
+    return [
+        Detection(COCO_NAMES[classes[i]], float(scores[i]), *(float(edge) for edge in boxes[i]))
+        for i in suppress_overlaps(boxes, scores, classes)[:MOST_BOXES]
+    ]
+
+
+def _decode_head(
+    head: NDArray[np.float32], anchors: tuple[tuple[int, int], ...], threshold: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return boxes (n, 4) as left, top, right, bottom in input pixels, scores (n,) and classes (n,)."""
+    channels, rows, columns = head.shape
+    if channels != len(anchors) * (5 + CLASS_COUNT):
+        raise GraphError(f"a YOLO head of {channels} channels", allowed=f"{len(anchors) * (5 + CLASS_COUNT)}")
+    fields = head.astype(np.float64).reshape(len(anchors), 5 + CLASS_COUNT, rows, columns)
+    scores = _sigmoid(fields[:, 4:5]) * _sigmoid(fields[:, 5:])
+    anchor, kind, row, column = np.nonzero(scores > threshold)
+    x, y, w, h = (fields[anchor, i, row, column] for i in range(4))
+    centre_x = (_sigmoid(x) + column) * INPUT_SIZE / columns
+    centre_y = (_sigmoid(y) + row) * INPUT_SIZE / rows
+    size = np.array(anchors, np.float64)[anchor]
+    # beyond e**8 a box covers any picture; the bound keeps synthetic weights from overflowing
+    half_w, half_h = size[:, 0] * np.exp(np.minimum(w, 8)) / 2, size[:, 1] * np.exp(np.minimum(h, 8)) / 2
+    boxes = np.stack([centre_x - half_w, centre_y - half_h, centre_x + half_w, centre_y + half_h], axis=1)
+    return boxes, scores[anchor, kind, row, column], kind
+
+
+def suppress_overlaps(
+    boxes: NDArray[np.float64],
+    scores: NDArray[np.float64],
+    classes: NDArray[np.int64],
+    threshold: float = OVERLAP_THRESHOLD,
+) -> list[int]:
+    """Return the indices kept by non-maximum suppression within each class, best score first.
+
+    Boxes are (n, 4): left, top, right, bottom; a box goes when its intersection over union with a
+    better one of its class exceeds `threshold`.
+    """
+    order = np.argsort(-scores, kind="stable")
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    kept: list[int] = []
+    while order.size:
+        best, rest = order[0], order[1:]
+        kept.append(int(best))
+        low, high = np.maximum(boxes[best, :2], boxes[rest, :2]), np.minimum(boxes[best, 2:], boxes[rest, 2:])
+        shared = np.prod(np.clip(high - low, 0, None), axis=1)
+        overlap = shared / np.maximum(area[best] + area[rest] - shared, 1e-12)
+        order = rest[(classes[rest] != classes[best]) | (overlap <= threshold)]
+    return kept
+
+
+def draw_boxes(picture: Picture, detections: Sequence[Detection], caption: str = "") -> bytes:
+    """Return the picture with labelled boxes, and a caption at the bottom left, as PNG bytes."""
+    from PIL import Image, ImageDraw
+
+    image = Image.fromarray(picture)
+    draw = ImageDraw.Draw(image)
+    thickness = max(round(max(picture.shape[:2]) / 300), 1)
+    for found in reversed(detections):  # the best on top
+        colour = _colour(COCO_NAMES.index(found.class_name))
+        draw.rectangle((found.left, found.top, found.right, found.bottom), outline=colour, width=thickness)
+        _label(draw, (found.left, found.top), f"{found.class_name} {found.score:.2f}", colour)
+    if caption:
+        _label(draw, (0, picture.shape[0] - 12), caption, (255, 255, 255))
+    stream = io.BytesIO()
+    image.save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def _label(draw: object, corner: tuple[float, float], text: str, colour: tuple[int, int, int]) -> None:
+    box = draw.textbbox(corner, text)  # type: ignore[attr-defined]
+    draw.rectangle(box, fill=colour)  # type: ignore[attr-defined]
+    draw.text(corner, text, fill=(0, 0, 0))  # type: ignore[attr-defined]
+
+
+def _colour(index: int) -> tuple[int, int, int]:
+    """Return a light colour, well apart for neighbouring classes."""
+    hue = index * 0.61803398875 % 1 * 6
+    ramp = [max(0.0, min(1.0, abs((hue + shift) % 6 - 3) - 1)) for shift in (0, 4, 2)]
+    red, green, blue = (int(95 + 160 * level) for level in ramp)
+    return red, green, blue
+
+
+def best_classes(scores: NDArray[np.float32], count: int = 5) -> list[tuple[int, float]]:
+    """Return (class index, probability) of the `count` best of one image's logits, best first.
+
+    Parameters
+    ----------
+    scores : ndarray of float32, shape (classes,) or any that flattens to it
+    """
+    flat = scores.reshape(-1).astype(np.float64)
+    exponent = np.exp(flat - flat.max())
+    probability = exponent / exponent.sum()
+    order = np.argsort(-flat, kind="stable")[:count]
+    return [(int(i), float(probability[i])) for i in order]
+
+
+def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(0.5 * (np.tanh(0.5 * x) + 1))

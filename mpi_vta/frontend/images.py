@@ -1,0 +1,198 @@
+"""Pictures in: files, folders or synthetic ones, brought to the size and range that a model expects."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.errors import InputError
+
+Picture = NDArray[np.uint8]
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
+LETTERBOX_GREY = 128
+CROP_MARGIN = 256 / 224  # the shorter side is resized to this times the crop
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a picture becomes a model's input.
+
+    Attributes
+    ----------
+    channels, height, width : int
+        Shape of the input.
+    fit : str
+        ``letterbox`` (whole picture, grey borders), ``crop`` (shorter side fits, centre kept).
+    mean, std : tuple of float
+        Per channel, applied to pixels in 0..1: (pixel - mean) / std.
+    """
+
+    channels: int
+    height: int
+    width: int
+    fit: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a picture lies in the input: input coordinate = picture coordinate * scale + offset, in pixels."""
+
+    scale: float
+    offset_x: float
+    offset_y: float
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Inputs with what is needed to draw on the pictures that they came from.
+
+    Attributes
+    ----------
+    names : tuple of str
+        File names, or ``synthetic-0000`` and so on.
+    inputs : ndarray of float32, shape (n, C, H, W)
+        Preprocessed.
+    pictures : tuple of ndarray of uint8, shape (height, width, 3)
+        The originals.
+    placements : tuple of Placement
+        One per picture.
+    """
+
+    names: tuple[str, ...]
+    inputs: NDArray[np.float32]
+    pictures: tuple[Picture, ...]
+    placements: tuple[Placement, ...]
+
+
+def load_images(path: Path, preprocess: Preprocess, limit: int | None = None) -> ImageBatch:
+    """Read one picture, or all pictures of a folder in the order of their names.
+
+    Parameters
+    ----------
+    path : Path
+        A picture or a folder.
+    preprocess : Preprocess
+    limit : int or None
+        Read at most so many.
+
+    Raises
+    ------
+    InputError
+        If the path does not exist, the folder holds no picture, or one cannot be read (named).
+    """
+    if path.is_dir():
+        files = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES)
+        if not files:
+            raise InputError("the folder holds no picture", where=str(path), allowed=", ".join(SUFFIXES))
+    elif path.exists():
+        files = [path]
+    else:
+        raise InputError("no such picture or folder", where=str(path), allowed="a file, a folder, or a number")
+    return _batch([(file.name, read_picture(file)) for file in files[:limit]], preprocess)
+
+
+def synthetic_images(count: int, preprocess: Preprocess, seed: int = 0) -> ImageBatch:
+    """Return `count` synthetic pictures; picture i depends on the seed and i alone.
+
+    Raises
+    ------
+    InputError
+        If `count` is below 1.
+    """
+    if count < 1:
+        raise InputError(f"{count} pictures", where="--images", allowed="at least 1")
+    size = (preprocess.height, preprocess.width)
+    named = [(f"synthetic-{i:04d}", synthetic_picture(*size, seed=seed, index=i)) for i in range(count)]
+    return _batch(named, preprocess)
+
+
+def read_picture(path: Path) -> Picture:
+    """Return a picture file as uint8 RGB, shape (height, width, 3); raise `InputError` naming the file."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB"))
+    except UnidentifiedImageError as fault:
+        raise InputError("not a picture", where=str(path), allowed="PNG, JPEG and others that Pillow reads") from fault
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as fault:
+        raise InputError(f"cannot read the picture ({fault})", where=str(path), remedy="check the file") from fault
+
+
+def synthetic_picture(height: int, width: int, *, seed: int, index: int = 0) -> Picture:
+    """Return smooth blobs of colour with a few ellipses and rectangles, uint8 (height, width, 3)."""
+    rng = np.random.default_rng([seed, index])
+    y, x = np.meshgrid(np.linspace(0, 1, height), np.linspace(0, 1, width), indexing="ij")
+    picture = np.zeros((height, width, 3))
+    for octave in range(6):  # like photographs: power falls with frequency
+        angle, phase = rng.uniform(0, 2 * np.pi, 2)
+        wave = np.cos(2 * np.pi * 2 ** (octave / 2) * (x * math.cos(angle) + y * math.sin(angle)) + phase)
+        picture += wave[..., None] * rng.normal(0, 0.6**octave, 3)
+    picture = 0.5 + 0.18 * picture
+    for shape in range(int(rng.integers(2, 6))):
+        centre_y, centre_x, extent_y, extent_x = *rng.uniform(0.1, 0.9, 2), *rng.uniform(0.05, 0.25, 2)
+        away_y, away_x = np.abs(y - centre_y) / extent_y, np.abs(x - centre_x) / extent_x
+        inside = np.maximum(away_y, away_x) < 1 if shape % 2 else away_y**2 + away_x**2 < 1
+        shade = 1 - 0.4 * away_y[..., None]
+        picture = np.where(inside[..., None], rng.uniform(0, 1, 3) * shade, picture)
+    picture += rng.normal(0, 0.01, picture.shape)
+    return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
+def prepare(picture: Picture, preprocess: Preprocess) -> tuple[NDArray[np.float32], Placement]:
+    """Return the model's input, float32 (C, H, W), and where the picture lies in it."""
+    placed, placement = _letterbox(picture, preprocess) if preprocess.fit == "letterbox" else _crop(picture, preprocess)
+    pixels = placed.astype(np.float32) / 255
+    if preprocess.channels == 1:
+        pixels = pixels.mean(axis=2, keepdims=True)
+    scaled = (pixels - np.array(preprocess.mean, np.float32)) / np.array(preprocess.std, np.float32)
+    return np.ascontiguousarray(scaled.transpose(2, 0, 1), dtype=np.float32), placement
+
+
+def _batch(named: list[tuple[str, Picture]], preprocess: Preprocess) -> ImageBatch:
+    prepared = [prepare(picture, preprocess) for _, picture in named]
+    return ImageBatch(
+        tuple(name for name, _ in named),
+        np.stack([array for array, _ in prepared]),
+        tuple(picture for _, picture in named),
+        tuple(placement for _, placement in prepared),
+    )
+
+
+def _letterbox(picture: Picture, preprocess: Preprocess) -> tuple[Picture, Placement]:
+    height, width = picture.shape[:2]
+    scale = min(preprocess.height / height, preprocess.width / width)
+    inner_h, inner_w = max(round(height * scale), 1), max(round(width * scale), 1)
+    top, left = (preprocess.height - inner_h) // 2, (preprocess.width - inner_w) // 2
+    canvas = np.full((preprocess.height, preprocess.width, 3), LETTERBOX_GREY, np.uint8)
+    canvas[top : top + inner_h, left : left + inner_w] = _resized(picture, inner_h, inner_w)
+    return canvas, Placement(scale, left, top)
+
+
+def _crop(picture: Picture, preprocess: Preprocess) -> tuple[Picture, Placement]:
+    height, width = picture.shape[:2]
+    scale = CROP_MARGIN * max(preprocess.height / height, preprocess.width / width)
+    if (height, width) == (preprocess.height, preprocess.width):
+        return picture, Placement(1.0, 0, 0)
+    outer_h, outer_w = round(height * scale), round(width * scale)
+    top, left = (outer_h - preprocess.height) // 2, (outer_w - preprocess.width) // 2
+    resized = _resized(picture, outer_h, outer_w)
+    return resized[top : top + preprocess.height, left : left + preprocess.width], Placement(scale, -left, -top)
+
+
+def _resized(picture: Picture, height: int, width: int) -> Any:
+    from PIL import Image
+
+    if picture.shape[:2] == (height, width):
+        return picture
+    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.graph.ir import array_sha256
+from mpi_vta.hw.cluster import Cluster
 from mpi_vta.schedule.figures import Figures, measure
 from mpi_vta.schedule.plan import Plan
 from mpi_vta.trace.reader import RankRecord, Trace
@@ -103,12 +104,31 @@ def _stage_row(
 
 def print_report(summary: Mapping[str, Any], stream: TextIO) -> None:
     """Print the table of stages and the figures."""
-    from rich.console import Console
+    title = f"{summary['model']}, {summary['strategy']}, {summary['ranks']} ranks: all times modelled"
+    _print_stages(title, summary["stages"], stream)
+    print("\n".join(figure_lines(summary)), file=stream)
 
-    console = Console(file=stream, width=None if stream.isatty() else REPORT_COLUMNS, highlight=False)
-    console.print(_stage_table(summary))
-    for line in figure_lines(summary):
-        console.print(line, markup=False, soft_wrap=True)
+
+def print_plan(plan: Plan, cluster: Cluster, stream: TextIO) -> None:
+    """Print the stages of a plan and its predicted figures."""
+    rows = [
+        {
+            "stage": stage.index,
+            "replica": replica,
+            "rank": rank,
+            "host": "",
+            "board": cluster.boards[rank].name,
+            "layers": stage.nodes,
+            "cycles": stage.cycles,
+            "ms": stage.compute_ns[replica] / 1e6,
+            "busy_percent": None,
+        }
+        for stage in plan.stages
+        for replica, rank in enumerate(stage.ranks)
+    ]
+    _print_stages(f"plan of {plan.model}, {plan.strategy}: all times modelled", rows, stream)
+    lines = [f"predicted   {name} {value:.4g} (modelled)" for name, value in plan.predicted.items()]
+    print("\n".join([*lines, *(f"note        {note}" for note in plan.notes)]), file=stream)
 
 
 def figure_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -130,23 +150,24 @@ def figure_lines(summary: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _stage_table(summary: Mapping[str, Any]) -> Any:
+def _print_stages(title: str, rows: Sequence[Mapping[str, Any]], stream: TextIO) -> None:
+    from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{summary['model']}, {summary['strategy']}, {summary['ranks']} ranks: all times modelled")
+    table = Table(title=title)
     for name in ("stage", "rank", "host", "board", "layers", "cycles", "ms", "busy %"):
         table.add_column(name, justify="left" if name in ("host", "board", "layers") else "right")
-    for row in summary["stages"]:
-        layers = row["layers"]
-        shown = layers[0] if len(layers) == 1 else f"{len(layers)}: {layers[0]} .. {layers[-1]}"
+    for row in rows:
+        layers, busy = row["layers"], row["busy_percent"]
         table.add_row(
-            str(row["stage"]) if not row["replica"] else f"{row['stage']}.{row['replica']}",
+            f"{row['stage']}.{row['replica']}" if row["replica"] else str(row["stage"]),
             str(row["rank"]),
             row["host"],
             row["board"],
-            shown,
+            layers[0] if len(layers) == 1 else f"{len(layers)}: {layers[0]} .. {layers[-1]}",
             f"{row['cycles']:,}",
             f"{row['ms']:.3f}",
-            f"{row['busy_percent']:.1f}",
+            "" if busy is None else f"{busy:.1f}",
         )
-    return table
+    width = None if stream.isatty() else REPORT_COLUMNS
+    Console(file=stream, width=width, highlight=False).print(table)

@@ -1,0 +1,94 @@
+"""The images of a run: the model's held-out examples, pictures from disk, or synthetic ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.errors import InputError
+from mpi_vta.frontend.images import ImageBatch, load_images, synthetic_images
+from mpi_vta.job.ready_model import ReadyModel
+
+DEFAULT_IMAGES = 8
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What goes in.
+
+    Attributes
+    ----------
+    integers : ndarray of int8, shape (n, C, H, W)
+        Quantised for the model.
+    floats : ndarray of float32, same shape, or None
+        Before quantisation; None for a run without data.
+    labels : ndarray of int64, shape (n,), or None
+        True classes, where they are known.
+    batch : ImageBatch or None
+        The pictures, to draw on.
+    """
+
+    integers: NDArray[np.int8]
+    floats: NDArray[np.float32] | None = None
+    labels: NDArray[np.int64] | None = None
+    batch: ImageBatch | None = None
+
+
+def read_inputs(model: ReadyModel, images: str | None, seed: int, *, with_data: bool) -> Inputs:
+    """Return the images that ``--images`` names.
+
+    Parameters
+    ----------
+    model : ReadyModel
+        Says how large they are and how they are quantised.
+    images : str or None
+        A number, a picture or a folder; None for every held-out example, or for some synthetic pictures.
+    seed : int
+        Of synthetic pictures.
+    with_data : bool
+        False for a device that only takes time: a number of images then costs nothing to make.
+
+    Raises
+    ------
+    InputError
+        If there is nothing there, a picture cannot be read, or the number is below 1.
+    """
+    count = _count(model, images)
+    if count is None:
+        batch = load_images(Path(str(images)), model.preprocess)
+        return _quantized(model, batch.inputs, batch=batch)
+    if not with_data:
+        (name,) = model.graph.inputs
+        shape = (count, *model.graph.values[name].shape[1:])
+        return Inputs(np.broadcast_to(np.zeros(1, np.int8), shape))
+    if model.truth is not None:
+        rows = np.arange(count) % len(model.truth.labels)
+        return _quantized(model, model.truth.images[rows], labels=model.truth.labels[rows])
+    batch = synthetic_images(count, model.preprocess, seed)
+    return _quantized(model, batch.inputs, batch=batch)
+
+
+def _count(model: ReadyModel, images: str | None) -> int | None:
+    """Return the number of images asked for, or None if a path is named."""
+    if images is None:
+        return len(model.truth.labels) if model.truth is not None else DEFAULT_IMAGES
+    try:
+        count = int(images)
+    except ValueError:
+        return None
+    if count < 1:
+        raise InputError(f"{count} images", where="--images", allowed="1 or more, a picture or a folder")
+    return count
+
+
+def _quantized(
+    model: ReadyModel,
+    floats: NDArray[np.float32],
+    labels: NDArray[np.int64] | None = None,
+    batch: ImageBatch | None = None,
+) -> Inputs:
+    (integers,) = model.quantized.quantize_input(floats).values()
+    return Inputs(integers, floats, labels, batch)

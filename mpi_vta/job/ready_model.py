@@ -1,0 +1,180 @@
+"""A model imported and quantised, kept on disk by content, so that a second start needs no TVM."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta import artifact
+from mpi_vta.errors import ArtifactError, InputError
+from mpi_vta.frontend.images import Preprocess
+from mpi_vta.frontend.models import DATA, LoadedModel, Truth, load_model
+from mpi_vta.frontend.zoo import BUILDERS
+from mpi_vta.graph.ir import Graph
+from mpi_vta.graph.reference import execute
+from mpi_vta.quantize.model import QuantizedModel
+from mpi_vta.quantize.quantizer import quantize
+from mpi_vta.schedule.cache import cache_directory, sources_hash
+
+FORMAT_VERSION = 1
+_IMPORT_ROOMS = ("frontend", "quantize", "graph")
+
+
+@dataclass(frozen=True)
+class ReadyModel:
+    """What a run needs to know of a model; the fields of `LoadedModel` mean the same here.
+
+    Attributes
+    ----------
+    quantized : QuantizedModel
+        The int8 graph, and what stays on the host.
+    float_graph : Graph or None
+        The float model, kept where there is a truth to compare with.
+    """
+
+    name: str
+    quantized: QuantizedModel
+    preprocess: Preprocess
+    truth: Truth | None
+    float_graph: Graph | None
+    task: str
+    weights_note: str
+    has_meaning: bool
+
+    @property
+    def graph(self) -> Graph:
+        """The int8 graph."""
+        return self.quantized.graph
+
+    def float_outputs(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the float model's first output for images (n, C, H, W), n first."""
+        graph = self.float_graph
+        assert graph is not None, "only models with a truth keep their float graph"
+        return np.asarray(execute(graph, {graph.inputs[0]: images})[graph.outputs[0]], dtype=np.float32)
+
+    def to_bytes(self) -> bytes:
+        """Serialise the model."""
+        header = {
+            "name": self.name,
+            "preprocess": asdict(self.preprocess),
+            "task": self.task,
+            "weights_note": self.weights_note,
+            "has_meaning": self.has_meaning,
+        }
+        arrays: dict[str, NDArray[Any]] = {"quantized": np.frombuffer(self.quantized.to_bytes(), np.uint8)}
+        if self.truth is not None and self.float_graph is not None:
+            arrays["truth_images"], arrays["truth_labels"] = self.truth.images, self.truth.labels
+            arrays["float_graph"] = np.frombuffer(self.float_graph.to_bytes(), np.uint8)
+        return artifact.pack("model", FORMAT_VERSION, header, arrays)
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str) -> ReadyModel:
+        """Read what `to_bytes` wrote; raises `ArtifactError` on damage."""
+        header, arrays = artifact.unpack(data, "model", FORMAT_VERSION, where)
+        size = header["preprocess"]
+        preprocess = Preprocess(**{**size, "mean": tuple(size["mean"]), "std": tuple(size["std"])})
+        truth, float_graph = None, None
+        if "float_graph" in arrays:
+            truth = Truth(arrays["truth_images"], arrays["truth_labels"])
+            float_graph = Graph.from_bytes(arrays["float_graph"].tobytes(), where)
+        return cls(
+            header["name"],
+            QuantizedModel.from_bytes(arrays["quantized"].tobytes(), where),
+            preprocess,
+            truth,
+            float_graph,
+            header["task"],
+            header["weights_note"],
+            header["has_meaning"],
+        )
+
+
+def ready_model(
+    name_or_path: str, *, seed: int, weights: Path | None, on_import: Callable[[], None] = lambda: None
+) -> ReadyModel:
+    """Import and quantise a model, unless that was done before with the same files and sources.
+
+    Parameters
+    ----------
+    name_or_path, seed, weights
+        As for `mpi_vta.frontend.models.load_model`.
+    on_import : callable
+        Called if the model has to be imported.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be used.
+    InputError
+        If the cache cannot be read or written.
+    """
+    path = _cache_path(name_or_path, seed, weights)
+    data = _read(path) if path else None
+    if path is not None and data is not None:
+        try:
+            return ReadyModel.from_bytes(data, where=str(path))
+        except ArtifactError:
+            # a damaged entry is made again
+            path.unlink(missing_ok=True)
+    on_import()
+    model = _import(load_model(name_or_path, seed=seed, weights=weights))
+    if path is not None:
+        _write(path, model.to_bytes())
+    return model
+
+
+def _import(loaded: LoadedModel) -> ReadyModel:
+    return ReadyModel(
+        loaded.name,
+        quantize(loaded.graph, loaded.calibration),
+        loaded.preprocess,
+        loaded.truth,
+        loaded.graph if loaded.truth is not None else None,
+        loaded.task,
+        loaded.weights_note,
+        loaded.has_meaning,
+    )
+
+
+def _cache_path(name_or_path: str, seed: int, weights: Path | None) -> Path | None:
+    """Return where the model is kept, or None if a file of it cannot be read: the import says why."""
+    files = [] if weights is None else [weights]
+    files += sorted(DATA.iterdir()) if name_or_path in BUILDERS else [Path(name_or_path)]
+    try:
+        contents = [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in files]
+    except OSError:
+        return None
+    key = json.dumps([name_or_path, seed, contents, sources_hash(_IMPORT_ROOMS)])
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    return cache_directory() / digest[:2] / f"{digest[2:]}.model"
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as fault:
+        raise _unusable(fault) from fault
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        artifact.write_atomically(path, data)
+    except OSError as fault:
+        raise _unusable(fault) from fault
+
+
+def _unusable(fault: OSError) -> InputError:
+    return InputError(
+        f"the model cache cannot be used ({fault.strerror})",
+        where=str(cache_directory()),
+        remedy="set MPI_VTA_CACHE to a folder that can be written",
+    )

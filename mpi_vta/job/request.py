@@ -1,0 +1,64 @@
+"""What the user asks of the main job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of the pipeline command, as given; `mpi_vta.job.prepare` checks them.
+
+    Attributes
+    ----------
+    argv : tuple of str
+        The command line.
+    model : str
+        Zoo name or ONNX file.
+    weights : Path or None
+        Weights of a zoo model.
+    images : str or None
+        A number, a picture or a folder; None for the model's default.
+    strategy : str
+        How to spread the work.
+    stages : int or None
+        Exact number of stages.
+    plan : Path or None
+        A plan file whose stages are run.
+    config, cluster : str or None
+        VTA configuration of every board; boards and network.
+    device : str
+        ``sim`` or ``timing``.
+    output : Path or None
+        Folder of the results; None for ``out/<model>-<strategy>``.
+    json : bool
+        Whether stdout is for a script.
+    seed : int
+        Of synthetic weights and images.
+    dry_run : bool
+        Plan only.
+    watchdog_s : float
+        Longest wait for a message.
+    """
+
+    argv: tuple[str, ...]
+    model: str
+    weights: Path | None
+    images: str | None
+    strategy: str
+    stages: int | None
+    plan: Path | None
+    config: str | None
+    cluster: str | None
+    device: str
+    output: Path | None
+    json: bool
+    seed: int
+    dry_run: bool
+    watchdog_s: float
+
+    @property
+    def folder(self) -> Path:
+        """Where the results go."""
+        return self.output or Path("out") / f"{Path(self.model).stem}-{self.strategy}"

@@ -1,0 +1,127 @@
+"""From what a run left at rank 0 to files and answers: trace, summary, pictures, classes, accuracy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.artifact import write_atomically
+from mpi_vta.frontend.detection import best_classes, decode_yolo, draw_boxes
+from mpi_vta.frontend.models import CLASSIFY, DETECT
+from mpi_vta.job.prepare import Prepared
+from mpi_vta.job.provenance import versions_and_argv
+from mpi_vta.runtime.report import output_sha256, summarize
+from mpi_vta.runtime.session import RunResult
+from mpi_vta.trace.merge import RunRecord, merge
+from mpi_vta.trace.reader import read
+
+MOST_SHOWN = 16
+
+
+def conclude(prepared: Prepared, result: RunResult) -> dict[str, Any]:
+    """Write ``run.h5``, ``summary.json`` and the pictures, and return the summary.
+
+    The trace is read back from the file for the figures, so what is printed is what is on disk.
+    """
+    folder, model, job = prepared.request.folder, prepared.model, prepared.job
+    record = RunRecord(job.plan.to_json(), result.times, _provenance(prepared, result))
+    merge(folder / "run.h5", result.rank_files, record)
+    _remove_empty(folder / "ranks")
+    summary = summarize(
+        job.plan,
+        read(folder / "run.h5"),
+        layers=prepared.layers,
+        host_ops=model.quantized.host_ops,
+        outputs=result.outputs,
+        output_order=model.graph.outputs,
+    )
+    summary |= {
+        "device": prepared.request.device,
+        "weights": model.weights_note,
+        "wall_s": max(report["wall_s"] for report in result.rank_reports),
+    }
+    if result.outputs is not None:
+        summary |= _answers(prepared, result.outputs, folder)
+    write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    return summary
+
+
+def _provenance(prepared: Prepared, result: RunResult) -> dict[str, Any]:
+    request, job, model = prepared.request, prepared.job, prepared.model
+    programs = {stage: program.sha256 for (stage, _), program in sorted(job.programs.items(), reverse=True)}
+    hashed = "" if result.outputs is None else output_sha256(result.outputs, model.graph.outputs)
+    return {
+        **versions_and_argv(("mpi_vta.pipeline", *request.argv)),
+        "time": "modelled",
+        "model": model.name,
+        "strategy": job.plan.strategy,
+        "device": request.device,
+        "cluster": job.cluster.name,
+        "seed": request.seed,
+        "graph_sha256": model.graph.sha256,
+        "program_sha256": [programs[stage] for stage in sorted(programs)],
+        "output_sha256": hashed,
+    }
+
+
+def _answers(prepared: Prepared, outputs: Mapping[str, NDArray[np.int8]], folder: Path) -> dict[str, Any]:
+    """Return what the model says about the images, by its task; write pictures for detections."""
+    model, inputs = prepared.model, prepared.inputs
+    finished = model.quantized.finish(outputs)
+    heads = [finished[output.name] for output in model.quantized.outputs]
+    answers: dict[str, Any] = {}
+    if model.task == DETECT and inputs.batch is not None:
+        answers["pictures"] = _draw(prepared, heads, folder)
+    if model.task == CLASSIFY:
+        answers["classes"] = [
+            [{"class": kind, "probability": share} for kind, share in best_classes(scores)]
+            for scores in heads[0][:MOST_SHOWN]
+        ]
+    if inputs.labels is not None and inputs.floats is not None:
+        in_float = model.float_outputs(inputs.floats).reshape(len(inputs.labels), -1)
+        on_vta = heads[0].reshape(len(inputs.labels), -1)
+        answers["accuracy"] = {
+            "float": float((in_float.argmax(axis=1) == inputs.labels).mean()),
+            "vta": float((on_vta.argmax(axis=1) == inputs.labels).mean()),
+        }
+    return answers
+
+
+def _draw(prepared: Prepared, heads: list[NDArray[np.float32]], folder: Path) -> list[dict[str, Any]]:
+    batch, model = prepared.inputs.batch, prepared.model
+    assert batch is not None
+    drawn = []
+    for index, picture in enumerate(batch.pictures[:MOST_SHOWN]):
+        found = decode_yolo([head[index] for head in heads], picture.shape[:2], batch.placements[index])
+        path = folder / f"boxes-{Path(batch.names[index]).stem}.png"
+        write_atomically(path, draw_boxes(picture, found, "" if model.has_meaning else model.weights_note))
+        drawn.append({"picture": str(path), "boxes": len(found)})
+    return drawn
+
+
+def _remove_empty(folder: Path) -> None:
+    """Remove the folder of the ranks' own traces, which on this host are merged now."""
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def answer_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Return what the model said, as lines of text."""
+    lines = [f"weights     {summary['weights']}"]
+    for index, classes in enumerate(summary.get("classes", [])):
+        best = ", ".join(f"{entry['class']} ({entry['probability']:.3f})" for entry in classes)
+        lines.append(f"image {index:4}  classes {best}")
+    for entry in summary.get("pictures", []):
+        lines.append(f"picture     {entry['picture']}: {entry['boxes']} boxes")
+    if "accuracy" in summary:
+        accuracy = summary["accuracy"]
+        lines.append(
+            f"accuracy    float {100 * accuracy['float']:.2f} %, VTA int8 {100 * accuracy['vta']:.2f} % "
+            f"on {summary['images']} held-out images"
+        )
+    return lines

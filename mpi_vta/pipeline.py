@@ -1,0 +1,99 @@
+"""``python -m mpi_vta.pipeline``: a model through import, quantisation, compilation and plan, run over all ranks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from itertools import count
+from pathlib import Path
+from typing import NoReturn
+
+from mpi_vta.errors import InputError
+from mpi_vta.job.prepare import Prepared, prepare
+from mpi_vta.job.request import Request
+from mpi_vta.job.results import answer_lines, conclude
+from mpi_vta.runtime.progress import shown_progress
+from mpi_vta.runtime.report import print_plan, print_report
+from mpi_vta.runtime.session import Leader, take_part
+from mpi_vta.schedule.figures import group_count
+
+DEFAULT_WATCHDOG_S = 300.0
+DEFAULT_SEED = 0
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises a wrong option as the one-line error that every other fault is."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message, where="command line", remedy="see python -m mpi_vta.pipeline --help")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the options of the command."""
+    parser = _Parser(prog="mpi_vta.pipeline", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--model", required=True, help="resnet18, yolo, digits, or an ONNX file")
+    parser.add_argument("--weights", type=Path, help="weights of a zoo model; seeded ones by default")
+    parser.add_argument("--images", help="number of images, a picture, or a folder of pictures")
+    parser.add_argument("--strategy", default="pipeline", help="how to spread the work (default: %(default)s)")
+    parser.add_argument("--stages", type=int, help="use exactly so many stages")
+    parser.add_argument("--plan", type=Path, help="run the stages of this plan file, as --dry-run writes it")
+    parser.add_argument("--config", help="VTA configuration for every board: a shipped name or a JSON file")
+    parser.add_argument("--cluster", help="boards and network: a shipped name or a TOML file")
+    parser.add_argument("--device", default="sim", help="sim: bit-exact; timing: cycles only (default: %(default)s)")
+    parser.add_argument("--output", type=Path, help="folder for run.h5, summary.json and pictures")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON and nothing else")
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of synthetic weights and images")
+    parser.add_argument("--dry-run", action="store_true", help="plan, write the plan, and stop")
+    parser.add_argument(
+        "--watchdog-s", type=float, default=DEFAULT_WATCHDOG_S, help="longest wait for a message, 0 for ever"
+    )
+    return parser
+
+
+def parse(argv: Sequence[str]) -> Request:
+    """Return the request that the options state; raises `InputError` for wrong ones."""
+    options = build_parser().parse_args(argv)
+    return Request(argv=tuple(argv), **vars(options))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command on this rank; return its exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return take_part(lambda leader: _lead(leader, arguments))
+
+
+def _lead(leader: Leader, arguments: Sequence[str]) -> int:
+    request = parse(arguments)
+    with shown_progress(quiet=request.json) as progress:
+        prepared = prepare(request, leader.ranks, progress)
+        if request.dry_run:
+            return _show_plan(prepared)
+        job = prepared.job
+        groups = count(1)
+        total = group_count(job.images, job.plan.group_images)
+        progress.phase(f"running {job.images} images on {leader.ranks} ranks")
+        result = leader.run(job, lambda: progress.step(next(groups), total))
+        summary = conclude(prepared, result)
+    if request.json:
+        print(json.dumps(summary))
+    else:
+        print_report(summary, sys.stdout)
+        print("\n".join([*answer_lines(summary), f"written     {request.folder}"]))
+    return 0
+
+
+def _show_plan(prepared: Prepared) -> int:
+    plan, folder = prepared.job.plan, prepared.request.folder
+    plan.save(folder / "plan.json")
+    if prepared.request.json:
+        print(plan.to_json(), end="")
+    else:
+        print_plan(plan, prepared.job.cluster, sys.stdout)
+        print(f"written     {folder / 'plan.json'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

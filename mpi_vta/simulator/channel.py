@@ -74,6 +74,8 @@ class ReadChannel:
                 else:
                     break
             if cycle >= horizon:
+                # cycles before this one were blocked for everyone
+                wanted = cycle
                 break
             if cycle > served:
                 start = cycle + latency

@@ -20,7 +20,7 @@ class Span:
 
 
 class Resource:
-    """Something that does one thing at a time; a reservation takes the first gap that is long enough.
+    """Something that does one thing at a time; work takes the first time that is free.
 
     Work that is asked for later but ready earlier may so go first, as on a host that serves whatever
     is ready. The outcome depends only on the sequence of reservations, never on real time.
@@ -33,27 +33,59 @@ class Resource:
         self.busy_ns = 0
 
     def reserve(self, ready_ns: int, duration_ns: int) -> Span:
-        """Occupy the first gap of `duration_ns` that begins at `ready_ns` or later.
+        """Occupy the first gap of `duration_ns` that begins at `ready_ns` or later, without a break.
 
         Raises
         ------
         ValueError
             If a time is negative.
         """
-        if ready_ns < 0 or duration_ns < 0:
-            raise ValueError(f"ready {ready_ns} ns, duration {duration_ns} ns: times cannot be negative")
-        start = max(ready_ns, self._floor_ns)
+        start, index = self._first_free(ready_ns, duration_ns)
         if duration_ns == 0:
             return Span(start, start)
-        index = bisect_right(self._ends, start)
         while index < len(self._starts) and self._starts[index] < start + duration_ns:
             start = max(start, self._ends[index])
             index += 1
         self._insert(index, start, start + duration_ns)
-        self.busy_ns += duration_ns
         return Span(start, start + duration_ns)
 
+    def share(self, ready_ns: int, duration_ns: int) -> Span:
+        """Occupy free time from `ready_ns` on, in pieces, until they add up to `duration_ns`.
+
+        So a processor interrupts later work for earlier work, and a port lets packets of several
+        messages through; see `reserve` for errors.
+
+        Returns
+        -------
+        Span
+            From the first piece's start to the last piece's end.
+        """
+        at, index = self._first_free(ready_ns, duration_ns)
+        if duration_ns == 0:
+            return Span(at, at)
+        pieces: list[tuple[int, int]] = []
+        left = duration_ns
+        while left:
+            if index < len(self._starts) and self._starts[index] <= at:
+                at = max(at, self._ends[index])
+                index += 1
+                continue
+            until = min(at + left, self._starts[index]) if index < len(self._starts) else at + left
+            pieces.append((at, until))
+            left -= until - at
+            at = until
+        for start, end in pieces:
+            self._insert(bisect_right(self._ends, start), start, end)
+        return Span(pieces[0][0], pieces[-1][1])
+
+    def _first_free(self, ready_ns: int, duration_ns: int) -> tuple[int, int]:
+        if ready_ns < 0 or duration_ns < 0:
+            raise ValueError(f"ready {ready_ns} ns, duration {duration_ns} ns: times cannot be negative")
+        start = max(ready_ns, self._floor_ns)
+        return start, bisect_right(self._ends, start)
+
     def _insert(self, index: int, start: int, end: int) -> None:
+        self.busy_ns += end - start
         joins_before = index > 0 and self._ends[index - 1] == start
         joins_after = index < len(self._starts) and self._starts[index] == end
         if joins_before and joins_after:
@@ -76,6 +108,8 @@ class RankClock:
 
     The same calls in the same order give the same times, so the prediction of a plan and its run in
     virtual time agree exactly. `mpi_vta.schedule.timeline.RankTimeline` makes the calls for both.
+    The processor and the ports are shared by what is under way, earlier calls first; a launch of VTA
+    is never interrupted.
 
     Attributes
     ----------
@@ -98,8 +132,8 @@ class RankClock:
             From the start of the processor's work to ``end_ns``, when the last byte leaves the port:
             the departure that travels with the message.
         """
-        host = self.cpu.reserve(ready_ns, network.host_ns(size_bytes))
-        wire = self.nic_out.reserve(host.end_ns, network.wire_ns(size_bytes))
+        host = self.cpu.share(ready_ns, network.host_ns(size_bytes))
+        wire = self.nic_out.share(host.end_ns, network.wire_ns(size_bytes))
         return Span(host.start_ns, wire.end_ns)
 
     def receive(self, depart_ns: int, size_bytes: int, network: NetworkModel) -> Span:
@@ -112,13 +146,13 @@ class RankClock:
             data.
         """
         wire_ns = network.wire_ns(size_bytes)
-        wire = self.nic_in.reserve(depart_ns + network.latency_ns - wire_ns, wire_ns)
-        host = self.cpu.reserve(wire.end_ns, network.host_ns(size_bytes))
+        wire = self.nic_in.share(depart_ns + network.latency_ns - wire_ns, wire_ns)
+        host = self.cpu.share(wire.end_ns, network.host_ns(size_bytes))
         return Span(wire.start_ns, host.end_ns)
 
     def host(self, ready_ns: int, duration_ns: int) -> Span:
         """Occupy the processor."""
-        return self.cpu.reserve(ready_ns, duration_ns)
+        return self.cpu.share(ready_ns, duration_ns)
 
     def launch(self, ready_ns: int, compute_ns: int) -> Span:
         """Occupy VTA for one launch; the polling driver is taken to run on a core of its own."""

@@ -94,7 +94,7 @@ def divide(types: Sequence[BoardType], stages: int | None = None, loss: float = 
     order = sorted(range(len(types)), key=lambda t: -len(types[t].ranks))
     search = _Search([types[t] for t in order], layers, stages)
     low = int(max(kind.fixed_ns.max() for kind in types))
-    high = int(max(kind.load_ns[:, 0, :].max() + kind.fixed_ns.max() for kind in types)) + 1
+    high = int(max(np.triu(kind.load_ns).max() + kind.fixed_ns.max() for kind in types)) + 1
     while low < high:
         middle = (low + high) // 2
         if search.solve(middle) is None:

@@ -1,5 +1,7 @@
 """Virtual clocks: resources that do one thing at a time, messages over ports."""
 
+from itertools import count
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +35,28 @@ def test_gap_that_is_too_short_is_passed_over():
     assert resource.reserve(0, 5) == Span(5, 10)
 
 
+def test_shared_time_is_taken_in_pieces():
+    resource = Resource()
+    resource.reserve(10, 10)
+    resource.reserve(25, 10)
+    assert resource.share(0, 18) == Span(0, 38)
+    assert resource.share(0, 1) == Span(38, 39)
+    assert resource.busy_ns == 39
+
+
+def test_shared_time_waits_for_what_is_under_way():
+    resource = Resource()
+    resource.reserve(0, 10)
+    assert resource.share(4, 3) == Span(10, 13)
+    assert resource.share(4, 0) == Span(4, 4)
+
+
+def test_earlier_messages_interrupt_later_work_of_the_processor():
+    clock = RankClock()
+    clock.send(50, 1000, NETWORK)
+    assert clock.host(0, 100) == Span(0, 110)
+
+
 def test_nothing_takes_no_time_and_waits_for_nobody():
     resource = Resource()
     resource.reserve(0, 10)
@@ -46,16 +70,21 @@ def test_negative_time_is_refused(ready_ns, duration_ns):
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.lists(st.tuples(st.integers(0, 300), st.integers(0, 40)), max_size=40))
-def test_reservations_never_overlap_and_take_the_first_gap(requests):
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 300), st.integers(0, 40)), max_size=40))
+def test_reservations_never_overlap_and_take_the_first_time_that_is_free(requests):
     resource, busy = Resource(), set()
-    for ready_ns, duration_ns in requests:
-        span = resource.reserve(ready_ns, duration_ns)
-        wanted = ready_ns
-        while not busy.isdisjoint(range(wanted, wanted + duration_ns)):
-            wanted += 1
-        assert span == Span(wanted, wanted + duration_ns)
-        busy.update(range(span.start_ns, span.end_ns))
+    for in_pieces, ready_ns, duration_ns in requests:
+        if in_pieces:
+            span = resource.share(ready_ns, duration_ns)
+            free = (time for time in count(ready_ns) if time not in busy)
+            wanted = [next(free) for _ in range(duration_ns)]
+            expected = Span(wanted[0], wanted[-1] + 1) if wanted else Span(ready_ns, ready_ns)
+        else:
+            span = resource.reserve(ready_ns, duration_ns)
+            start = next(t for t in count(ready_ns) if busy.isdisjoint(range(t, t + duration_ns)))
+            wanted, expected = range(start, start + duration_ns), Span(start, start + duration_ns)
+        assert span == expected
+        busy.update(wanted)
     assert resource.busy_ns == len(busy)
 
 

@@ -63,6 +63,16 @@ class Operands:
         """The distinct accumulator indices written, ascending."""
         return np.unique(expand(np.unique(self.uops[0]), self.trips, self.dst_steps))
 
+    @cached_property
+    def sources(self) -> Indices:
+        """The distinct source indices read, ascending."""
+        return np.unique(expand(np.unique(self.uops[1]), self.trips, self.src_steps))
+
+    @cached_property
+    def weights(self) -> Indices:
+        """The distinct weight indices read, ascending."""
+        return np.unique(expand(np.unique(self.uops[2]), self.trips, self.wgt_steps))
+
     def largest(self, which: int) -> int:
         """Return the largest dst (0), src (1) or wgt (2) index, without expanding the loops."""
         steps = (self.dst_steps, self.src_steps, self.wgt_steps)[which]

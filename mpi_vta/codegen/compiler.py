@@ -99,6 +99,11 @@ def compile_graph(
     )
 
 
+def kernels_of(graph: Graph, config: VTAConfig) -> list[Kernel]:
+    """Return what `compile_graph` makes of a graph whose thin inputs are gathered: one kernel a layer."""
+    return _kernels(graph, _lay_out(graph, config).free, config)
+
+
 def _kernels(graph: Graph, free: frozenset[str], config: VTAConfig) -> list[Kernel]:
     """Return the kernels in execution order, poolings fused behind the convolutions that feed them."""
     kernels, fused = [], set()

@@ -1,0 +1,105 @@
+"""The roofline of a layer: cycles that no schedule can avoid, unit by unit.
+
+Compute: the GEMM micro-ops of the best packing, one reset of every accumulator, and the ALU passes of
+pooling, bias and epilogue. Reading and writing: every tensor moved once. The three units run side by
+side, so a layer needs at least the largest of the three; instruction overhead, latencies, halos and
+micro-op loads are what a schedule may add. A layer may still beat its bound by a little, as the end of
+one layer and the start of the next overlap; a network cannot.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mpi_vta.codegen.compiler import kernels_of
+from mpi_vta.codegen.kernel import Kernel, Term
+from mpi_vta.codegen.stem import gather_patches
+from mpi_vta.codegen.tiling import load_beats
+from mpi_vta.graph.ir import Graph, Node
+from mpi_vta.hw.config import VTAConfig
+from mpi_vta.simulator.profile import RTL, TimingProfile
+
+
+@dataclass(frozen=True)
+class Bound:
+    """Least cycles of one layer on each unit."""
+
+    name: str
+    compute_cycles: int
+    read_cycles: int
+    write_cycles: int
+
+    @property
+    def cycles(self) -> int:
+        """Least cycles of the layer."""
+        return max(self.compute_cycles, self.read_cycles, self.write_cycles)
+
+
+def layer_bounds(graph: Graph, config: VTAConfig, profile: TimingProfile = RTL) -> list[Bound]:
+    """Return the bound of every layer that `compile_graph` makes of the graph, in the same order."""
+    gathered, host_steps = gather_patches(graph, config)
+    thin = {node.name: node for step in host_steps for node in graph.consumers[step.source]}
+    return [_bound(kernel, thin.get(kernel.name), graph, config, profile) for kernel in kernels_of(gathered, config)]
+
+
+def _bound(kernel: Kernel, thin: Node | None, graph: Graph, config: VTAConfig, profile: TimingProfile) -> Bound:
+    accumulated = kernel.blocks * kernel.acc_height * kernel.acc_width
+    gemm = accumulated + sum(_gemm_uops(term, kernel, accumulated) for term in kernel.terms)
+    read = _moved(kernel, config)
+    if thin is not None:
+        # as if whole windows were packed, and the picture came without its gathered copies
+        channels, kh, kw = graph.constants[thin.params["weight"]].shape[1:]
+        packed = accumulated + accumulated * -(-channels * kh * kw // config.block)
+        gemm = min(gemm, packed)
+        picture = graph.values[thin.inputs[0]].shape
+        read = min(read, load_beats(picture[1] * picture[2] * picture[3], config.batch, config))
+    write_beats = load_beats(kernel.blocks * kernel.height * kernel.width, config.out_bytes, config)
+    return Bound(
+        kernel.name,
+        gemm + _alu_cycles(kernel, profile),
+        read,
+        -(-write_beats * 3 // 2) if config.bus_bits == 64 else write_beats,
+    )
+
+
+def _gemm_uops(term: Term, kernel: Kernel, accumulated: int) -> int:
+    if term.dense:
+        return accumulated * term.blocks * term.taps
+    cells = kernel.acc_height * kernel.acc_width
+    return term.blocks * cells * term.taps
+
+
+def _moved(kernel: Kernel, config: VTAConfig) -> int:
+    inputs = {term.value: term.blocks * _reached(term, 0) * _reached(term, 1) for term in kernel.terms}
+    weights = sum(kernel.blocks * term.blocks * term.taps if term.dense else 1 for term in kernel.terms)
+    return load_beats(sum(inputs.values()), config.inp_bytes, config) + load_beats(weights, config.wgt_bytes, config)
+
+
+def _reached(term: Term, axis: int) -> int:
+    """Return how many input rows (axis 0) or columns (1) some window reads."""
+    extent = (term.height, term.width)[axis]
+    if term.kernel[axis] * term.dilations[axis] >= term.strides[axis]:
+        return extent
+    return min(extent, term.kernel[axis] * -(-extent // term.strides[axis]))
+
+
+def _alu_cycles(kernel: Kernel, profile: TimingProfile) -> int:
+    """Return the cycles of the ALU passes (the bias counts as one GEMM pass)."""
+    pool, end = kernel.pool, kernel.epilogue
+    pixels = kernel.blocks * kernel.height * kernel.width
+    # a separable maximum: columns on all accumulated rows, then rows on what is left
+    columns = kernel.blocks * kernel.acc_height * kernel.width * (pool.kernel[1] - 1)
+    rows = pixels * (pool.kernel[0] - 1)
+    immediate = bool(end.rounding) + bool(end.shift) + (end.lo is not None) + (end.hi is not None)
+    register = 0
+    if end.leaky:
+        multiplier, _ = end.leaky
+        register = multiplier.bit_count() + 1
+        immediate += multiplier.bit_count()
+    bias = int(kernel.bias is not None and bool(kernel.bias.any()))
+    reset = bool(end.leaky)
+    return (
+        (columns + rows + pixels * register) * profile.alu_reg_ii
+        + pixels * immediate * profile.alu_imm_ii
+        + pixels * (bias + reset)
+    )

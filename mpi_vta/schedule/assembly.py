@@ -54,6 +54,8 @@ def _stage(problem: Problem, index: int, placement: Placement) -> Stage:
 
 def _window(problem: Problem, plan: Plan) -> int:
     """Return the fewest groups in flight that lose next to nothing: a larger window only adds latency."""
+    if problem.objective == "latency":
+        return 1
     groups = min(group_count(problem.images, plan.group_images), WINDOW_GROUPS)
     images = groups * plan.group_images
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -78,6 +79,8 @@ class ProgramCache:
     ----------
     hits, misses : int
         Lookups of programs and timings answered from disk, and not.
+    seconds : float
+        Time spent in all of them.
     """
 
     compile_graph: Callable[[Graph, VTAConfig], Program]
@@ -85,6 +88,7 @@ class ProgramCache:
     directory: Path = field(default_factory=cache_directory)
     hits: int = 0
     misses: int = 0
+    seconds: float = 0.0
 
     def program(self, graph: Graph, config: VTAConfig) -> Program:
         """Return the compiled graph.
@@ -94,6 +98,19 @@ class ProgramCache:
         InputError
             If the cache directory cannot be written.
         """
+        begun_s = time.perf_counter()
+        program = self._program(graph, config)
+        self.seconds += time.perf_counter() - begun_s
+        return program
+
+    def timing(self, program: Program) -> ProgramTiming:
+        """Return the modelled cycles of a program; see `program` for the errors."""
+        begun_s = time.perf_counter()
+        timing = self._timing(program)
+        self.seconds += time.perf_counter() - begun_s
+        return timing
+
+    def _program(self, graph: Graph, config: VTAConfig) -> Program:
         path = self._path("program", _COMPILER_ROOMS, graph.sha256, json.dumps(config.to_dict(), sort_keys=True))
         data = self._read(path)
         if data is not None:
@@ -109,8 +126,7 @@ class ProgramCache:
         self._write(path, program.to_bytes())
         return program
 
-    def timing(self, program: Program) -> ProgramTiming:
-        """Return the modelled cycles of a program; see `program` for the errors."""
+    def _timing(self, program: Program) -> ProgramTiming:
         path = self._path("timing", _SIMULATOR_ROOMS, program.sha256)
         data = self._read(path)
         if data is not None:

@@ -73,10 +73,19 @@ class CompiledCosts:
         """Return the cost of some nodes as a stage of their own."""
         key = (nodes, config)
         if key not in self._stages:
-            program = self.program(nodes, config)
-            timing = self._programs.timing(program)
+            program, timing = self.timed_program(nodes, config)
             self._stages[key] = StageCost(timing.cycles, self._gathered_bytes(program), program.dram_bytes)
         return self._stages[key]
+
+    @property
+    def compile_seconds(self) -> float:
+        """Time spent so far in compiling and timing, or in reading what was compiled and timed before."""
+        return self._programs.seconds
+
+    def timed_program(self, nodes: tuple[str, ...], config: VTAConfig) -> tuple[Program, ProgramTiming]:
+        """Return the compiled program of some nodes, and its cycles."""
+        program = self.program(nodes, config)
+        return program, self._programs.timing(program)
 
     def program(self, nodes: tuple[str, ...], config: VTAConfig) -> Program:
         """Return the compiled program of some nodes."""
@@ -129,10 +138,3 @@ def time_program(program: Program) -> ProgramTiming:
 
     timing = simulate(program.config, program.link(program.default_bases))
     return ProgramTiming(int(timing.cycles), layer_cycles(program, timing.end_cycle, int(timing.cycles)))
-
-
-def open_costs(graph: Graph) -> CompiledCosts:
-    """Return the costs of a graph with the compiler, the simulator and the user's program cache."""
-    from mpi_vta.codegen.compiler import compile_graph
-
-    return CompiledCosts(graph, ProgramCache(compile_graph, time_program))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +12,13 @@ from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.schedule.cost import Costs
 from mpi_vta.schedule.network import NetworkModel
+
+# objective -> (key of `Plan.predicted`, 1 if more is better, -1 if less is)
+OBJECTIVES: Mapping[str, tuple[str, int]] = {
+    "throughput": ("throughput_images_per_s", 1),
+    "latency": ("latency_ms", -1),
+    "energy": ("energy_j_per_image", -1),
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,8 @@ class Problem:
         What layers cost on a VTA build.
     stages : int or None
         Stages that the user asked for; None leaves it to the strategy.
+    objective : str
+        A key of `OBJECTIVES`.
     """
 
     graph: Graph
@@ -36,6 +46,7 @@ class Problem:
     images: int
     costs: Costs
     stages: int | None = None
+    objective: str = "throughput"
 
     @property
     def ranks(self) -> int:

@@ -189,8 +189,66 @@ def test_energy_adds_idle_and_active_power_of_all_boards():
     assert extra_j == pytest.approx(power.idle_w * two.predicted["makespan_ms"] / 1e3)
 
 
+def test_fused_is_no_slower_than_pipeline_and_uses_both_kinds_of_board():
+    graph = chain(10)
+    cycles = [3_000_000, 500_000, 500_000, 500_000, 500_000] * 2
+    fused = plan_for("fused", graph, 17, 170, cycles, cluster=MIXED)
+    assert fused.ranks == tuple(range(17))
+    pipeline = plan_for("pipeline", graph, 17, 170, cycles, cluster=MIXED)
+    assert fused.predicted["steady_images_per_s"] >= pipeline.predicted["steady_images_per_s"]
+
+
+def test_fused_replicates_the_heavy_stage_when_asked_for_stages():
+    plan = plan_for("fused", chain(2), 4, images=40, cycles=[1_000_000, 3_000_000], stages=2)
+    assert [len(stage.ranks) for stage in plan.stages] == [1, 3]
+
+
+@pytest.mark.parametrize("objective", ["throughput", "latency", "energy"])
+def test_auto_is_never_below_the_best_strategy(objective):
+    graph = chain(6)
+    cycles = [1_000_000, 200_000, 3_000_000, 10, 500_000, 500_000]
+    costs = costs_of(graph, cycles, gathered_bytes=100_000, start_cycles=500)
+    key, sign = {
+        "throughput": ("throughput_images_per_s", 1),
+        "latency": ("latency_ms", -1),
+        "energy": ("energy_j_per_image", -1),
+    }[objective]
+
+    def result(strategy):
+        plan = make_plan(strategy, graph, Cluster.load("mixed17"), 15, 30, costs, objective=objective)
+        return sign * plan.predicted[key]
+
+    assert result("auto") == max(result(strategy) for strategy in STRATEGIES)
+
+
+def test_auto_says_what_the_others_would_get():
+    plan = plan_for("auto", chain(4), 2)
+    assert "auto chose" in plan.notes[-1]
+    assert sum(name in plan.notes[-1] for name in STRATEGIES) == len(STRATEGIES)
+
+
+def test_auto_with_stages_asks_only_who_can():
+    plan = plan_for("auto", chain(4), 3, stages=3)
+    assert len(plan.stages) == 3
+
+
+def test_latency_lets_one_group_in_at_a_time():
+    graph = chain(4)
+    costs = costs_of(graph, [1_000_000, 1_000_000, 9_000_000, 1_000_000], start_cycles=300_000)
+    plan, busy = (
+        make_plan("pipeline", graph, Cluster.default(3), 3, 9, costs, objective=objective)
+        for objective in ("latency", "throughput")
+    )
+    assert plan.in_flight_groups == 1
+    assert plan.predicted["latency_ms"] < busy.predicted["latency_ms"]
+    assert plan.predicted["throughput_images_per_s"] < busy.predicted["throughput_images_per_s"]
+
+
 WRONG = {
-    "strategy": (("best", 2, 1, None), "--strategy best: no such strategy; allowed: pipeline, scatter-gather, fused"),
+    "strategy": (
+        ("best", 2, 1, None),
+        "--strategy best: no such strategy; allowed: pipeline, scatter-gather, fused, auto",
+    ),
     "images": (("pipeline", 2, 0, None), "--images: 0 images; allowed: 1 or more"),
     "ranks": (("pipeline", 0, 1, None), "--ranks: 0 ranks; allowed: 1 or more"),
     "more stages than layers": (("pipeline", 9, 1, 5), "--stages: 5 stages but chain has only 4 layers; allowed: 1..4"),
@@ -214,6 +272,12 @@ def test_impossible_wish_is_refused(case, message):
     with pytest.raises(PlanError) as caught:
         make_plan(strategy, graph, Cluster.default(9), ranks, images, costs_of(graph), stages)
     assert str(caught.value).startswith(message)
+
+
+def test_unknown_objective_is_refused():
+    graph = chain(4)
+    with pytest.raises(PlanError, match="--objective fame: no such objective; allowed: throughput, latency, energy"):
+        make_plan("auto", graph, Cluster.default(1), 1, 1, costs_of(graph), objective="fame")
 
 
 def test_fewer_boards_than_ranks_is_refused():

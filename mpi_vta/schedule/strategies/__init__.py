@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from mpi_vta.errors import PlanError
 from mpi_vta.graph.ir import Graph
@@ -10,7 +11,7 @@ from mpi_vta.hw.cluster import Cluster
 from mpi_vta.schedule.assembly import assemble
 from mpi_vta.schedule.cost import Costs
 from mpi_vta.schedule.plan import Plan
-from mpi_vta.schedule.problem import Draft, Problem
+from mpi_vta.schedule.problem import OBJECTIVES, Draft, Problem
 from mpi_vta.schedule.strategies import fused, pipeline, scatter_gather
 
 Strategy = Callable[[Problem], Draft]
@@ -20,6 +21,7 @@ STRATEGIES: Mapping[str, Strategy] = {
     "scatter-gather": scatter_gather.place,
     "fused": fused.place,
 }
+AUTO = "auto"
 
 
 def make_plan(
@@ -30,13 +32,14 @@ def make_plan(
     images: int,
     costs: Costs,
     stages: int | None = None,
+    objective: str = "throughput",
 ) -> Plan:
     """Spread a model over boards.
 
     Parameters
     ----------
     strategy : str
-        A key of `STRATEGIES`.
+        A key of `STRATEGIES`, or ``auto`` for the one whose plan is predicted best.
     graph : Graph
         The int8 graph.
     cluster : Cluster
@@ -46,9 +49,12 @@ def make_plan(
     images : int
         Images of the job, at least 1: predicted figures are for that many.
     costs : Costs
-        `mpi_vta.schedule.cost.open_costs(graph)`, shared between calls.
+        Of the same graph: `mpi_vta.schedule.cost.CompiledCosts`.
     stages : int, optional
         Use exactly that many stages.
+    objective : str
+        What ``auto`` compares, a key of `mpi_vta.schedule.problem.OBJECTIVES`. For ``latency`` every
+        strategy lets one image group in at a time.
 
     Raises
     ------
@@ -58,16 +64,30 @@ def make_plan(
         If the cluster has fewer boards than ranks.
     """
     name = strategy.replace("_", "-")
-    if name not in STRATEGIES:
-        raise PlanError("no such strategy", where=f"--strategy {strategy}", allowed=", ".join(STRATEGIES))
+    if name not in (*STRATEGIES, AUTO):
+        raise PlanError("no such strategy", where=f"--strategy {strategy}", allowed=", ".join((*STRATEGIES, AUTO)))
+    if objective not in OBJECTIVES:
+        raise PlanError("no such objective", where=f"--objective {objective}", allowed=", ".join(OBJECTIVES))
     if images < 1:
         raise PlanError(f"{images} images", where="--images", allowed="1 or more")
     if ranks < 1:
         raise PlanError(f"{ranks} ranks", where="--ranks", allowed="1 or more")
     if stages is not None:
         _check_stages(stages, graph, ranks)
-    problem = Problem(graph, cluster.first(ranks), images, costs, stages)
-    return assemble(problem, STRATEGIES[name](problem), name)
+    problem = Problem(graph, cluster.first(ranks), images, costs, stages, objective)
+    return _best_plan(problem) if name == AUTO else assemble(problem, STRATEGIES[name](problem), name)
+
+
+def _best_plan(problem: Problem) -> Plan:
+    """Return the best plan of all strategies for the objective; of equal ones that with the fewest boards."""
+    # The whole model on every board is one stage: no answer to a wish for several
+    wanted = [name for name in STRATEGIES if name != "scatter-gather" or problem.stages in (None, 1)]
+    plans = {name: assemble(problem, STRATEGIES[name](problem), name) for name in wanted}
+    key, sign = OBJECTIVES[problem.objective]
+    best = max(plans, key=lambda name: (sign * plans[name].predicted[key], -len(plans[name].ranks)))
+    others = ", ".join(f"{name} {plans[name].predicted[key]:.4g}" for name in plans if name != best)
+    note = f"auto chose {best} for {key} {plans[best].predicted[key]:.4g} (modelled); {others}"
+    return replace(plans[best], notes=(*plans[best].notes, note))
 
 
 def _check_stages(stages: int, graph: Graph, ranks: int) -> None:

@@ -1,0 +1,62 @@
+"""What commands without MPI have in common: one clear line for every error, output by rank 0 alone."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from mpi_vta.errors import InputError, MpiVtaError
+from mpi_vta.hw.config import VTAConfig
+from mpi_vta.hw.paths import find
+from mpi_vta.runtime.pairing import find_launcher
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Raises a wrong option as the one-line error that every other fault is."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise `InputError`."""
+        raise InputError(message, where="command line", remedy=f"see python -m {self.prog} --help")
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose a model and its VTA configuration."""
+    parser.add_argument("--model", required=True, help="resnet18, yolo, digits, or an ONNX file")
+    parser.add_argument("--weights", type=Path, help="weights of a zoo model; seeded ones by default")
+    parser.add_argument("--seed", type=int, default=0, help="of synthetic weights")
+    parser.add_argument("--config", help="VTA configuration: a shipped name or a JSON file")
+
+
+def load_named_config(name: str | None) -> VTAConfig | None:
+    """Return the configuration that ``--config`` names; None if it is not given."""
+    return None if name is None else VTAConfig.load(find("vta_configs", name, ".json"))
+
+
+def started_ranks() -> int | None:
+    """Return how many ranks the launcher started; None without one."""
+    launcher = find_launcher(os.environ)
+    return None if launcher is None else launcher.size
+
+
+def run_on_rank_0(command: Callable[[Sequence[str]], int], argv: Sequence[str] | None) -> int:
+    """Run a command that needs one process; return its exit status.
+
+    Parameters
+    ----------
+    command : callable
+        Takes the arguments.
+    argv : sequence of str or None
+        None for those of the process.
+    """
+    launcher = find_launcher(os.environ)
+    if launcher is not None and launcher.rank != 0:
+        return 0
+    try:
+        return command(sys.argv[1:] if argv is None else argv)
+    except MpiVtaError as fault:
+        print(f"mpi_vta: error: {fault}", file=sys.stderr)
+        return fault.exit_status

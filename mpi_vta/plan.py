@@ -1,0 +1,109 @@
+"""``python -m mpi_vta.plan``: how a model would be spread over a cluster, and what that would give."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mpi_vta.errors import InputError
+from mpi_vta.hw.cluster import Cluster, select_cluster
+from mpi_vta.job.command_line import OneLineParser, add_model_options, load_named_config, run_on_rank_0, started_ranks
+from mpi_vta.job.prepare import open_costs
+from mpi_vta.job.ready_model import ready_model
+from mpi_vta.runtime.progress import shown_progress
+from mpi_vta.runtime.report import print_plan
+from mpi_vta.schedule.plan import Plan
+from mpi_vta.schedule.problem import OBJECTIVES
+from mpi_vta.schedule.strategies import AUTO, STRATEGIES, make_plan
+
+DEFAULT_IMAGES = 64
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the options of the command."""
+    parser = OneLineParser(prog="mpi_vta.plan", description=__doc__, allow_abbrev=False)
+    add_model_options(parser)
+    parser.add_argument("--cluster", help="boards and network: a shipped name or a TOML file")
+    parser.add_argument(
+        "--strategy", default="pipeline", help=f"{', '.join((*STRATEGIES, AUTO))} (default: %(default)s)"
+    )
+    parser.add_argument("--ranks", type=int, help="boards to use (default: those of mpirun, or of the cluster, or 1)")
+    parser.add_argument("--images", type=int, default=DEFAULT_IMAGES, help="images of the job (default: %(default)s)")
+    parser.add_argument("--stages", type=int, help="use exactly so many stages")
+    parser.add_argument("--objective", default="throughput", help=f"{', '.join(OBJECTIVES)} (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print the plan as JSON and nothing else")
+    parser.add_argument("-o", "--output", type=Path, help="write the plan to this file, for pipeline's --plan")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command on rank 0; return its exit status."""
+    return run_on_rank_0(_run, argv)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    options = build_parser().parse_args(arguments)
+    cluster = _cluster(options)
+    with shown_progress(quiet=options.json) as progress:
+        progress.phase(f"importing and quantising {options.model}")
+        model = ready_model(options.model, seed=options.seed, weights=options.weights)
+        costs = open_costs(model.graph, progress)
+        begun_s = time.perf_counter()
+        ranks = len(cluster.boards)
+        plan = make_plan(
+            options.strategy, model.graph, cluster, ranks, options.images, costs, options.stages, options.objective
+        )
+        planner_s = time.perf_counter() - begun_s - costs.compile_seconds
+    if options.output is not None:
+        _save(plan, options.output)
+    if options.json:
+        print(json.dumps(summary(plan, cluster, planner_s, costs.compile_seconds), indent=2))
+        return 0
+    print_plan(plan, cluster, sys.stdout)
+    print(f"planner     {planner_s:.3f} s, besides {costs.compile_seconds:.3f} s of compiling or of reading the cache")
+    if options.output is not None:
+        print(f"written     {options.output}")
+    return 0
+
+
+def summary(plan: Plan, cluster: Cluster, planner_s: float, compile_s: float) -> dict[str, Any]:
+    """Return the plan as ``--json`` prints it; all times are modelled but the two of the planner itself."""
+    stages = [{**asdict(stage), "boards": [cluster.boards[rank].name for rank in stage.ranks]} for stage in plan.stages]
+    return {
+        "model": plan.model,
+        "cluster": cluster.name,
+        "ranks": len(cluster.boards),
+        "strategy": plan.strategy,
+        "in_flight_groups": plan.in_flight_groups,
+        "stages": stages,
+        "edges": [asdict(edge) for edge in plan.edges],
+        "predicted": dict(plan.predicted),
+        "ideal_fraction": plan.predicted["ideal_fraction"],
+        "planner_seconds": planner_s,
+        "compile_seconds": compile_s,
+        "notes": list(plan.notes),
+    }
+
+
+def _save(plan: Plan, path: Path) -> None:
+    try:
+        plan.save(path)
+    except OSError as fault:
+        raise InputError(f"cannot write the plan ({fault.strerror})", where=str(path)) from fault
+
+
+def _cluster(options: argparse.Namespace) -> Cluster:
+    ranks = options.ranks if options.ranks is not None else started_ranks()
+    if ranks is None:
+        ranks = 1 if options.cluster is None else len(Cluster.load(options.cluster).boards)
+    return select_cluster(options.cluster, ranks, load_named_config(options.config))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -71,6 +71,8 @@ def _lead(leader: Leader, arguments: Sequence[str]) -> int:
         if request.dry_run:
             return _show_plan(prepared)
         job = prepared.job
+        for work in prepared.host_work:
+            progress.phase(f"on the host: {work.name} ({work.op})")
         groups = count(1)
         total = group_count(job.images, job.plan.group_images)
         progress.phase(f"running {job.images} images on {leader.ranks} ranks")

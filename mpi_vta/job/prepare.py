@@ -12,6 +12,7 @@ from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.cluster import Cluster, select_cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
+from mpi_vta.job.host_work import HostWork, host_work
 from mpi_vta.job.inputs import Inputs, read_inputs
 from mpi_vta.job.ready_model import ReadyModel, ready_model
 from mpi_vta.job.request import Request
@@ -41,12 +42,15 @@ class Prepared:
         The images.
     job : Job
         Plan, programs and quantised images, ready to be handed out.
+    host_work : tuple of HostWork
+        What will not run on VTA.
     """
 
     request: Request
     model: ReadyModel
     inputs: Inputs
     job: Job
+    host_work: tuple[HostWork, ...]
 
     @property
     def layers(self) -> dict[int, list[str]]:
@@ -96,7 +100,7 @@ def prepare(request: Request, ranks: int, progress: Progress) -> Prepared:
         {name: model.graph.values[name].shape for name in model.graph.outputs},
         RunOptions(request.device, request.watchdog_s, str(request.folder)),
     )
-    return Prepared(request, model, inputs, job)
+    return Prepared(request, model, inputs, job, host_work(model, programs))
 
 
 def open_costs(graph: Graph, progress: Progress) -> CompiledCosts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def conclude(prepared: Prepared, result: RunResult) -> dict[str, Any]:
         job.plan,
         read(folder / "run.h5"),
         layers=prepared.layers,
-        host_ops=model.quantized.host_ops,
+        host_ops=[asdict(work) for work in prepared.host_work],
         outputs=result.outputs,
         output_order=model.graph.outputs,
     )

@@ -35,7 +35,7 @@ def summarize(
     trace: Trace,
     *,
     layers: Mapping[int, Sequence[str]],
-    host_ops: Sequence[tuple[str, str, str]],
+    host_ops: Sequence[Mapping[str, Any]],
     outputs: Mapping[str, NDArray[np.int8]] | None,
     output_order: Sequence[str],
 ) -> dict[str, Any]:
@@ -49,8 +49,8 @@ def summarize(
         Its trace; the figures come from there.
     layers : mapping of int to sequence of str
         Layer names per stage.
-    host_ops : sequence of (name, operator, reason)
-        What ran on rank 0's processor.
+    host_ops : sequence of mapping
+        What ran on a processor: ``name``, ``op``, ``why`` and whether the modelled times contain it, ``timed``.
     outputs : mapping of str to ndarray of int8, or None
         Raw outputs; None for a run without data, which has no hash.
     output_order : sequence of str
@@ -73,7 +73,7 @@ def summarize(
             for stage in plan.stages
             for rank in stage.ranks
         ],
-        "host_ops": [{"name": name, "op": op, "why": why} for name, op, why in host_ops],
+        "host_ops": [dict(entry) for entry in host_ops],
         "notes": list(plan.notes),
         "output_sha256": None if outputs is None else output_sha256(outputs, output_order),
     }
@@ -141,7 +141,9 @@ def figure_lines(summary: Mapping[str, Any]) -> list[str]:
         f"speed-up    {summary['speedup']:.2f} against one board, {100 * summary['ideal_fraction']:.1f} % of the "
         f"ideal of {summary['ranks']} boards (modelled)",
     ]
-    lines += [f"on the host {entry['name']} ({entry['op']}): {entry['why']}" for entry in summary["host_ops"]]
+    for entry in summary["host_ops"]:
+        untimed = "" if entry["timed"] else "; not in the modelled time"
+        lines.append(f"on the host {entry['name']} ({entry['op']}): {entry['why']}{untimed}")
     lines += [f"note        {note}" for note in summary["notes"]]
     if summary["output_sha256"] is None:
         lines.append("outputs     none: this device models time only")

@@ -54,7 +54,7 @@ def outputs():
 @pytest.fixture
 def summary(trace, outputs):
     layers = {0: ["a"], 1: ["b", "c"]}
-    host_ops = [("softmax", "softmax", "no exponential on VTA")]
+    host_ops = [{"name": "softmax", "op": "softmax", "why": "no exponential on VTA", "timed": False}]
     return summarize(PLAN, trace, layers=layers, host_ops=host_ops, outputs=outputs, output_order=["z", "y"])
 
 
@@ -88,7 +88,14 @@ def test_report_shows_stages_figures_host_operators_and_notes(summary):
     stream = io.StringIO()
     print_report(summary, stream)
     text = stream.getvalue()
-    for part in ("all times modelled", "2: b .. c", "40.0", "100.000 images/s", "no exponential on VTA", "a note"):
+    for part in (
+        "all times modelled",
+        "2: b .. c",
+        "40.0",
+        "100.000 images/s",
+        "no exponential on VTA; not in the modelled time",
+        "a note",
+    ):
         assert part in text
     assert summary["output_sha256"] in text
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 from numpy.typing import NDArray
 
 from mpi_vta.runtime.transport.protocol import wait
+
+with warnings.catch_warnings():
+    # every process would print it; `mpi_vta.runtime.pairing` says the same once, and more
+    warnings.filterwarnings("ignore", "suspicious MPI execution environment", RuntimeWarning)
+    from mpi4py import MPI
 
 CHUNK_BYTES = 1 << 28
 _SCATTER_TAG = 0

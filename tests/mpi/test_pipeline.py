@@ -1,0 +1,227 @@
+"""The main job under mpirun: the same bits on any number of ranks, and every fault a single line."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mpi_vta.graph.reference import execute
+from mpi_vta.hw.config import VTAConfig
+from mpi_vta.hw.paths import find
+from mpi_vta.job.inputs import read_inputs
+from mpi_vta.job.ready_model import ready_model
+from mpi_vta.runtime.report import output_sha256
+from mpi_vta.schedule.plan import Plan
+from mpi_vta.trace.reader import read
+from mpi_vta.trace.schema import EventKind
+
+pytestmark = pytest.mark.mpi
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def pipeline(start, cache):
+    """Run the command; `ranks` 0 is without mpirun."""
+
+    def run(ranks, *options, **settings):
+        return start(ranks, "-m", "mpi_vta.pipeline", *options, MPI_VTA_CACHE=str(cache), **settings)
+
+    return run
+
+
+@pytest.fixture
+def digits(pipeline, tmp_path):
+    """Run digits with ``--json`` and return the summary."""
+
+    def run(ranks, *options, **settings):
+        ended = pipeline(ranks, "--model", "digits", "--json", "--output", tmp_path / "out", *options, **settings)
+        assert (ended.status, ended.stderr) == (0, "")
+        return json.loads(ended.stdout)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def reference_sha256(cache):
+    """Give the hash that the integer reference gives for the first images."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MPI_VTA_CACHE", str(cache))
+        model = ready_model("digits", seed=0, weights=None)
+
+    def of(images):
+        integers = read_inputs(model, str(images), 0, with_data=True).integers
+        outputs = execute(model.graph, {model.graph.inputs[0]: integers})
+        return output_sha256(outputs, model.graph.outputs)
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "ranks",
+    [0, 1, 2, 5, pytest.param(12, marks=pytest.mark.slow), pytest.param(16, marks=pytest.mark.slow)],
+)
+def test_any_number_of_ranks_gives_the_reference_s_bits(digits, reference_sha256, ranks):
+    summary = digits(ranks)
+    assert summary["output_sha256"] == reference_sha256(360)
+    assert summary["ranks"] == max(ranks, 1)
+    assert summary["images"] == 360
+    assert summary["accuracy"]["float"] > 0.97
+    assert abs(summary["accuracy"]["vta"] - summary["accuracy"]["float"]) <= 0.02
+
+
+@pytest.mark.parametrize("config", ["pynq_1x32", "pynq_2x16", "pynq_4x8"])
+def test_other_builds_give_the_same_bits_with_a_part_filled_last_group(digits, reference_sha256, config):
+    assert digits(2, "--config", config, "--images", "7")["output_sha256"] == reference_sha256(7)
+
+
+def test_scatter_gather_gives_the_same_bits_and_uses_every_board(digits, reference_sha256):
+    summary = digits(3, "--strategy", "scatter-gather", "--images", "11")
+    assert summary["output_sha256"] == reference_sha256(11)
+    assert [row["rank"] for row in summary["stages"]] == [0, 1, 2]
+
+
+def test_run_takes_exactly_the_predicted_time(digits, tmp_path):
+    summary = digits(3, "--images", "20")
+    predicted = Plan.from_json(read(tmp_path / "out" / "run.h5").plan_json).predicted
+    assert summary["throughput_images_per_s"] == predicted["throughput_images_per_s"]
+    assert summary["latency_ms"]["p50"] == predicted["latency_ms"]
+    assert summary["speedup"] == predicted["speedup"]
+    assert summary["ideal_fraction"] == predicted["ideal_fraction"]
+
+
+def test_device_without_data_takes_the_same_time(digits):
+    options = ("--images", "20", "--strategy", "pipeline")
+    with_data, without = digits(3, *options), digits(3, *options, "--device", "timing")
+    assert without["output_sha256"] is None
+    assert "accuracy" not in without
+    for key in ("throughput_images_per_s", "latency_ms", "stages", "speedup"):
+        assert without[key] == with_data[key]
+
+
+def test_trace_holds_every_launch_and_where_the_run_comes_from(digits, tmp_path):
+    summary = digits(2, "--images", "6")
+    trace = read(tmp_path / "out" / "run.h5")
+    launches = {rank: int((record.events["kind"] == EventKind.LAUNCH).sum()) for rank, record in trace.ranks.items()}
+    assert launches == {row["rank"]: 6 for row in summary["stages"]}
+    assert trace.attributes["output_sha256"] == summary["output_sha256"]
+    assert "--images 6" in trace.attributes["argv"]
+    assert trace.attributes["time"] == "modelled"
+    assert len(trace.images) == 6
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["run.h5", "summary.json"]
+    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary
+
+
+def test_people_get_a_table_with_figures_and_accuracy(pipeline, tmp_path):
+    ended = pipeline(2, "--model", "digits", "--images", "10", "--output", tmp_path / "out")
+    assert (ended.status, ended.stderr) == (0, "")
+    for part in ("all times modelled", "throughput", "speed-up", "on the host", "accuracy    float", "classes"):
+        assert part in ended.stdout
+
+
+def test_planned_run_can_be_run_from_its_file(pipeline, digits, reference_sha256, tmp_path):
+    ended = pipeline(2, "--model", "digits", "--dry-run", "--images", "9", "--output", tmp_path / "plan")
+    assert (ended.status, ended.stderr) == (0, "")
+    assert not (tmp_path / "plan" / "run.h5").exists()
+    summary = digits(3, "--plan", tmp_path / "plan" / "plan.json", "--images", "9")
+    assert summary["output_sha256"] == reference_sha256(9)
+    assert {row["rank"] for row in summary["stages"]} == {0, 1}
+
+
+def test_picture_of_the_user_is_run(pipeline, tmp_path):
+    Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(tmp_path / "digit.png")
+    ended = pipeline(2, "--model", "digits", "--images", tmp_path / "digit.png", "--json")
+    assert (ended.status, ended.stderr) == (0, "")
+    assert json.loads(ended.stdout)["images"] == 1
+
+
+def test_help_is_printed_once(pipeline):
+    ended = pipeline(3, "--help")
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout.count("usage:") == 1
+
+
+@pytest.fixture
+def bad_files(tmp_path):
+    """Write one of each kind of unusable file."""
+    from onnx import TensorProto, helper
+
+    shape = [1, 1, 8, 8]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y")]
+    graph = helper.make_graph([helper.make_node("Erf", ["x"], ["y"])], "strange", ends[:1], ends[1:])
+    (tmp_path / "strange.onnx").write_bytes(helper.make_model(graph).SerializeToString())
+    (tmp_path / "broken.onnx").write_bytes(b"\x00not a model")
+    (tmp_path / "picture.png").write_text("not a picture")
+    config = VTAConfig.load(find("vta_configs", "pynq_1x16", ".json")).to_dict()
+    (tmp_path / "illegal.json").write_text(json.dumps({**config, "LOG_ACC_BUFF_SIZE": 20, "LOG_INP_WIDTH": 4}))
+    (tmp_path / "plan.json").write_text("{}")
+    (tmp_path / "file").write_text("")
+    return tmp_path
+
+
+DIGITS = ("--model", "digits")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--model", "missing.onnx"), r"missing.onnx: no such model; allowed: .*"),
+        (("--model", "broken.onnx"), r"broken.onnx: .*"),
+        (("--model", "strange.onnx"), r".*Erf.*"),
+        ((*DIGITS, "--config", "illegal.json"), r"illegal.json: illegal VTA configuration: .*LOG_INP_WIDTH.*"),
+        ((*DIGITS, "--config", "nowhere"), r"nowhere: no such file .*allowed: .*pynq_1x16.*"),
+        ((*DIGITS, "--cluster", "nowhere"), r"nowhere: no such file .*"),
+        ((*DIGITS, "--images", "picture.png"), r"picture.png: not a picture; .*"),
+        ((*DIGITS, "--images", "nowhere"), r"nowhere: no such picture or folder; .*"),
+        ((*DIGITS, "--images", "0"), r"--images: 0 images; allowed: 1 or more.*"),
+        ((*DIGITS, "--stages", "99"), r"--stages: 99 stages but digits has only 6 layers; .*"),
+        ((*DIGITS, "--stages", "3"), r"--stages: 3 stages on 2 ranks; .*mpirun -n 3.*"),
+        ((*DIGITS, "--strategy", "magic"), r"--strategy magic: no such strategy; allowed: .*pipeline.*"),
+        ((*DIGITS, "--device", "abacus"), r"--device: no device named 'abacus'; allowed: sim, timing"),
+        ((*DIGITS, "--plan", "plan.json"), r"plan.json: not a readable plan .*"),
+        ((*DIGITS, "--plan", "nowhere.json"), r"nowhere.json: cannot read the plan .*"),
+        ((*DIGITS, "--output", "file"), r"--output file: cannot write there .*"),
+        ((*DIGITS, "--watchdog-s", "-1"), r"--watchdog-s: -1 s; allowed: 0 or more"),
+        ((*DIGITS, "--seed", "x"), r"command line: argument --seed: invalid int value: 'x'; .*"),
+        ((*DIGITS, "--fly"), r"command line: unrecognized arguments: --fly; .*"),
+        ((), r"command line: the following arguments are required: --model; .*"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_bad_input_is_one_line_from_rank_0_and_no_hang(pipeline, bad_files, options, message):
+    ended = pipeline(2, *options, "--images", "4", timeout_s=60) if "--images" not in options else pipeline(2, *options)
+    (line,) = ended.error_lines
+    assert re.fullmatch(f"mpi_vta: error: {message}", line)
+    assert ended.status == 2
+    assert not list(bad_files.rglob("*.h5"))
+
+
+def test_fewer_ranks_than_the_plan_needs_is_refused(pipeline, tmp_path):
+    assert pipeline(5, *DIGITS, "--dry-run", "--stages", "4", "--output", tmp_path / "plan").status == 0
+    ended = pipeline(2, *DIGITS, "--plan", tmp_path / "plan" / "plan.json", timeout_s=60)
+    (line,) = ended.error_lines
+    assert re.fullmatch(r"mpi_vta: error: .*plan.json: the plan needs 4 ranks, there are 2; start mpirun -n 4", line)
+    assert ended.status == 2
+
+
+@pytest.mark.parametrize("variables", [("PMI_SIZE", "PMI_RANK"), ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK")])
+def test_launcher_of_another_mpi_is_found_out_and_only_one_process_says_so(pipeline, variables):
+    size, rank = variables
+    ended = [pipeline(0, *DIGITS, timeout_s=60, **{size: "4", rank: str(r)}) for r in (0, 1)]
+    assert [e.status for e in ended] == [2, 2]
+    (line,) = ended[0].error_lines
+    assert "started 4 processes, but MPI sees a world of 1" in line
+    assert (ended[1].stdout, ended[1].stderr) == ("", "")
+
+
+def test_rank_that_breaks_in_the_middle_ends_the_job_with_one_line(start_program, cache):
+    options = (*DIGITS, "--images", "12", "--stages", "2")
+    ended = start_program(3, "failing_launch.py", *options, timeout_s=60, MPI_VTA_CACHE=str(cache))
+    (line,) = ended.error_lines
+    assert re.fullmatch(r"mpi_vta: error: rank 1 on \S+: launch 3: the board broke", line)
+    assert ended.status == 2

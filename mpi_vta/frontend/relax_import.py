@@ -7,6 +7,8 @@ n-th tensor, whatever was fused or reordered in between.
 
 from __future__ import annotations
 
+import contextlib
+import io
 from collections.abc import Callable
 from typing import Any
 
@@ -42,7 +44,9 @@ def _to_relax(net: OnnxNet) -> Any:
     tensors = tuple(node.output for node in net.nodes)
     importer = _importer_class()(net)
     try:
-        return importer.from_onnx(write_model(net, tensors).graph, net.opset)
+        # TVM prints the operands of whatever it cannot convert; the error below says what matters
+        with contextlib.redirect_stdout(io.StringIO()):
+            return importer.from_onnx(write_model(net, tensors).graph, net.opset)
     except (InternalError, ValueError, TypeError, AssertionError, AttributeError, KeyError, IndexError) as fault:
         lines = str(fault).strip().splitlines() or [type(fault).__name__]
         raise ModelError(
@@ -63,6 +67,14 @@ def _importer_class() -> Any:
             self._nodes_left = iter(net.nodes)
             self._net = net
             self.at = ""
+
+        def from_onnx(self, graph: Any, opset: int) -> Any:
+            try:
+                return super().from_onnx(graph, opset)
+            except BaseException:
+                if self.at:  # close the block that was open, or TVM complains on stderr as well
+                    self.bb._end_block()
+                raise
 
         def _convert_operator(self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int) -> Any:
             node = next(self._nodes_left)

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+from mpi_vta.errors import ModelError
+from mpi_vta.frontend.models import load_model, read_weights
+from mpi_vta.frontend.zoo import build_digits
+from mpi_vta.graph.reference import execute
+
+
+def test_the_trained_digits_are_read_correctly():
+    model = load_model("digits")
+    scores = execute(model.graph, {"input": model.truth.images})["fc"]
+    assert model.truth.images.shape == (360, 1, 8, 8)
+    assert (scores.argmax(axis=1) == model.truth.labels).mean() >= 0.97
+    assert model.has_meaning
+    assert "trained" in model.weights_note
+
+
+def test_calibration_and_held_out_digits_are_different_ones():
+    model = load_model("digits")
+    held_out = {image.tobytes() for image in model.truth.images}
+    assert not any(image.tobytes() in held_out for image in model.calibration)
+
+
+@pytest.mark.parametrize(("name", "task"), [("resnet18", "classify"), ("yolo", "detect")])
+def test_synthetic_weights_say_that_results_mean_nothing(name, task):
+    model = load_model(name, seed=5)
+    assert (model.task, model.has_meaning, model.truth) == (task, False, None)
+    assert model.weights_note == "synthetic weights (seed 5): results mean nothing"
+    shape = model.graph.values["input"].shape[1:]
+    assert model.calibration.shape == (4, *shape)
+    assert (model.preprocess.channels, model.preprocess.height, model.preprocess.width) == shape
+
+
+def test_weights_come_from_npz_or_onnx_by_name(tmp_path):
+    model = build_digits(9, None)
+    onnx.save(model, tmp_path / "w.onnx")
+    arrays = read_weights(tmp_path / "w.onnx")
+    np.savez(tmp_path / "w.npz", **arrays)
+    one, other = (load_model("digits", weights=tmp_path / f"w.{kind}") for kind in ("onnx", "npz"))
+    assert one.graph.sha256 == other.graph.sha256
+    np.testing.assert_array_equal(one.graph.constants["conv1.weight"], arrays["conv1.weight"])
+    assert one.weights_note == "weights of w.onnx"
+
+
+def test_an_onnx_file_is_a_model_with_pixels_from_0_to_1(tmp_path):
+    onnx.save(build_digits(0, None), tmp_path / "mine.onnx")
+    model = load_model(str(tmp_path / "mine.onnx"))
+    assert (model.name, model.task, model.truth) == ("mine", "plain", None)
+    assert 0 <= model.calibration.min() <= model.calibration.max() <= 1
+
+
+def test_an_unknown_model_lists_the_zoo():
+    with pytest.raises(ModelError, match=r"vgg: no such model; allowed: resnet18, yolo, digits or the path"):
+        load_model("vgg")
+
+
+def test_weights_are_for_zoo_models_only(tmp_path):
+    onnx.save(build_digits(0, None), tmp_path / "mine.onnx")
+    with pytest.raises(ModelError, match="an ONNX file brings its own weights"):
+        load_model(str(tmp_path / "mine.onnx"), weights=tmp_path / "w.npz")
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    np.savez(tmp_path / "w.npz", other=np.zeros(3, np.float32))
+    with pytest.raises(ModelError, match=r"the weights do not fit yolo: layer0.conv.weight is missing"):
+        load_model("yolo", weights=tmp_path / "w.npz")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.npz", None, "no such file of weights"),
+        ("absent.onnx", None, "cannot read the model"),
+        ("text.npz", b"hello", "cannot read the weights"),
+        ("text.pt", b"hello", r"weights in a \.pt file; allowed: \.npz, \.onnx"),
+    ],
+)
+def test_files_of_weights_that_cannot_be_read_are_named(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=f"{name}: {message}"):
+        read_weights(tmp_path / name)

@@ -11,6 +11,7 @@ from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.layout import pack_activation, unpack_activation
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
+from mpi_vta.simulator.checks import check_program
 from mpi_vta.simulator.functional import Executable
 
 Arrays = dict[str, NDArray[np.int8]]
@@ -24,7 +25,7 @@ def random_inputs(graph: Graph, count: int, seed: int) -> Arrays:
 
 
 def run_program(program: Program, inputs: Arrays, count: int) -> Arrays:
-    """Run one GEMM batch; return the outputs by value name."""
+    """Check a program and run one GEMM batch; return the outputs by value name."""
     dram = program.dram_image()
     # scratch and outputs start dirty, so that a program that reads what it never wrote is found out
     for segment in program.segments:
@@ -34,7 +35,9 @@ def run_program(program: Program, inputs: Arrays, count: int) -> Arrays:
     held = dict(inputs)
     for step in program.host_steps:
         held[step.result] = run_host_step(step, held[step.source])
-    executable = Executable(program.config, program.link(program.default_bases), dram)
+    insns = program.link(program.default_bases)
+    check_program(program.config, insns, dram)
+    executable = Executable(program.config, insns, dram)
     for binding in program.inputs:
         base = program.default_bases[binding.segment]
         dram[base : base + binding.size_bytes] = pack_activation(held[binding.value], program.config)

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from codegen.execution import config_named, random_inputs, run_program
 from mpi_vta.codegen.bias import plan_bias
 from mpi_vta.codegen.buffers import footprint
-from mpi_vta.codegen.compiler import compile_graph
-from mpi_vta.codegen.lowering import lower
+from mpi_vta.codegen.compiler import compile_graph, kernels_of
 from mpi_vta.codegen.space import ranked
 from mpi_vta.codegen.stem import gather_patches
 from mpi_vta.codegen.tiling import Tiling
@@ -26,16 +25,14 @@ CONFIGS = ("pynq_1x16", "pynq_1x32", "pynq_2x16", "pynq_4x8")
 def test_any_schedule_equals_the_reference(graph: Graph, name: str, data: st.DataObject) -> None:
     config = config_named(name)
     gathered, _ = gather_patches(graph, config)
-    node = data.draw(st.sampled_from(gathered.nodes))
-    kernel = lower(gathered, node, config)
+    kernel = data.draw(st.sampled_from(kernels_of(gathered, config)))
     bias = plan_bias(kernel, config)
     legal = [t for t in ranked(kernel, bias, config, 100_000) if footprint(kernel, t, bias).fits(t, config)]
     assume(legal)
     tiling = data.draw(st.sampled_from(legal))
-    part = graph.subgraph([node.name])
-    inputs = random_inputs(part, config.batch, 3)
-    outputs = run_program(compile_graph(part, config, schedules={node.name: tiling}), inputs, config.batch)
-    for value, array in execute(part, inputs).items():
+    inputs = random_inputs(graph, config.batch, 3)
+    outputs = run_program(compile_graph(graph, config, schedules={kernel.name: tiling}), inputs, config.batch)
+    for value, array in execute(graph, inputs).items():
         np.testing.assert_array_equal(outputs[value], array)
 
 

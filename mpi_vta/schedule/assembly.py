@@ -34,7 +34,8 @@ def assemble(problem: Problem, draft: Draft, strategy: str) -> Plan:
     plan = replace(plan, in_flight_groups=_window(problem, plan))
     _check_memory(problem, plan)
     prediction = predict(plan, problem.network, problem.images)
-    return replace(plan, predicted=_figures(problem, plan, prediction))
+    plan = replace(plan, predicted=_figures(problem, plan, prediction))
+    return replace(plan, notes=(*plan.notes, *_warnings(problem, plan)))
 
 
 def one_board_ns(problem: Problem, rank: int) -> int:
@@ -114,6 +115,27 @@ def _figures(problem: Problem, plan: Plan, prediction: Prediction) -> dict[str, 
         "ideal_fraction": figures.throughput_images_per_s / sum(alone),
         "energy_j_per_image": _energy_j(problem, prediction) / problem.images,
     }
+
+
+def _warnings(problem: Problem, plan: Plan) -> tuple[str, ...]:
+    """Return what speaks against the plan: boards that lose, and a network or processor that sets the pace."""
+    if len(plan.ranks) == 1:
+        return ()
+    warnings = []
+    figures = plan.predicted
+    if figures["speedup"] < 1 and problem.objective == "throughput":
+        warnings.append(
+            f"{len(plan.ranks)} boards are slower than one: {figures['throughput_images_per_s']:.4g} images/s "
+            f"against {figures['one_board_images_per_s']:.4g} (modelled)"
+        )
+    rank, resource, period_ns = bottleneck(plan, problem.network)
+    if resource != "vta":
+        what = {"cpu": "processor", "nic_out": "port out", "nic_in": "port in"}[resource]
+        warnings.append(
+            f"the {what} of rank {rank} sets the pace, not VTA: {float(period_ns) / 1e6:.3f} ms per image group "
+            "(modelled)"
+        )
+    return tuple(warnings)
 
 
 def predict_one_board(problem: Problem) -> float:

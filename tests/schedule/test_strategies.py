@@ -182,6 +182,15 @@ def test_gathering_images_costs_processor_time():
     assert slow.predicted["bound_images_per_s"] == pytest.approx(20)
 
 
+def test_plan_says_when_boards_lose_and_what_sets_the_pace():
+    plan = plan_for("pipeline", chain(3), 3, images=3, cycles=10_000, stages=3)
+    assert plan.predicted["speedup"] < 1
+    assert plan.notes[0].startswith("3 boards are slower than one: ")
+    slow = plan_for("pipeline", chain(2), 2, cycles=1_000_000, gathered_bytes=10_000_000, stages=2)
+    assert "the processor of rank 0 sets the pace" in slow.notes[-1]
+    assert not plan_for("pipeline", chain(12), 4).notes
+
+
 def test_energy_adds_idle_and_active_power_of_all_boards():
     one, two = (plan_for("scatter-gather", chain(4), ranks, images=1) for ranks in (1, 2))
     power = Cluster.default(1).boards[0].power

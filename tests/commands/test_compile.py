@@ -1,0 +1,78 @@
+"""``python -m mpi_vta.compile``: the table of layers and the program file."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mpi_vta.codegen.program import Program
+from mpi_vta.compile import main
+
+DIGITS = ["--model", "digits"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MPI_VTA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def json_of(capsys, *arguments):
+    assert main([*DIGITS, "--json", *arguments]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_layers_and_cycles_sum_up(capsys):
+    found = json_of(capsys)
+    assert sum(layer["cycles"] for layer in found["layers"]) == found["cycles"] > 0
+    assert found["vta_ms"] == pytest.approx(found["cycles"] / 100_000)
+    assert all(layer["gemm_uops"] > 0 for layer in found["layers"] if layer["op"].startswith("conv2d"))
+
+
+def test_program_file_holds_what_was_shown(capsys, tmp_path):
+    path = tmp_path / "digits.program"
+    found = json_of(capsys, "-o", str(path))
+    program = Program.load(path)
+    assert (program.sha256, len(program.insns)) == (found["sha256"], found["instructions"])
+    assert [layer.name for layer in program.layers] == [layer["name"] for layer in found["layers"]]
+
+
+def test_configuration_changes_program_and_board(capsys):
+    found = json_of(capsys, "--config", "ultra96_1x16")
+    assert (found["board"], found["clock_mhz"]) == ("ultra96", 333.0)
+    assert found["cycles"] != json_of(capsys)["cycles"]
+
+
+def test_second_start_compiles_nothing(capsys, monkeypatch):
+    first = json_of(capsys)
+
+    def refuse(*_, **__):
+        raise AssertionError("compiled again")
+
+    monkeypatch.setattr("mpi_vta.job.prepare.compile_graph", refuse)
+    assert json_of(capsys)["sha256"] == first["sha256"]
+
+
+def test_table_names_layers_and_labels_cycles_as_modelled(capsys):
+    assert main(DIGITS) == 0
+    out = capsys.readouterr().out
+    assert "cycles are modelled" in out
+    assert "conv1" in out
+    assert "total" in out
+
+
+WRONG = {
+    "model": (["--model", str(Path("missing.onnx"))], "missing.onnx: no such model"),
+    "config": ([*DIGITS, "--config", "nosuch"], "nosuch: no such file and no shipped vta_configs entry"),
+    "option": ([], "command line: the following arguments are required: --model"),
+    "output": ([*DIGITS, "-o", "/proc/nowhere/x.program"], "/proc/nowhere/x.program: cannot write the program"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG.keys())
+def test_bad_input_is_one_line_and_exit_status_2(capsys, arguments, message):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"mpi_vta: error: {message}")
+    assert error.count("\n") == 1

@@ -1,0 +1,98 @@
+"""``python -m mpi_vta.plan``: what it prints, writes and refuses."""
+
+import json
+
+import pytest
+
+from mpi_vta.plan import main
+from mpi_vta.schedule.plan import Plan
+
+DIGITS = ["--model", "digits"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MPI_VTA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def json_of(capsys, *arguments):
+    assert main([*DIGITS, "--json", *arguments]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_json_has_stages_and_predicted_figures(capsys):
+    found = json_of(capsys, "--ranks", "2", "--images", "16")
+    assert [len(stage["ranks"]) for stage in found["stages"]] == [1, 1]
+    assert {"throughput_images_per_s", "latency_ms", "energy_j_per_image"} <= found["predicted"].keys()
+    assert found["ideal_fraction"] == found["predicted"]["ideal_fraction"]
+    assert found["planner_seconds"] < 2
+    assert (found["ranks"], found["model"], found["strategy"]) == (2, "digits", "pipeline")
+
+
+def test_stage_cycles_are_those_of_the_compiled_stages(capsys):
+    one = json_of(capsys)["stages"][0]
+    assert one["cycles"] > 1000
+    assert one["compute_ns"] == [one["cycles"] * 10 + 100_000]
+
+
+def test_cluster_gives_the_number_of_ranks_and_their_boards(capsys):
+    found = json_of(capsys, "--cluster", "mixed17", "--strategy", "scatter-gather", "--images", "200")
+    assert found["ranks"] == 17
+    assert found["stages"][0]["boards"] == ["pynq_z1"] * 12 + ["ultra96"] * 5
+
+
+def test_configuration_is_replaced(capsys):
+    found = json_of(capsys, "--config", "pynq_4x8", "--ranks", "2", "--strategy", "auto")
+    assert found["cluster"] == "2 x pynq_z1 (default)"
+    assert found["notes"][-1].startswith("auto chose ")
+
+
+def test_ranks_come_from_the_launcher(capsys, monkeypatch):
+    monkeypatch.setenv("PMI_SIZE", "3")
+    monkeypatch.setenv("PMI_RANK", "0")
+    assert json_of(capsys)["ranks"] == 3
+
+
+def test_other_ranks_print_nothing(capsys, monkeypatch):
+    monkeypatch.setenv("PMI_SIZE", "3")
+    monkeypatch.setenv("PMI_RANK", "1")
+    assert main([*DIGITS, "--json"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_written_plan_can_be_read_back(capsys, tmp_path):
+    path = tmp_path / "plan.json"
+    found = json_of(capsys, "--ranks", "2", "-o", str(path))
+    plan = Plan.from_json(path.read_text())
+    assert [list(stage.nodes) for stage in plan.stages] == [stage["nodes"] for stage in found["stages"]]
+
+
+def test_table_names_boards_and_labels_times_as_modelled(capsys):
+    assert main([*DIGITS, "--ranks", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "all times modelled" in out
+    assert out.count("pynq_z1") >= 2
+
+
+WRONG = {
+    "model": (["--model", "nosuch"], "nosuch: no such model"),
+    "cluster": ([*DIGITS, "--cluster", "nosuch"], "nosuch: no such file and no shipped clusters entry"),
+    "boards": ([*DIGITS, "--cluster", "pynq4", "--ranks", "5"], "cluster pynq4: 5 ranks but only 4 boards"),
+    "config": ([*DIGITS, "--config", "nosuch"], "nosuch: no such file and no shipped vta_configs entry"),
+    "strategy": ([*DIGITS, "--strategy", "nosuch"], "--strategy nosuch: no such strategy"),
+    "objective": ([*DIGITS, "--objective", "nosuch"], "--objective nosuch: no such objective"),
+    "images": ([*DIGITS, "--images", "0"], "--images: 0 images"),
+    "stages": ([*DIGITS, "--ranks", "99", "--stages", "98"], "--stages: 98 stages but digits has only"),
+    "option": ([*DIGITS, "--nosuch"], "command line: unrecognized arguments: --nosuch"),
+    "output": ([*DIGITS, "-o", "/proc/nowhere/plan.json"], "/proc/nowhere/plan.json: cannot write the plan"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), WRONG.values(), ids=WRONG.keys())
+def test_bad_input_is_one_line_and_exit_status_2(capsys, arguments, message):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"mpi_vta: error: {message}")
+    assert error.count("\n") == 1

@@ -138,16 +138,15 @@ class Graph:
             ],
         }
 
-    def to_bytes(self) -> bytes:
-        """Serialise the graph."""
+    def to_parts(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Return the graph as a JSON-able header and arrays, for a container of one's own."""
         names = list(self.constants)
         arrays = {f"c{i}": self.constants[name] for i, name in enumerate(names)}
-        return artifact.pack("graph", FORMAT_VERSION, {**self._header(), "constants": names}, arrays)
+        return {**self._header(), "constants": names}, arrays
 
     @classmethod
-    def from_bytes(cls, data: bytes, where: str = "graph") -> Graph:
-        """Read what `to_bytes` wrote; raises `ArtifactError` on damage."""
-        header, arrays = artifact.unpack(data, "graph", FORMAT_VERSION, where)
+    def from_parts(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Graph:
+        """Undo `to_parts`."""
         return cls(
             header["name"],
             header["dialect"],
@@ -157,6 +156,15 @@ class Graph:
             {n: Value(n, tuple(s), d, e) for n, s, d, e in header["values"]},
             {name: arrays[f"c{i}"] for i, name in enumerate(header["constants"])},
         )
+
+    def to_bytes(self) -> bytes:
+        """Serialise the graph."""
+        return artifact.pack("graph", FORMAT_VERSION, *self.to_parts())
+
+    @classmethod
+    def from_bytes(cls, data: bytes, where: str = "graph") -> Graph:
+        """Read what `to_bytes` wrote; raises `ArtifactError` on damage."""
+        return cls.from_parts(*artifact.unpack(data, "graph", FORMAT_VERSION, where))
 
     def save(self, path: Path) -> None:
         """Write the graph to a file."""

@@ -59,7 +59,7 @@ def collect_ranges(graph: Graph, images: NDArray[np.float32], names: Iterable[st
     samples: dict[str, list[Any]] = {name: [] for name in watched.outputs}
     for image in images:
         for name, array in execute(watched, {graph.inputs[0]: image[None]}).items():
-            peaks[name] = max(peaks[name], float(np.abs(array).max()))
+            peaks[name] = float(np.maximum(peaks[name], np.abs(array).max()))  # keeps NaN
             samples[name].append(array.reshape(-1)[positions[name]])
     for name, peak in peaks.items():
         if not np.isfinite(peak):

@@ -90,25 +90,33 @@ class QuantizedModel:
 
     def to_bytes(self) -> bytes:
         """Serialise the model."""
-        header = {
+        header: dict[str, Any] = {
             "input_scale_log2": self.input_scale_log2,
             "host_ops": [list(entry) for entry in self.host_ops],
             "outputs": [[output.name, list(output.shape), output.source] for output in self.outputs],
+            "graphs": {},
         }
-        arrays = {"graph": np.frombuffer(self.graph.to_bytes(), np.uint8)}
-        if self.host_graph is not None:
-            arrays["host_graph"] = np.frombuffer(self.host_graph.to_bytes(), np.uint8)
+        arrays: dict[str, NDArray[Any]] = {}
+        for part, graph in (("vta", self.graph), ("host", self.host_graph)):
+            if graph is not None:
+                header["graphs"][part], own = graph.to_parts()
+                arrays.update({f"{part}.{key}": array for key, array in own.items()})
         return artifact.pack("quantized", FORMAT_VERSION, header, arrays)
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str = "quantized model") -> QuantizedModel:
         """Read what `to_bytes` wrote; raises `ArtifactError` on damage."""
         header, arrays = artifact.unpack(data, "quantized", FORMAT_VERSION, where)
-        host = Graph.from_bytes(arrays["host_graph"].tobytes(), where) if "host_graph" in arrays else None
+        graphs = {
+            part: Graph.from_parts(
+                entry, {k.removeprefix(f"{part}."): a for k, a in arrays.items() if k.startswith(part)}
+            )
+            for part, entry in header["graphs"].items()
+        }
         return cls(
-            Graph.from_bytes(arrays["graph"].tobytes(), where),
+            graphs["vta"],
             header["input_scale_log2"],
-            host,
+            graphs.get("host"),
             tuple((name, op, why) for name, op, why in header["host_ops"]),
             tuple(ModelOutput(name, tuple(shape), source) for name, shape, source in header["outputs"]),
         )

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from graph_strategies import FLOAT_KINDS, GraphBuilder, float_graphs
+from hypothesis import given, settings
+
+from mpi_vta.errors import GraphError, ModelError
+from mpi_vta.frontend.images import synthetic_images
+from mpi_vta.frontend.models import load_model
+from mpi_vta.graph.reference import execute, execute_all
+from mpi_vta.graph.verify import verify
+from mpi_vta.quantize.model import dequantize
+from mpi_vta.quantize.quantizer import quantize
+
+PLAIN = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "groups": 1}
+
+
+def sqnr_db(exact, approximate) -> float:
+    noise = float(np.square(exact - approximate.reshape(exact.shape)).mean())
+    return 10 * np.log10(float(np.square(exact).mean()) / noise) if noise else np.inf
+
+
+def run(model, images):
+    return model.finish(execute(model.graph, model.quantize_input(images)))
+
+
+def images_for(graph, count, seed=0):
+    shape = graph.values[graph.inputs[0]].shape[1:]
+    return np.random.default_rng(seed).normal(size=(count, *shape)).astype(np.float32)
+
+
+@settings(deadline=None, max_examples=60)
+@given(float_graphs(kinds=FLOAT_KINDS))
+def test_random_nets_are_verified_and_close_to_float(graph):
+    images = images_for(graph, 8)
+    model = quantize(graph, images)
+    verify(model.graph)
+    exact, approximate = execute(graph, {"input0": images}), run(model, images)
+    assert tuple(approximate) == graph.outputs
+    for name, array in exact.items():
+        assert approximate[name].shape == array.shape
+        if np.square(array).mean() > 0:
+            # few steps are left of a value that shares its scale with a larger one
+            steps = np.abs(array).max() / 2.0 ** model.graph.values[name].scale_log2
+            assert sqnr_db(array, approximate[name]) > (14 if steps > 16 else 0), name
+
+
+@settings(deadline=None, max_examples=20)
+@given(float_graphs(max_nodes=4))
+def test_quantisation_is_deterministic(graph):
+    images = images_for(graph, 2)
+    assert quantize(graph, images).sha256 == quantize(graph, images).sha256
+
+
+def test_digits_lose_less_than_half_a_point():
+    loaded = load_model("digits")
+    model = quantize(loaded.graph, loaded.calibration)
+    truth = loaded.truth
+    exact = execute(loaded.graph, {"input": truth.images})["fc"].argmax(axis=1)
+    answers = run(model, truth.images)["fc"].argmax(axis=1)
+    assert (answers == truth.labels).mean() >= (exact == truth.labels).mean() - 0.005
+
+
+@pytest.mark.parametrize(("name", "floor_db"), [("resnet18", 20), ("yolo", 20)])
+def test_zoo_models_stay_close_to_float_on_new_pictures(name, floor_db):
+    loaded = load_model(name)
+    model = quantize(loaded.graph, loaded.calibration)
+    images = synthetic_images(2, loaded.preprocess, seed=11).inputs
+    exact, approximate = execute(loaded.graph, {"input": images}), run(model, images)
+    for output in loaded.graph.outputs:
+        assert sqnr_db(exact[output], approximate[output]) > floor_db
+    assert model.host_graph is None
+    assert model.host_ops == ()
+
+
+def test_no_intermediate_value_of_resnet18_is_lost():
+    loaded = load_model("resnet18")
+    model = quantize(loaded.graph, loaded.calibration)
+    images = synthetic_images(1, loaded.preprocess, seed=3).inputs
+    exact = execute_all(loaded.graph, {"input": images})
+    values = execute_all(model.graph, model.quantize_input(images))
+    for name, array in values.items():
+        real = dequantize(array, model.graph.values[name].scale_log2)
+        assert sqnr_db(exact[name], real) > 20, name
+
+
+class Net(GraphBuilder):
+    def __init__(self, shape=(1, 4, 8, 8)):
+        super().__init__("float32", np.random.default_rng(0))
+        self.source = self.input(shape)
+
+    def conv(self, source, outputs=4, gain=1.0):
+        inputs = self.values[source].shape[1]
+        weight = self.rng.normal(0, gain * (1 / inputs / 9) ** 0.5, (outputs, inputs, 3, 3)).astype(np.float32)
+        bias = self.rng.normal(0, 0.1, outputs).astype(np.float32)
+        return self.add("conv2d", (source,), PLAIN, {"weight": weight, "bias": bias})
+
+    def quantized(self):
+        graph = self.build()
+        return quantize(graph, images_for(graph, 4))
+
+
+def test_concat_pool_and_upsample_share_one_scale():
+    net = Net()
+    small, large = net.conv(net.source, gain=0.3), net.conv(net.source, gain=3)
+    pooled = net.add("max_pool2d", (large,), {"kernel": (2, 2), "strides": (2, 2), "pads": (0, 0, 0, 0)})
+    net.add("concat", (net.add("upsample2d", (pooled,), {"scales": (2, 2)}), small))
+    graph = net.quantized().graph
+    assert len({graph.values[node.output].scale_log2 for node in graph.nodes}) == 1
+
+
+def test_a_residual_enters_the_accumulator_at_its_own_scale():
+    net = Net()
+    first = net.conv(net.source)
+    net.add("relu", (net.add("add", (net.conv(first), first)),))
+    graph = net.quantized().graph
+    node = graph.nodes[-1]
+    source, residual = (graph.values[name].scale_log2 for name in node.inputs)
+    accumulator = graph.values[node.output].scale_log2 - node.attrs["shift"]
+    assert residual - accumulator == node.attrs["residual_shift"]
+    assert accumulator < source
+    assert (node.attrs["lo"], node.attrs["hi"]) == (0, 127)
+
+
+def test_clip_bounds_are_in_steps_of_the_output():
+    net = Net()
+    net.add("clip", (net.conv(net.source, gain=4),), {"lo": 0.0, "hi": 1.5})
+    graph = net.quantized().graph
+    node = graph.nodes[-1]
+    step = 2.0 ** graph.values[node.output].scale_log2
+    assert node.attrs["lo"] == 0
+    assert node.attrs["hi"] * step == pytest.approx(1.5, abs=step)
+
+
+def test_leaky_slopes_become_ratios():
+    net = Net()
+    net.add("leaky_relu", (net.conv(net.source),), {"alpha": 0.1})
+    assert net.quantized().graph.nodes[0].attrs["leaky"] == (3, 5)
+    flat = Net()
+    flat.add("leaky_relu", (flat.conv(flat.source),), {"alpha": 0.001})
+    attrs = flat.quantized().graph.nodes[0].attrs
+    assert (attrs["leaky"], attrs["lo"]) == (None, 0)
+
+
+def test_a_slope_of_its_own_keeps_fraction_bits():
+    net = Net()
+    first = net.conv(net.source)
+    net.add("leaky_relu", (first,), {"alpha": 0.1})
+    net.add("relu", (first,))
+    node = next(n for n in net.quantized().graph.nodes if n.attrs.get("leaky"))
+    assert node.op == "sum"
+    assert node.attrs["input_shifts"][0] >= 8
+
+
+def test_dense_layers_are_convolutions_over_the_whole_input():
+    net = Net((1, 3, 4, 5))
+    flat = net.add("flatten", (net.source,))
+    weight = np.random.default_rng(1).normal(0, 0.2, (7, 60)).astype(np.float32)
+    logits = net.add("dense", (flat,), params={"weight": weight})
+    net.add("dense", (logits,), params={"weight": np.eye(7, dtype=np.float32)})
+    graph = net.quantized().graph
+    assert [graph.constants[node.params["weight"]].shape for node in graph.nodes] == [(7, 3, 4, 5), (7, 7, 1, 1)]
+    assert graph.values[graph.outputs[0]].shape == (1, 7, 1, 1)
+
+
+def test_means_use_seven_bits():
+    net = Net((1, 4, 7, 7))
+    net.add("global_avg_pool2d", (net.add("relu", (net.conv(net.source),)),))
+    node = net.quantized().graph.nodes[-1]
+    assert (node.attrs["kernel"], node.attrs["multiplier"]) == ((7, 7), 84)
+
+
+def test_a_mean_far_smaller_than_its_input_still_has_a_legal_shift():
+    """Calibration sees means of almost 0; the scale is raised until the shift is not negative."""
+    net = Net((1, 1, 2, 2))
+    net.add("avg_pool2d", (net.source,), {"kernel": (2, 2), "strides": (1, 1), "pads": (0, 0, 0, 0)})
+    image = np.array([[[[1, -1], [1, -1 + 1e-6]]]], np.float32)
+    graph = quantize(net.build(), image).graph
+    assert graph.nodes[0].attrs["shift"] == 0
+
+
+def test_weights_that_are_all_zero_are_legal():
+    net = Net()
+    net.add("conv2d", (net.source,), PLAIN, {"weight": np.zeros((2, 4, 3, 3), np.float32)})
+    model = net.quantized()
+    images = np.ones((1, 4, 8, 8), np.float32)
+    assert not run(model, images)[model.outputs[0].name].any()
+
+
+def test_accumulators_cannot_wrap_even_with_a_huge_bias():
+    net = Net()
+    params = {"weight": np.full((1, 4, 3, 3), 1e-6, np.float32), "bias": np.array([1000.0], np.float32)}
+    net.add("conv2d", (net.source,), PLAIN, params)
+    model = net.quantized()
+    result = run(model, images_for(net.build(), 1))[model.outputs[0].name]
+    np.testing.assert_allclose(result, 1000, rtol=0.01)
+
+
+def test_groups_are_refused():
+    net = Net()
+    weight = np.ones((4, 1, 3, 3), np.float32)
+    net.add("conv2d", (net.source,), {**PLAIN, "groups": 4}, {"weight": weight})
+    with pytest.raises(ModelError, match="node conv2d_0: 4 groups; allowed: 1 group"):
+        net.quantized()
+
+
+def test_a_broken_graph_is_refused():
+    graph = Net()
+    graph.conv(graph.source)
+    built = graph.build()
+    built.constants.clear()
+    with pytest.raises(GraphError, match="constants missing"):
+        quantize(built, np.zeros((1, 4, 8, 8), np.float32))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mpi_vta.codegen.program import Program
+from mpi_vta.codegen.report import ModelReport, model_report
+from mpi_vta.codegen.roofline import draw_roofline
 from mpi_vta.errors import InputError
 from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
@@ -19,7 +20,7 @@ from mpi_vta.job.prepare import open_costs
 from mpi_vta.job.ready_model import ready_model
 from mpi_vta.runtime.progress import shown_progress
 from mpi_vta.runtime.report import REPORT_COLUMNS
-from mpi_vta.schedule.cache import ProgramTiming
+from mpi_vta.simulator.profile import RTL
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -27,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="mpi_vta.compile", description=__doc__, allow_abbrev=False)
     add_model_options(parser)
     parser.add_argument("--json", action="store_true", help="print the layers as JSON and nothing else")
+    parser.add_argument("--plot", type=Path, help="draw the roofline to this picture file")
     parser.add_argument("-o", "--output", type=Path, help="write the program to this file")
     return parser
 
@@ -45,45 +47,42 @@ def _run(arguments: Sequence[str]) -> int:
         costs = open_costs(model.graph, progress)
         program, timing = costs.timed_program(tuple(node.name for node in model.graph.nodes), board.config)
     if options.output is not None:
-        _save(program, options.output)
-    shown = summary(program, timing, board)
+        _write(options.output, lambda: program.save(options.output))
+    report = model_report(model.graph, program, timing.layer_cycles.tolist(), RTL.name, board.clock_mhz)
+    if options.plot is not None:
+        _write(options.plot, lambda: draw_roofline(report, program.config, options.plot))
+    shown = summary(report, program, board)
     if options.json:
         print(json.dumps(shown, indent=2))
         return 0
     _print_table(shown)
     print(f"compiled    in {costs.compile_seconds:.3f} s, cache included")
-    if options.output is not None:
-        print(f"written     {options.output}")
+    for path in (options.output, options.plot):
+        if path is not None:
+            print(f"written     {path}")
     return 0
 
 
-def summary(program: Program, timing: ProgramTiming, board: Board) -> dict[str, Any]:
+def summary(report: ModelReport, program: Program, board: Board) -> dict[str, Any]:
     """Return what ``--json`` prints; cycles and milliseconds are modelled, for one launch."""
-    layers = [
-        {**asdict(layer), "cycles": cycles}
-        for layer, cycles in zip(program.layers, timing.layer_cycles.tolist(), strict=True)
-    ]
     return {
-        "model": program.name,
-        "config": program.config.name,
+        **report.to_dict(),
         "sha256": program.sha256,
         "instructions": len(program.insns),
         "dram_bytes": program.dram_bytes,
         "host_steps": [f"{step.source} to {step.result}" for step in program.host_steps],
-        "layers": layers,
-        "cycles": timing.cycles,
         "images_per_launch": program.config.batch,
         "board": board.name,
-        "clock_mhz": board.clock_mhz,
-        "vta_ms": timing.cycles / board.clock_mhz / 1e3,
     }
 
 
-def _save(program: Program, path: Path) -> None:
+def _write(path: Path, save: Callable[[], None]) -> None:
     try:
-        program.save(path)
+        save()
     except OSError as fault:
-        raise InputError(f"cannot write the program ({fault.strerror})", where=str(path)) from fault
+        raise InputError(f"cannot write the file ({fault.strerror})", where=str(path)) from fault
+    except ValueError as fault:
+        raise InputError(f"no such picture format ({fault})", where=str(path), allowed=".png, .svg, .pdf") from fault
 
 
 def _print_table(shown: dict[str, Any]) -> None:
@@ -91,16 +90,25 @@ def _print_table(shown: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(title=f"{shown['model']} for {shown['config']}: cycles are modelled")
-    for name in ("layer", "op", "schedule", "GEMM uops", "ALU uops", "bytes in", "bytes out", "cycles"):
+    for name in ("layer", "op", "schedule", "GEMM uops", "ALU uops", "bytes in", "bytes out", "cycles", "% of bound"):
         table.add_column(name, justify="left" if name in ("layer", "op", "schedule") else "right")
-    columns = ("gemm_uops", "alu_uops", "load_bytes", "store_bytes", "cycles")
+    columns = ("gemm_uops", "alu_uops", "bytes_in", "bytes_out", "cycles")
     for layer in shown["layers"]:
-        table.add_row(layer["name"], layer["op"], layer["schedule"], *(f"{layer[key]:,}" for key in columns))
+        counts = (f"{layer[key]:,}" for key in columns)
+        table.add_row(
+            layer["name"],
+            layer["op"],
+            layer["schedule"].split(" slots")[0],
+            *counts,
+            f"{100 * layer['bound_fraction']:.1f}",
+        )
     totals = [sum(layer[key] for layer in shown["layers"]) for key in columns]
-    table.add_row("total", "", "", *(f"{total:,}" for total in totals), style="bold")
+    table.add_row(
+        "total", "", "", *(f"{total:,}" for total in totals), f"{100 * shown['bound_fraction']:.1f}", style="bold"
+    )
     Console(width=None if sys.stdout.isatty() else REPORT_COLUMNS, highlight=False).print(table)
     print(
-        f"one launch  {shown['cycles']:,} cycles, {shown['vta_ms']:.3f} ms at {shown['clock_mhz']:g} MHz on "
+        f"one launch  {shown['total_cycles']:,} cycles, {shown['total_ms']:.3f} ms at {shown['clock_mhz']:g} MHz on "
         f"{shown['board']} for {shown['images_per_launch']} image(s) (modelled)"
     )
     for step in shown["host_steps"]:

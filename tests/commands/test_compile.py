@@ -25,8 +25,9 @@ def json_of(capsys, *arguments):
 
 def test_layers_and_cycles_sum_up(capsys):
     found = json_of(capsys)
-    assert sum(layer["cycles"] for layer in found["layers"]) == found["cycles"] > 0
-    assert found["vta_ms"] == pytest.approx(found["cycles"] / 100_000)
+    assert sum(layer["cycles"] for layer in found["layers"]) == found["total_cycles"] > 0
+    assert found["total_ms"] == pytest.approx(found["total_cycles"] / 100_000)
+    assert found["bound_fraction"] == pytest.approx(found["bound_cycles"] / found["total_cycles"])
     assert all(layer["gemm_uops"] > 0 for layer in found["layers"] if layer["op"].startswith("conv2d"))
 
 
@@ -38,10 +39,16 @@ def test_program_file_holds_what_was_shown(capsys, tmp_path):
     assert [layer.name for layer in program.layers] == [layer["name"] for layer in found["layers"]]
 
 
+def test_plot_is_a_picture(tmp_path):
+    path = tmp_path / "roofline.png"
+    assert main([*DIGITS, "--plot", str(path)]) == 0
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
 def test_configuration_changes_program_and_board(capsys):
     found = json_of(capsys, "--config", "ultra96_1x16")
     assert (found["board"], found["clock_mhz"]) == ("ultra96", 333.0)
-    assert found["cycles"] != json_of(capsys)["cycles"]
+    assert found["total_cycles"] != json_of(capsys)["total_cycles"]
 
 
 def test_second_start_compiles_nothing(capsys, monkeypatch):
@@ -66,7 +73,8 @@ WRONG = {
     "model": (["--model", str(Path("missing.onnx"))], "missing.onnx: no such model"),
     "config": ([*DIGITS, "--config", "nosuch"], "nosuch: no such file and no shipped vta_configs entry"),
     "option": ([], "command line: the following arguments are required: --model"),
-    "output": ([*DIGITS, "-o", "/proc/nowhere/x.program"], "/proc/nowhere/x.program: cannot write the program"),
+    "output": ([*DIGITS, "-o", "/proc/nowhere/x.program"], "/proc/nowhere/x.program: cannot write the file (No such"),
+    "plot": ([*DIGITS, "--plot", "roof.xyz"], "roof.xyz: no such picture format"),
 }
 
 

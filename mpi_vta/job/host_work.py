@@ -58,7 +58,7 @@ def _before_launch(model: ReadyModel, programs: Mapping[tuple[int, int], Program
         for binding in program.inputs:
             if binding.value in gathered:
                 step = gathered[binding.value]
-                why = f"{step.source_shape[1]} channels alone would leave most of {program.config.block} lanes idle"
+                why = f"as it is, it would use {step.source_shape[1]} of the GEMM core's {program.config.block} lanes"
                 work = HostWork(step.source, "gather patches and pack", why, True)
             elif binding.value in model.graph.inputs:
                 work = HostWork(binding.value, "pack", "VTA reads blocks of channels, an image comes as planes", True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,8 +138,18 @@ def _plan_from_file(path: Path, problem: Problem) -> Plan:
             where=str(path),
             remedy=f"start mpirun -n {needed}",
         )
+    _check_layers(stated, problem.graph, str(path))
     placements = tuple(Placement(stage.nodes, stage.ranks, stage.turns) for stage in stated.stages)
     return assemble(problem, Draft(placements, stated.notes), stated.strategy)
+
+
+def _check_layers(plan: Plan, graph: Graph, where: str) -> None:
+    placed = Counter(name for stage in plan.stages for name in stage.nodes)
+    wanted = Counter(node.name for node in graph.nodes)
+    if placed != wanted:
+        parts = {"missing": wanted - placed, "double or unknown": placed - wanted}
+        found = "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names)
+        raise PlanError(f"the stages do not hold every layer of {graph.name} once: {found}", where=where)
 
 
 def _programs(plan: Plan, cluster: Cluster, costs: CompiledCosts) -> dict[tuple[int, int], Program]:

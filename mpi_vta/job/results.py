@@ -78,7 +78,7 @@ def _answers(prepared: Prepared, outputs: Mapping[str, NDArray[np.int8]], folder
     answers: dict[str, Any] = {}
     if model.task == DETECT and inputs.batch is not None:
         answers["pictures"] = _draw(prepared, heads, folder)
-    if model.task == CLASSIFY:
+    if model.task == CLASSIFY and inputs.labels is None:
         answers["classes"] = [
             [{"class": kind, "probability": share} for kind, share in best_classes(scores)]
             for scores in heads[0][:MOST_SHOWN]
@@ -118,7 +118,7 @@ def answer_lines(summary: Mapping[str, Any]) -> list[str]:
         best = ", ".join(f"{entry['class']} ({entry['probability']:.3f})" for entry in classes)
         lines.append(f"image {index:4}  classes {best}")
     for entry in summary.get("pictures", []):
-        lines.append(f"picture     {entry['picture']}: {entry['boxes']} boxes")
+        lines.append(f"picture     {entry['picture']}: {entry['boxes']} box{'' if entry['boxes'] == 1 else 'es'}")
     if "accuracy" in summary:
         accuracy = summary["accuracy"]
         lines.append(

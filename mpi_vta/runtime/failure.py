@@ -12,6 +12,7 @@ from mpi_vta.errors import MpiVtaError
 from mpi_vta.runtime.transport.protocol import Transport
 
 INTERNAL_STATUS = 1
+INTERRUPTED_STATUS = 130
 TRACEBACK_VARIABLE = "MPI_VTA_TRACEBACK"
 
 
@@ -23,6 +24,8 @@ def error_line(fault: BaseException, where: str = "") -> str:
     prefix = f"mpi_vta: error: {where}: " if where else "mpi_vta: error: "
     if isinstance(fault, MpiVtaError):
         return prefix + str(fault)
+    if isinstance(fault, KeyboardInterrupt):
+        return prefix + "interrupted"
     frames = traceback.extract_tb(fault.__traceback__)
     place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     text = " ".join(str(fault).split())
@@ -31,6 +34,8 @@ def error_line(fault: BaseException, where: str = "") -> str:
 
 def exit_status(fault: BaseException) -> int:
     """Return the status with which a process ends after `fault`."""
+    if isinstance(fault, KeyboardInterrupt):
+        return INTERRUPTED_STATUS
     return fault.exit_status if isinstance(fault, MpiVtaError) else INTERNAL_STATUS
 
 

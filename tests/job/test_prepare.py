@@ -1,0 +1,151 @@
+"""From a request to a job, and from its result to what the user sees; all ranks in one process."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mpi_vta.errors import ConfigError, InputError, PlanError
+from mpi_vta.graph.reference import execute
+from mpi_vta.job.prepare import prepare
+from mpi_vta.job.results import answer_lines, conclude
+from mpi_vta.pipeline import parse
+from mpi_vta.runtime.progress import Silent
+from mpi_vta.runtime.report import output_sha256
+from mpi_vta.runtime.session import Leader, command_rank, follow
+from mpi_vta.runtime.transport.local import run_ranks
+from mpi_vta.trace.reader import read
+
+pytestmark = pytest.mark.usefixtures("shared_cache")
+
+
+@pytest.fixture
+def request_of(tmp_path):
+    def make(*options):
+        return parse(["--model", "digits", "--output", str(tmp_path / "out"), *map(str, options)])
+
+    return make
+
+
+def run_request(request, ranks):
+    """Run a request over threads; return the statuses by rank and rank 0's summary."""
+    summaries = []
+
+    def command(leader: Leader):
+        prepared = prepare(request, leader.ranks, Silent())
+        summaries.append(conclude(prepared, leader.run(prepared.job)))
+        return 0
+
+    statuses = run_ranks(ranks, lambda t: command_rank(t, command) if t.rank == 0 else follow(t))
+    return statuses, summaries[0]
+
+
+def test_run_over_threads_gives_the_reference_s_bits(request_of, digits):
+    statuses, summary = run_request(request_of("--images", "6"), 3)
+    assert statuses == [0, 0, 0]
+    integers = digits.quantized.quantize_input(digits.truth.images[:6])
+    assert summary["output_sha256"] == output_sha256(execute(digits.graph, integers), digits.graph.outputs)
+
+
+def test_classes_are_given_for_pictures_without_a_label(request_of, tmp_path):
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "dark.png")
+    _, summary = run_request(request_of("--images", tmp_path / "dark.png"), 1)
+    ((best, *_),) = summary["classes"]
+    assert 0 < best["probability"] <= 1
+    assert any(f"classes {best['class']} (" in line for line in answer_lines(summary))
+    assert "accuracy" not in summary
+
+
+def test_trace_says_what_ran_and_nothing_else_is_left(request_of, tmp_path):
+    _, summary = run_request(request_of("--images", "3"), 2)
+    trace = read(tmp_path / "out" / "run.h5")
+    assert trace.attributes["output_sha256"] == summary["output_sha256"]
+    assert len(trace.attributes["program_sha256"]) == len({row["stage"] for row in summary["stages"]})
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["run.h5", "summary.json"]
+
+
+def test_fault_while_preparing_dismisses_the_others_with_its_status(request_of, capsys):
+    request = request_of("--stages", "99")
+
+    def command(leader: Leader):
+        prepare(request, leader.ranks, Silent())
+        return 0
+
+    assert run_ranks(3, lambda t: command_rank(t, command) if t.rank == 0 else follow(t)) == [2, 2, 2]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("mpi_vta: error: --stages: 99 stages")
+
+
+def test_stages_of_a_plan_file_are_taken_and_its_figures_made_anew(request_of, tmp_path):
+    plan = prepare(request_of("--stages", "2", "--images", "5"), 2, Silent()).job.plan
+    first, second = plan.stages
+    edited = replace(plan, stages=(replace(first, nodes=(*first.nodes, second.nodes[0]), cycles=1), second), edges=())
+    edited = replace(edited, stages=(edited.stages[0], replace(second, nodes=second.nodes[1:])))
+    edited.save(tmp_path / "plan.json")
+    found = prepare(request_of("--plan", tmp_path / "plan.json", "--images", "5"), 2, Silent()).job.plan
+    assert [stage.nodes for stage in found.stages] == [stage.nodes for stage in edited.stages]
+    assert found.stages[0].cycles > first.cycles
+    assert found.edges
+
+
+def test_plan_file_that_loses_a_layer_is_refused(request_of, tmp_path):
+    plan = prepare(request_of("--stages", "2"), 2, Silent()).job.plan
+    short = replace(plan, stages=(plan.stages[0], replace(plan.stages[1], nodes=plan.stages[1].nodes[1:])))
+    short.save(tmp_path / "plan.json")
+    with pytest.raises(PlanError, match="do not hold every layer of digits once: missing: conv3"):
+        prepare(request_of("--plan", tmp_path / "plan.json"), 2, Silent())
+
+
+def test_plan_file_for_more_ranks_is_refused(request_of, tmp_path):
+    prepare(request_of("--stages", "3"), 3, Silent()).job.plan.save(tmp_path / "plan.json")
+    with pytest.raises(PlanError, match="the plan needs 3 ranks, there are 2; start mpirun -n 3"):
+        prepare(request_of("--plan", tmp_path / "plan.json"), 2, Silent())
+
+
+def test_one_program_serves_every_replica_of_the_same_build(request_of):
+    job = prepare(request_of("--strategy", "scatter-gather", "--images", "4"), 3, Silent()).job
+    assert {rank for _, rank in job.programs} == {0, 1, 2}
+    assert len({id(program) for program in job.programs.values()}) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        (("--watchdog-s", "-1"), InputError, "-1 s; allowed: 0 or more"),
+        (("--device", "abacus"), InputError, "no device named 'abacus'; allowed: sim, timing"),
+        (("--config", "abacus"), ConfigError, "allowed: .*pynq_4x8"),
+    ],
+)
+def test_option_out_of_range_is_refused(request_of, options, kind, message):
+    with pytest.raises(kind, match=message):
+        prepare(request_of(*options), 1, Silent())
+
+
+def test_output_that_cannot_be_written_is_refused_before_the_run(tmp_path):
+    (tmp_path / "file").write_text("")
+    request = parse(["--model", "digits", "--output", str(tmp_path / "file")])
+    with pytest.raises(InputError, match="cannot write there"):
+        prepare(request, 1, Silent())
+
+
+def test_default_folder_is_named_after_model_and_strategy():
+    assert parse(["--model", "some/net.onnx", "--strategy", "fused"]).folder == Path("out/net-fused")
+
+
+def test_wrong_option_is_an_input_error():
+    with pytest.raises(InputError, match="unrecognized arguments: --fly"):
+        parse(["--model", "digits", "--fly"])
+
+
+def test_work_on_processors_is_listed_in_the_order_of_the_data(request_of):
+    prepared = prepare(request_of("--images", "2"), 1, Silent())
+    assert [(work.name, work.op) for work in prepared.host_work] == [
+        ("input", "quantise"),
+        ("input", "gather patches and pack"),
+        ("classes", "softmax, sort"),
+    ]
+    assert [work.timed for work in prepared.host_work] == [False, True, False]
+    json.dumps([vars(work) for work in prepared.host_work])

@@ -1,0 +1,74 @@
+"""How a failure is worded, and what it ends."""
+
+import sys
+import threading
+
+import pytest
+
+from mpi_vta.errors import PlanError
+from mpi_vta.runtime.failure import abort_all_on_uncaught, error_line, exit_status
+
+
+class Recorder:
+    rank, host = 3, "node7"
+
+    def __init__(self):
+        self.statuses = []
+
+    def abort(self, status):
+        self.statuses.append(status)
+
+
+def raised(fault):
+    try:
+        raise fault
+    except BaseException as caught:
+        return caught
+
+
+def test_fault_of_the_user_comes_as_it_is():
+    fault = PlanError("too few", where="plan", remedy="start more")
+    assert error_line(fault) == "mpi_vta: error: plan: too few; start more"
+    assert exit_status(fault) == 2
+
+
+def test_bug_names_its_place_in_one_line():
+    line = error_line(raised(ValueError("two\nlines")), "rank 1")
+    assert "\n" not in line
+    assert line.startswith("mpi_vta: error: rank 1: internal error at ")
+    assert "test_failure.py:" in line
+    assert "ValueError: two lines" in line
+    assert exit_status(ValueError()) == 1
+
+
+def test_interrupt_is_no_bug():
+    assert error_line(KeyboardInterrupt()) == "mpi_vta: error: interrupted"
+    assert exit_status(KeyboardInterrupt()) == 130
+
+
+@pytest.fixture
+def transport(monkeypatch):
+    # the hooks are the process's own: give them back afterwards
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    recorder = Recorder()
+    abort_all_on_uncaught(recorder)
+    return recorder
+
+
+def test_uncaught_exception_aborts_every_rank(transport, capsys):
+    fault = raised(PlanError("a fault"))
+    sys.excepthook(type(fault), fault, fault.__traceback__)
+    assert transport.statuses == [2]
+    assert capsys.readouterr().err == "mpi_vta: error: rank 3 on node7: a fault\n"
+
+
+def test_uncaught_exception_of_a_thread_aborts_every_rank(transport, capsys):
+    def fail():
+        raise PlanError("a fault of a thread")
+
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    assert transport.statuses == [2]
+    assert "a fault of a thread" in capsys.readouterr().err

@@ -22,7 +22,7 @@ from mpi_vta.hw.config import VTAConfig
 
 TIMING_VERSION = 1
 _PACKAGE = Path(__file__).resolve().parent.parent
-_COMPILER_ROOMS = ("codegen", "isa", "graph", "hw")
+_COMPILER_ROOMS = ("codegen", "simulator", "isa", "graph", "hw")  # schedules are chosen by simulated cycles
 _SIMULATOR_ROOMS = ("simulator", "isa", "hw")
 
 

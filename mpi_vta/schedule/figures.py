@@ -21,7 +21,7 @@ class Figures:
     throughput_images_per_s : float
         `images` over `makespan_ns`: filling and draining the pipeline counts.
     steady_images_per_s : float
-        Rate over the second half of the groups; equal to the throughput for fewer than 4 groups.
+        Rate over the middle half of the groups as they finish; the throughput for fewer than 4 groups.
     latency_p50_ms, latency_p99_ms : float
         Percentiles over images of finish minus start.
     """
@@ -63,11 +63,12 @@ def measure(start_ns: Sequence[int], finish_ns: Sequence[int], images: int, grou
     throughput = images * 1e9 / makespan_ns
     steady = throughput
     if groups >= 4:
+        # From the end of the first quarter to the end of the third: neither filling nor draining
         order = np.argsort(finishes, kind="stable")
-        half = groups // 2
-        span_ns = int(finishes[order[-1]] - finishes[order[half - 1]])
+        first, last = groups // 4, groups // 4 + groups // 2
+        span_ns = int(finishes[order[last]] - finishes[order[first]])
         if span_ns > 0:
-            steady = float(per_group[order[half:]].sum()) * 1e9 / span_ns
+            steady = float(per_group[order[first + 1 : last + 1]].sum()) * 1e9 / span_ns
     latency_ms = np.repeat((finishes - starts) / 1e6, per_group)
     p50, p99 = np.percentile(latency_ms, [50, 99])
     return Figures(images, makespan_ns, throughput, steady, float(p50), float(p99))

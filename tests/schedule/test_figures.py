@@ -8,7 +8,7 @@ MS = 1_000_000
 
 
 def test_throughput_counts_filling_and_draining_steady_rate_does_not():
-    figures = measure([0, 1 * MS, 2 * MS, 3 * MS], [10 * MS, 11 * MS, 12 * MS, 14 * MS], 4, 1)
+    figures = measure([0, 1 * MS, 2 * MS, 3 * MS], [9 * MS, 11 * MS, 12 * MS, 14 * MS], 4, 1)
     assert figures.makespan_ns == 14 * MS
     assert figures.throughput_images_per_s == pytest.approx(4 / 0.014)
     assert figures.steady_images_per_s == pytest.approx(2 / 0.003)

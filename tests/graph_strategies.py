@@ -195,12 +195,17 @@ def _conv_windows(draw: st.DrawFn, height: int, width: int) -> tuple[tuple[int, 
 
 @st.composite
 def float_graphs(draw: st.DrawFn, max_nodes: int = 6, kinds: tuple[str, ...] = FLOAT_KINDS) -> Graph:
-    """Draw a float graph of He-scaled layers, as the front end delivers them, one input."""
+    """Draw a float graph of He-scaled layers, as the front end delivers them: one input, a dense head or none."""
     builder = GraphBuilder("float32", np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
     builder.input((1, draw(st.integers(1, 8)), draw(st.integers(4, 12)), draw(st.integers(4, 12))))
     _add_float_conv(draw, builder, next(iter(builder.values)), same_shape=False)
     for _ in range(draw(st.integers(0, max_nodes - 1))):
         _add_float(draw, builder, draw(st.sampled_from(kinds)))
+    if draw(st.booleans()):
+        flat = builder.add("flatten", (builder.nodes[-1].output,))
+        features = builder.values[flat].shape[1]
+        weight = builder.rng.normal(0, np.sqrt(1 / features), (draw(st.integers(1, 12)), features))
+        builder.add("dense", (flat,), params={"weight": weight.astype(np.float32)})
     return builder.build()
 
 

@@ -8,16 +8,17 @@ import sys
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from mpi_vta.errors import InputError
-from mpi_vta.job.prepare import Prepared, prepare
 from mpi_vta.job.request import Request
-from mpi_vta.job.results import answer_lines, conclude
 from mpi_vta.runtime.progress import shown_progress
 from mpi_vta.runtime.report import print_plan, print_report
 from mpi_vta.runtime.session import Leader, take_part
 from mpi_vta.schedule.figures import group_count
+
+if TYPE_CHECKING:
+    from mpi_vta.job.prepare import Prepared
 
 DEFAULT_WATCHDOG_S = 300.0
 DEFAULT_SEED = 0
@@ -65,6 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _lead(leader: Leader, arguments: Sequence[str]) -> int:
+    # only rank 0 prepares: the other ranks start faster, and a board need not have what this imports
+    from mpi_vta.job.prepare import prepare
+    from mpi_vta.job.results import answer_lines, conclude
+
     request = parse(arguments)
     with shown_progress(quiet=request.json) as progress:
         prepared = prepare(request, leader.ranks, progress)

@@ -59,9 +59,15 @@ class CompiledCosts:
         self.graph = graph
         self._programs = programs
         self._stages: dict[tuple[tuple[str, ...], VTAConfig], StageCost] = {}
+        self._nodes: dict[VTAConfig, Mapping[str, int]] = {}
 
     def node_cycles(self, config: VTAConfig) -> Mapping[str, int]:
         """Return the cycles of every node, as part of the whole model; nodes without instructions cost 0."""
+        if config not in self._nodes:
+            self._nodes[config] = self._node_cycles(config)
+        return self._nodes[config]
+
+    def _node_cycles(self, config: VTAConfig) -> Mapping[str, int]:
         program = self._programs.program(self.graph, config)
         timing = self._programs.timing(program)
         cycles = {node.name: 0 for node in self.graph.nodes}

@@ -123,7 +123,7 @@ class _Search:
     def solve(self, period_ns: int) -> list[Share] | None:
         """Return stages that keep up with the period, with the fewest boards and then stages, or None."""
         capacity = [kind.capacity(period_ns) for kind in self._types]
-        needed = {mix: self._counted(capacity, mix) for mix in self._mixes}
+        needed = self._needed(capacity)
         levels = (self._stages or 0) + 1
         shape = (levels, self._layers + 1, *(limit + 1 for limit in self._limits))
         cost = np.full(shape, IMPOSSIBLE, dtype=np.int64)
@@ -135,6 +135,22 @@ class _Search:
                 if count <= len(self._types[0].ranks):
                     self._relax(cost, steps, (before, first), (after, end), mix, count)
         return self._best(cost, steps)
+
+    def _needed(self, capacity: Sequence[NDArray[np.float64]]) -> dict[tuple[int, ...], NDArray[np.int64]]:
+        """Return how many boards of the first type each segment needs besides each mix of the others.
+
+        Where a mix would do with one board less, it is ruled out: more than all boards.
+        """
+        counted = {mix: self._counted(capacity, mix) for mix in self._mixes}
+        ruled_out = len(self._types[0].ranks) + 1
+        result = {}
+        for mix, boards in counted.items():
+            spare = np.zeros(boards.shape, dtype=np.bool_)
+            for t, used in enumerate(mix):
+                if used and sum(mix) > 1:
+                    spare |= counted[(*mix[:t], used - 1, *mix[t + 1 :])] == 0
+            result[mix] = np.where(spare, ruled_out, boards)
+        return result
 
     def _transitions(self, levels: int) -> Iterator[tuple[int, int, int, int]]:
         for end in range(1, self._layers + 1):

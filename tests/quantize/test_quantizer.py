@@ -228,6 +228,19 @@ def test_a_mean_far_smaller_than_its_input_still_has_a_legal_shift():
     assert graph.nodes[0].attrs["shift"] == 0
 
 
+def test_raising_one_mean_s_scale_raises_those_that_depend_on_it():
+    """The second mean raises the scale that it shares with the first one's input."""
+    net = Net((1, 1, 2, 4))
+    halves = {"strides": (1, 2), "pads": (0, 0, 0, 0)}
+    weight = np.full((1, 1, 1, 2), 1e-7, np.float32)
+    quiet = net.add("conv2d", (net.source,), {**halves, "dilations": (1, 1), "groups": 1}, {"weight": weight})
+    net.add("avg_pool2d", (quiet,), {"kernel": (2, 2), "strides": (1, 1), "pads": (0, 0, 0, 0)})
+    net.add("concat", (quiet, net.add("avg_pool2d", (net.source,), {"kernel": (1, 2), **halves})))
+    image = np.tile(np.array([1, -1 + 1e-6], np.float32), 4).reshape(1, 1, 2, 4)
+    graph = quantize(net.build(), image).graph
+    assert [node.attrs["shift"] for node in graph.nodes if node.op == "avg_pool2d"] == [0, 0]
+
+
 def test_weights_that_are_all_zero_are_legal():
     net = Net()
     net.add("conv2d", (net.source,), PLAIN, {"weight": np.zeros((2, 4, 3, 3), np.float32)})

@@ -75,6 +75,21 @@ def test_any_number_of_ranks_gives_the_reference_s_bits(digits, reference_sha256
     assert abs(summary["accuracy"]["vta"] - summary["accuracy"]["float"]) <= 0.02
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "ranks"), [("resnet18", 12), ("yolo", 5)])
+def test_large_model_gives_the_reference_s_bits(pipeline, cache, tmp_path, monkeypatch, name, ranks):
+    ended = pipeline(ranks, "--model", name, "--images", "2", "--json", "--output", tmp_path / "out", timeout_s=600)
+    assert (ended.status, ended.stderr) == (0, "")
+    monkeypatch.setenv("MPI_VTA_CACHE", str(cache))
+    model = ready_model(name, seed=0, weights=None)
+    integers = read_inputs(model, "2", 0, with_data=True).integers
+    outputs = execute(model.graph, {model.graph.inputs[0]: integers})
+    summary = json.loads(ended.stdout)
+    assert summary["output_sha256"] == output_sha256(outputs, model.graph.outputs)
+    assert len(list((tmp_path / "out").glob("boxes-*.png"))) == (2 if name == "yolo" else 0)
+    assert len(summary.get("classes", [])) == (2 if name == "resnet18" else 0)
+
+
 @pytest.mark.parametrize("config", ["pynq_1x32", "pynq_2x16", "pynq_4x8"])
 def test_other_builds_give_the_same_bits_with_a_part_filled_last_group(digits, reference_sha256, config):
     assert digits(2, "--config", config, "--images", "7")["output_sha256"] == reference_sha256(7)

@@ -12,6 +12,8 @@ from mpi_vta.runtime.pairing import find_launcher
 # command -> what it is for; each is mpi_vta.<command> with a `main(argv)`
 COMMANDS: Mapping[str, str] = {
     "pipeline": "run a model over the ranks of this MPI job (or over one)",
+    "plan": "how a model would be spread over a cluster, and what that would give",
+    "compile": "a model compiled for one VTA configuration, layer by layer",
     "inspect": "replay, disassemble and look into programs and vectors",
 }
 

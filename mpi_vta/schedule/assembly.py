@@ -40,9 +40,18 @@ def assemble(problem: Problem, draft: Draft, strategy: str) -> Plan:
 
 def one_board_ns(problem: Problem, rank: int) -> int:
     """Return the time of one image group when one board runs the whole model, images gathered meanwhile."""
-    nodes = tuple(node.name for node in problem.graph.nodes)
-    stage = _stage(problem, 0, Placement(nodes, (rank,)))
+    stage = _whole_model(problem, rank)
     return max(stage.compute_ns[0], stage.host_ns[0])
+
+
+def one_image_ns(problem: Problem, rank: int) -> int:
+    """Return how long one image group takes on one board with the whole model, nothing overlapping."""
+    stage = _whole_model(problem, rank)
+    return stage.compute_ns[0] + stage.host_ns[0]
+
+
+def _whole_model(problem: Problem, rank: int) -> Stage:
+    return _stage(problem, 0, Placement(tuple(node.name for node in problem.graph.nodes), (rank,)))
 
 
 def _stage(problem: Problem, index: int, placement: Placement) -> Stage:
@@ -118,11 +127,17 @@ def _figures(problem: Problem, plan: Plan, prediction: Prediction) -> dict[str, 
 
 
 def _warnings(problem: Problem, plan: Plan) -> tuple[str, ...]:
-    """Return what speaks against the plan: boards that lose, and a network or processor that sets the pace."""
-    if len(plan.ranks) == 1:
-        return ()
+    """Return what speaks against the plan: boards that lose, a network or processor that sets the pace, bounds."""
     warnings = []
     figures = plan.predicted
+    if problem.objective == "latency":
+        least_ms = min(one_image_ns(problem, rank) for rank in range(problem.ranks)) / 1e6
+        warnings.append(
+            f"no plan of whole layers beats {least_ms:.3f} ms by much: an image passes all layers one after another, "
+            "and the fastest board takes that long for them (modelled)"
+        )
+    if len(plan.ranks) == 1:
+        return tuple(warnings)
     if figures["speedup"] < 1 and problem.objective == "throughput":
         warnings.append(
             f"{len(plan.ranks)} boards are slower than one: {figures['throughput_images_per_s']:.4g} images/s "
@@ -140,9 +155,8 @@ def _warnings(problem: Problem, plan: Plan) -> tuple[str, ...]:
 
 def predict_one_board(problem: Problem) -> float:
     """Return the predicted images per second of rank 0's board alone, for as many images."""
-    nodes = tuple(node.name for node in problem.graph.nodes)
-    stage = _stage(problem, 0, Placement(nodes, (0,)))
-    edges = edges_between(problem.graph, [nodes], problem.layout_config)
+    stage = _whole_model(problem, 0)
+    edges = edges_between(problem.graph, [stage.nodes], problem.layout_config)
     plan = Plan(problem.graph.name, "one board", problem.layout_config.batch, (stage,), edges, 2)
     return predict(plan, problem.network, problem.images).figures.throughput_images_per_s
 

@@ -283,6 +283,23 @@ def test_impossible_wish_is_refused(case, message):
     assert str(caught.value).startswith(message)
 
 
+def test_latency_plan_shows_what_bounds_it():
+    graph = chain(4)
+    costs = costs_of(graph, gathered_bytes=1000)
+    plan = make_plan("auto", graph, Cluster.default(3), 3, 5, costs, objective="latency")
+    assert plan.notes[0].startswith("no plan of whole layers beats 40.105 ms by much: ")
+    assert plan.predicted["latency_ms"] == pytest.approx(40.105)
+
+
+def test_latency_takes_the_quickest_board_messages_included():
+    slow, fast = (
+        make_plan("scatter-gather", graph, MIXED, 14, 5, costs_of(graph, cycles), objective="latency")
+        for graph in [chain(4)]
+        for cycles in (1, 1_000_000)
+    )
+    assert (slow.ranks, fast.stages[0].ranks) == ((0,), (12,))
+
+
 def test_unknown_objective_is_refused():
     graph = chain(4)
     with pytest.raises(PlanError, match="--objective fame: no such objective; allowed: throughput, latency, energy"):

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from mpi_vta.errors import PlanError
-from mpi_vta.schedule.assembly import one_board_ns
+from mpi_vta.schedule.assembly import one_board_ns, one_image_ns
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.problem import Draft, Placement, Problem
 from mpi_vta.schedule.turns import repeating_turns
+from mpi_vta.schedule.validate import edges_between
 
 
 def place(problem: Problem) -> Draft:
     """Put every layer on every rank and deal the image groups out.
 
     Equal boards take turns; of unequal ones the faster has more turns. A board that would only delay
-    the end gets none.
+    the end gets none. For latency, as images then go one at a time, one board does them all.
 
     Raises
     ------
@@ -30,12 +31,20 @@ def place(problem: Problem) -> Draft:
     nodes = tuple(node.name for node in problem.graph.nodes)
     period_ns = [one_board_ns(problem, rank) for rank in range(problem.ranks)]
     groups = group_count(problem.images, problem.layout_config.batch)
-    order = repeating_turns(period_ns, groups)
+    one_at_a_time = problem.objective == "latency"
+    order = (_quickest(problem),) if one_at_a_time else repeating_turns(period_ns, groups)
     used = tuple(sorted(set(order)))
     turns = tuple(used.index(rank) for rank in order)
     round_robin = tuple(i % len(used) for i in range(len(turns)))
     placement = Placement(nodes, used, () if turns == round_robin else turns)
-    return Draft((placement,), _notes(problem, used, groups, period_ns))
+    return Draft((placement,), () if one_at_a_time else _notes(problem, used, groups, period_ns))
+
+
+def _quickest(problem: Problem) -> int:
+    """Return the rank that has one image group done first, messages from and to rank 0 included."""
+    edges = edges_between(problem.graph, [[node.name for node in problem.graph.nodes]], problem.layout_config)
+    messages_ns = sum(problem.network.message_ns(edge.size_bytes) for edge in edges)
+    return min(range(problem.ranks), key=lambda r: (one_image_ns(problem, r) + (messages_ns if r else 0), r))
 
 
 def _notes(problem: Problem, used: tuple[int, ...], groups: int, period_ns: list[int]) -> tuple[str, ...]:

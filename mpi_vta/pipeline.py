@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from mpi_vta.errors import InputError
+from mpi_vta.job.command_line import OneLineParser, add_model_options
 from mpi_vta.job.request import Request
 from mpi_vta.runtime.progress import shown_progress
 from mpi_vta.runtime.report import print_plan, print_report
@@ -21,31 +21,21 @@ if TYPE_CHECKING:
     from mpi_vta.job.prepare import Prepared
 
 DEFAULT_WATCHDOG_S = 300.0
-DEFAULT_SEED = 0
-
-
-class _Parser(argparse.ArgumentParser):
-    """Raises a wrong option as the one-line error that every other fault is."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(message, where="command line", remedy="see python -m mpi_vta.pipeline --help")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the options of the command."""
-    parser = _Parser(prog="mpi_vta.pipeline", description=__doc__, allow_abbrev=False)
-    parser.add_argument("--model", required=True, help="resnet18, yolo, digits, or an ONNX file")
-    parser.add_argument("--weights", type=Path, help="weights of a zoo model; seeded ones by default")
+    parser = OneLineParser(prog="mpi_vta.pipeline", description=__doc__, allow_abbrev=False)
+    add_model_options(parser)
     parser.add_argument("--images", help="number of images, a picture, or a folder of pictures")
     parser.add_argument("--strategy", default="pipeline", help="how to spread the work (default: %(default)s)")
+    parser.add_argument("--objective", default="throughput", help="what auto looks for (default: %(default)s)")
     parser.add_argument("--stages", type=int, help="use exactly so many stages")
     parser.add_argument("--plan", type=Path, help="run the stages of this plan file, as --dry-run writes it")
-    parser.add_argument("--config", help="VTA configuration for every board: a shipped name or a JSON file")
     parser.add_argument("--cluster", help="boards and network: a shipped name or a TOML file")
     parser.add_argument("--device", default="sim", help="sim: bit-exact; timing: cycles only (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="folder for run.h5, summary.json and pictures")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON and nothing else")
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, help="of synthetic weights and images")
     parser.add_argument("--dry-run", action="store_true", help="plan, write the plan, and stop")
     parser.add_argument(
         "--watchdog-s", type=float, default=DEFAULT_WATCHDOG_S, help="longest wait for a message, 0 for ever"

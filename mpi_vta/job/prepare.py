@@ -12,7 +12,7 @@ from mpi_vta.errors import InputError, PlanError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.cluster import Cluster, select_cluster
 from mpi_vta.hw.config import VTAConfig
-from mpi_vta.hw.paths import find
+from mpi_vta.job.command_line import load_named_config
 from mpi_vta.job.host_work import HostWork, host_work
 from mpi_vta.job.inputs import Inputs, read_inputs
 from mpi_vta.job.ready_model import ReadyModel, ready_model
@@ -80,8 +80,7 @@ def prepare(request: Request, ranks: int, progress: Progress) -> Prepared:
     with_data = open_device(request.device).carries_data
     if request.watchdog_s < 0:
         raise InputError(f"{request.watchdog_s:g} s", where="--watchdog-s", allowed="0 or more")
-    config = None if request.config is None else VTAConfig.load(find("vta_configs", request.config, ".json"))
-    cluster = select_cluster(request.cluster, ranks, config)
+    cluster = select_cluster(request.cluster, ranks, load_named_config(request.config))
     model = ready_model(
         request.model,
         seed=request.seed,
@@ -121,7 +120,8 @@ def _plan(
     ranks = len(cluster.boards)
     if request.plan is not None:
         return _plan_from_file(request.plan, Problem(graph, cluster, images, costs)), costs
-    return make_plan(request.strategy, graph, cluster, ranks, images, costs, request.stages), costs
+    plan = make_plan(request.strategy, graph, cluster, ranks, images, costs, request.stages, request.objective)
+    return plan, costs
 
 
 def _plan_from_file(path: Path, problem: Problem) -> Plan:

@@ -22,6 +22,8 @@ class Request:
         A number, a picture or a folder; None for the model's default.
     strategy : str
         How to spread the work.
+    objective : str
+        What the strategy ``auto`` looks for.
     stages : int or None
         Exact number of stages.
     plan : Path or None
@@ -47,6 +49,7 @@ class Request:
     weights: Path | None
     images: str | None
     strategy: str
+    objective: str
     stages: int | None
     plan: Path | None
     config: str | None

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
+from mpi_vta.frontend.onnx_fold import fold_constants
 
 Array = NDArray[Any]
 
@@ -37,7 +37,6 @@ SUPPORTED = (
     "Identity",
     "Dropout",
     "Pad",
-    "Constant",
 )
 
 
@@ -112,7 +111,7 @@ def read_model(path: Path) -> Any:
     Raises
     ------
     ModelError
-        If the file is missing, unreadable or not ONNX.
+        If the file, or one with its weights, is missing or unreadable, or is not ONNX.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -127,6 +126,14 @@ def read_model(path: Path) -> Any:
         raise ModelError("not an ONNX model", where=str(path), allowed="a file written by an ONNX exporter") from fault
     if not model.graph.node:
         raise ModelError("not an ONNX model, or one without nodes", where=str(path))
+    try:
+        onnx.external_data_helper.load_external_data_for_model(model, str(path.parent))
+    except (OSError, ValueError, onnx.checker.ValidationError) as fault:
+        raise ModelError(
+            "its weights lie in another file, which cannot be read",
+            where=str(path),
+            remedy="put that file beside the model, or save the model with its weights inside",
+        ) from fault
     return model
 
 
@@ -146,30 +153,22 @@ def read_net(model: Any, name: str, path: str) -> OnnxNet:
     ModelError
         For an unsupported operator, a dynamic shape, several inputs or a batch other than 1.
     """
-    from onnx import numpy_helper
-
     graph = model.graph
-    if any(entry.data_location == entry.EXTERNAL for entry in graph.initializer):
-        raise ModelError("weights lie in another file", where=path, remedy="save the model with its weights inside")
-    initializers = {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer}
+    remaining, constants = fold_constants(model, path)
     nodes: list[OnnxNode] = []
     taken: set[str] = set()
-    for proto in graph.node:
+    for proto in remaining:
         if proto.op_type not in SUPPORTED or proto.domain not in ("", "ai.onnx"):
             label = proto.name or proto.output[0]
             operator = f"{proto.domain}.{proto.op_type}" if proto.domain else proto.op_type
             raise ModelError(
                 f"operator {operator} is not supported", where=f"{path}: node {label}", allowed=", ".join(SUPPORTED)
             )
-        node = _read_node(proto, taken)
-        if node.op == "Constant":
-            initializers[node.output] = _constant_value(node)
-        else:
-            nodes.append(node)
-    input_name, input_shape = _read_input(graph, initializers, path)
+        nodes.append(_read_node(proto, taken))
+    input_name, input_shape = _read_input(graph, constants, path)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
     outputs = tuple(output.name for output in graph.output)
-    return OnnxNet(name, path, opset, input_name, input_shape, outputs, tuple(nodes), initializers)
+    return OnnxNet(name, path, opset, input_name, input_shape, outputs, tuple(nodes), constants)
 
 
 def write_model(net: OnnxNet, outputs: tuple[str, ...]) -> Any:
@@ -207,16 +206,6 @@ def _node_name(proto: Any) -> str:
     if len(proto.input) > 1 and proto.op_type in ("Conv", "Gemm") and proto.input[1].endswith(".weight"):
         return str(proto.input[1].removesuffix(".weight"))
     return str(proto.name or proto.output[0])
-
-
-def _constant_value(node: OnnxNode) -> Array:
-    from onnx import numpy_helper
-
-    (value,) = node.attrs.values()
-    if hasattr(value, "raw_data"):
-        return np.asarray(numpy_helper.to_array(value))
-    kind = np.float32 if isinstance(value, float) or (isinstance(value, list) and isinstance(value[0], float)) else None
-    return np.asarray(value, kind)
 
 
 def _read_input(graph: Any, initializers: dict[str, Array], path: str) -> tuple[str, tuple[int, ...]]:

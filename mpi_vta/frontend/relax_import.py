@@ -1,14 +1,7 @@
-"""The way through TVM: ONNX to Relax, biases matched by pattern, one walk to our float graph.
-
-The only module that imports tvm, and only when a model is imported. TVM invents names for its
-variables, so every tensor of the ONNX model is made an output: the n-th field of the result is the
-n-th tensor, whatever was fused or reordered in between.
-"""
+"""From Relax to our float graph: one walk over the fused main function, in the model's own order."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Callable
 from typing import Any
 
@@ -16,14 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
-from mpi_vta.frontend.onnx_net import OnnxNet, OnnxNode, write_model
+from mpi_vta.frontend.onnx_net import OnnxNet, OnnxNode
+from mpi_vta.frontend.relax import CONV, DENSE, fuse_biases, shape_of, to_relax
 from mpi_vta.graph.ir import Graph, Node, Value, window_output_hw
 from mpi_vta.graph.verify import verify
 
 Array = NDArray[Any]
-
-_CONV = "mpi_vta.conv2d"
-_DENSE = "mpi_vta.dense"
 
 
 def import_net(net: OnnxNet) -> Graph:
@@ -34,134 +25,8 @@ def import_net(net: OnnxNet) -> Graph:
     ModelError
         If an operator is used in a way that our graph cannot express, naming the node.
     """
-    module = _fuse(_to_relax(net))
+    module = fuse_biases(to_relax(net))
     return _Walk(net, module).graph()
-
-
-def _to_relax(net: OnnxNet) -> Any:
-    from tvm.error import InternalError
-
-    tensors = tuple(node.output for node in net.nodes)
-    importer = _importer_class()(net)
-    try:
-        # TVM prints the operands of whatever it cannot convert; the error below says what matters
-        with contextlib.redirect_stdout(io.StringIO()):
-            return importer.from_onnx(write_model(net, tensors).graph, net.opset)
-    except (InternalError, ValueError, TypeError, AssertionError, AttributeError, KeyError, IndexError) as fault:
-        lines = str(fault).strip().splitlines() or [type(fault).__name__]
-        raise ModelError(
-            f"the model is inconsistent: {lines[-1]}", where=importer.at or net.path, remedy="check the export"
-        ) from fault
-
-
-def _importer_class() -> Any:
-    """Return TVM's importer with converters of our own where its own hide the operator in loops."""
-    from tvm import relax
-    from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
-
-    class Importer(ONNXGraphImporter):  # type: ignore[misc]
-        """Emits `clip` and `resize2d`, and makes every pad explicit."""
-
-        def __init__(self, net: OnnxNet) -> None:
-            super().__init__(None, "float32")
-            self._nodes_left = iter(net.nodes)
-            self._net = net
-            self.at = ""
-
-        def from_onnx(self, graph: Any, opset: int) -> Any:
-            try:
-                return super().from_onnx(graph, opset)
-            except BaseException:
-                if self.at:  # close the block that was open, or TVM complains on stderr as well
-                    self.bb._end_block()
-                raise
-
-        def _convert_operator(self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int) -> Any:
-            node = next(self._nodes_left)
-            self.at = self._net.where(node)
-            if op_name == "Clip":
-                return self.bb.normalize(relax.op.clip(inputs[0], attrs["min"], attrs["max"]))
-            if op_name == "Resize":
-                shape = _shape(inputs[0])
-                size = tuple(n * s for n, s in zip(shape[2:], _repetitions(self._net, node, shape), strict=True))
-                resized = relax.op.image.resize2d(
-                    inputs[0], relax.ShapeExpr(size), layout="NCHW", method="nearest_neighbor",
-                    coordinate_transformation_mode="asymmetric", rounding_method="floor",
-                )  # fmt: skip
-                return self.bb.normalize(resized)
-            if attrs.pop("auto_pad", "NOTSET") not in ("NOTSET", b"NOTSET"):
-                attrs["pads"] = _automatic_pads(node, _shape(inputs[0]))
-            return super()._convert_operator(op_name, inputs, attrs, opset)
-
-    return Importer
-
-
-def _automatic_pads(node: OnnxNode, shape: tuple[int, ...]) -> list[int]:
-    """Return (top, left, bottom, right) for SAME_UPPER, SAME_LOWER or VALID."""
-    mode, kernel = node.attrs["auto_pad"], node.attrs["kernel_shape"]
-    begin, end = [], []
-    for axis in range(2):
-        stride = node.attrs.get("strides", [1, 1])[axis]
-        span = (kernel[axis] - 1) * node.attrs.get("dilations", [1, 1])[axis] + 1
-        total = max((-(-shape[2 + axis] // stride) - 1) * stride + span - shape[2 + axis], 0)
-        small = 0 if mode == "VALID" else total // 2
-        large = 0 if mode == "VALID" else total - total // 2
-        begin.append(large if mode == "SAME_LOWER" else small)
-        end.append(small if mode == "SAME_LOWER" else large)
-    return begin + end
-
-
-def _repetitions(net: OnnxNet, node: OnnxNode, shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return how often a Resize repeats rows and columns; refuse any that does more than repeat."""
-    sizes = node.attrs.get("sizes") or [n * s for n, s in zip(shape, node.attrs["scales"], strict=True)]
-    ratios = [size / extent for size, extent in zip(sizes, shape, strict=True)]
-    if ratios[:2] != [1, 1] or any(r < 1 or r != int(r) for r in ratios):
-        raise ModelError(f"scales {ratios}", where=net.where(node), allowed="1, 1 and whole numbers")
-    for ratio, extent in zip(ratios[2:], shape[2:], strict=True):
-        if not _is_repetition(node.attrs["coordinates"], node.attrs["rounding"], int(ratio), extent):
-            raise ModelError(
-                f"nearest with {node.attrs['coordinates']} and {node.attrs['rounding']}",
-                where=net.where(node),
-                allowed="modes that repeat each pixel, such as asymmetric with floor",
-            )
-    return int(ratios[2]), int(ratios[3])
-
-
-def _is_repetition(coordinates: str, rounding: str, scale: int, extent: int) -> bool:
-    target = np.arange(extent * scale)
-    if coordinates == "asymmetric":
-        source = target / scale
-    elif coordinates in ("half_pixel", "pytorch_half_pixel"):
-        source = (target + 0.5) / scale - 0.5
-    else:
-        return False
-    rounded = {
-        "floor": np.floor(source),
-        "ceil": np.ceil(source),
-        "round_prefer_floor": np.ceil(source - 0.5),
-        "round_prefer_ceil": np.floor(source + 0.5),
-    }.get(rounding)
-    return rounded is not None and bool((np.clip(rounded, 0, extent - 1) == target // scale).all())
-
-
-def _fuse(module: Any) -> Any:
-    """Group each convolution and dense layer with its bias into one composite function."""
-    from tvm import relax
-    from tvm.relax.dpl import is_const, is_op, wildcard
-
-    conv = is_op("relax.nn.conv2d")(wildcard(), is_const())
-    dense = is_op("relax.matmul")(wildcard(), is_op("relax.permute_dims")(is_const()))
-    patterns = [
-        (_CONV, is_op("relax.add")(conv, is_op("relax.reshape")(is_const(), wildcard()))),
-        (_CONV, conv),
-        (_DENSE, is_op("relax.add")(dense, is_const())),
-        (_DENSE, dense),
-    ]
-    return relax.transform.FuseOpsByPattern(patterns)(module)
-
-
-def _shape(expr: Any) -> tuple[int, ...]:
-    return tuple(int(extent) for extent in expr.ty.shape)
 
 
 def _fields(module: Any) -> tuple[list[Any], dict[Any, Any]]:
@@ -188,8 +53,8 @@ class _Walk:
         self._nodes: list[Node] = []
         self._constants: dict[str, Array] = {}
         self._rules: dict[str, Callable[[OnnxNode, Any], None]] = {
-            _CONV: self._conv,
-            _DENSE: self._dense,
+            CONV: self._conv,
+            DENSE: self._dense,
             "relax.add": self._add,
             "relax.nn.relu": lambda node, call: self._emit(node, "relu", call, {}),
             "relax.nn.leakyrelu": self._leaky_relu,
@@ -231,8 +96,11 @@ class _Walk:
     def _emit(
         self, node: OnnxNode, op: str, call: Any, attrs: dict[str, Any], params: dict[str, Array] | None = None
     ) -> None:
-        inputs = tuple(self._name_of[arg] for arg in _operands(call) if arg in self._name_of)
-        self._append(node.name, op, inputs, node.output, _shape(call), attrs, params or {})
+        operands = _operands(call)
+        if any(operand not in self._name_of for operand in operands):
+            self._refuse(node, call)
+        inputs = tuple(self._name_of[operand] for operand in operands)
+        self._append(node.name, op, inputs, node.output, shape_of(call), attrs, params or {})
 
     def _append(
         self,
@@ -282,8 +150,8 @@ class _Walk:
             raise ModelError(
                 "addition of a constant", where=self._net.where(node), allowed="a bias inside Conv, or after MatMul"
             )
-        if len({_shape(arg) for arg in call.args}) != 1:
-            shapes = " and ".join(str(_shape(arg)) for arg in call.args)
+        if len({shape_of(arg) for arg in call.args}) != 1:
+            shapes = " and ".join(str(shape_of(arg)) for arg in call.args)
             raise ModelError(f"broadcast of {shapes}", where=self._net.where(node), allowed="equal shapes")
         self._emit(node, "add", call, {})
 
@@ -317,8 +185,8 @@ class _Walk:
         """Return kernel, strides and pads; the extra rows of ceil_mode become padding."""
         kernel, strides = _ints(call.attrs.pool_size), _ints(call.attrs.strides)
         top, left, bottom, right = _ints(call.attrs.padding)
-        height, width = _shape(call.args[0])[2:]
-        wanted = _shape(call)[2:]
+        height, width = shape_of(call.args[0])[2:]
+        wanted = shape_of(call)[2:]
         while window_output_hw(height, width, kernel, strides, (top, left, bottom, right))[0] < wanted[0]:
             bottom += 1
         while window_output_hw(height, width, kernel, strides, (top, left, bottom, right))[1] < wanted[1]:
@@ -326,7 +194,7 @@ class _Walk:
         return {"kernel": kernel, "strides": strides, "pads": (top, left, bottom, right)}
 
     def _mean(self, node: OnnxNode, call: Any) -> None:
-        shape = _shape(call.args[0])
+        shape = shape_of(call.args[0])
         axes = [int(axis) % len(shape) for axis in (call.attrs.axis or range(len(shape)))]
         if len(shape) != 4 or sorted(axes) != [2, 3]:
             raise ModelError(f"mean over axes {axes}", where=self._net.where(node), allowed="height and width")
@@ -335,15 +203,15 @@ class _Walk:
             return
         pooled, source = f"{node.output}.pooled", self._name_of[call.args[0]]
         self._append(f"{node.name}.pool", "global_avg_pool2d", (source,), pooled, (*shape[:2], 1, 1), {}, {})
-        self._append(node.name, "flatten", (pooled,), node.output, _shape(call), {}, {})
+        self._append(node.name, "flatten", (pooled,), node.output, shape_of(call), {}, {})
 
     def _resize(self, node: OnnxNode, call: Any) -> None:
-        before, after = _shape(call.args[0]), _shape(call)
+        before, after = shape_of(call.args[0]), shape_of(call)
         self._emit(node, "upsample2d", call, {"scales": (after[2] // before[2], after[3] // before[3])})
 
     def _concat(self, node: OnnxNode, call: Any) -> None:
         operands = _operands(call)
-        if int(call.attrs.axis) % len(_shape(call)) != 1 or any(arg not in self._name_of for arg in operands):
+        if int(call.attrs.axis) % len(shape_of(call)) != 1 or any(arg not in self._name_of for arg in operands):
             raise ModelError(
                 f"concatenation along axis {call.attrs.axis}, or with a constant",
                 where=self._net.where(node),
@@ -356,7 +224,7 @@ class _Walk:
         self._emit(node, "concat", call, {})
 
     def _reshape(self, node: OnnxNode, call: Any) -> None:
-        before, after = _shape(call.args[0]), _shape(call)
+        before, after = shape_of(call.args[0]), shape_of(call)
         if after != (1, int(np.prod(before))):
             raise ModelError(
                 f"reshape of {before} to {after}", where=self._net.where(node), allowed="(1, C, H, W) to (1, C*H*W)"
@@ -364,7 +232,7 @@ class _Walk:
         self._emit(node, "flatten", call, {})
 
     def _softmax(self, node: OnnxNode, call: Any) -> None:
-        rank = len(_shape(call))
+        rank = len(shape_of(call))
         if int(call.attrs.axis) % rank != rank - 1:
             raise ModelError(
                 f"softmax over axis {call.attrs.axis}", where=self._net.where(node), allowed="the last axis"
@@ -373,18 +241,19 @@ class _Walk:
 
     def _refuse(self, node: OnnxNode, call: Any) -> None:
         raise ModelError(
-            f"{self._operator(call) or 'this use'} of shape {_shape(call)} has no counterpart in our graph",
+            f"{self._operator(call) or 'this use'} of shape {shape_of(call)} has no counterpart in our graph",
             where=self._net.where(node),
             remedy="export the model with constant folding and batch norm in evaluation mode",
         )
 
 
 def _operands(call: Any) -> list[Any]:
-    """Return the arguments, those of a tuple one by one."""
+    """Return the tensors that a call reads; what else it has (a shape) is in its result."""
     from tvm import relax
 
-    first = call.args[0]
-    return list(first.fields) if isinstance(first, relax.Tuple) else list(call.args)
+    if isinstance(call.args[0], relax.Tuple):
+        return list(call.args[0].fields)
+    return [arg for arg in call.args if isinstance(arg.ty, relax.TensorType)]
 
 
 def _ints(values: Any) -> Any:

@@ -186,6 +186,22 @@ def test_constant_nodes_and_reshape_are_understood():
     assert ops(compare(net.model())) == ["relu", "flatten"]
 
 
+def test_shape_arithmetic_of_exporters_is_folded():
+    """x.view(x.size(0), -1) as torch writes it."""
+    net = Net((1, 2, 3, 3))
+    active = net.add("Relu", "input")
+    first = net.add("Gather", net.add("Shape", active), net.constant("zero", np.array(0)), axis=0)
+    rows = net.add("Unsqueeze", first, net.constant("axes", np.array([0])))
+    net.add("Reshape", active, net.add("Concat", rows, net.constant("rest", np.array([-1])), axis=0))
+    assert ops(compare(net.model())) == ["relu", "flatten"]
+
+
+def test_softmax_before_opset_13_works_on_axis_1():
+    net = Net((1, 2, 3, 3), opset=11)
+    net.add("Softmax", net.add("Flatten", "input"))
+    assert ops(compare(net.model())) == ["flatten", "softmax"]
+
+
 def test_two_layers_of_one_name_get_two_names():
     net = Net((1, 1, 2, 2))
     first = helper.make_node("Relu", ["input"], ["a"], name="act")
@@ -320,13 +336,21 @@ def test_several_inputs_are_refused():
         import_model(proto, "net", "net.onnx")
 
 
-def test_weights_in_another_file_are_refused():
-    net = Net((1, 1, 4, 4))
-    net.conv("input", 1, 1)
-    proto = net.model()
-    proto.graph.initializer[0].data_location = TensorProto.EXTERNAL
-    with pytest.raises(ModelError, match="weights lie in another file"):
-        import_model(proto, "net", "net.onnx")
+def test_weights_in_another_file_are_read_and_missed(tmp_path):
+    path = tmp_path / "split.onnx"
+    onnx.save(build_digits(0, None), path, save_as_external_data=True, location="split.data", size_threshold=0)
+    inside = import_model(build_digits(0, None), "split", "split")
+    assert import_file(path).sha256 == inside.sha256
+    (tmp_path / "split.data").unlink()
+    with pytest.raises(ModelError, match=r"split\.onnx: its weights lie in another file, which cannot be read"):
+        import_file(path)
+
+
+def test_a_constant_that_cannot_be_computed_is_named():
+    net = Net((1, 2, 4, 4))
+    shape = net.add("Reshape", net.constant("five", np.arange(5)), net.constant("to", np.array([2, 2])), name="bad")
+    net.add("Reshape", "input", shape)
+    refused(net, r"node bad \(Reshape\): the constant cannot be computed \(ValueError\)")
 
 
 def batch_norm_of_shared_conv(net):

@@ -1,0 +1,108 @@
+"""Constant folding on the ONNX level: the shape arithmetic that exporters write around Pad, Reshape and Resize."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.errors import ModelError
+
+Array = NDArray[Any]
+
+# operators that only ever compute shapes, pads or scales in the models that we take
+FOLDABLE = (
+    "Add",
+    "Cast",
+    "Concat",
+    "Constant",
+    "ConstantOfShape",
+    "Div",
+    "Floor",
+    "Gather",
+    "Identity",
+    "Mul",
+    "Reshape",
+    "Shape",
+    "Slice",
+    "Squeeze",
+    "Sub",
+    "Transpose",
+    "Unsqueeze",
+)
+
+
+def fold_constants(model: Any, path: str) -> tuple[list[Any], dict[str, Array]]:
+    """Compute every node whose inputs are constants, and every Shape of a tensor of known extents.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    path : str
+        Named in messages.
+
+    Returns
+    -------
+    nodes : list of onnx.NodeProto
+        Those that depend on the model's input.
+    constants : dict of str to ndarray
+        Initialisers and everything computed.
+
+    Raises
+    ------
+    ModelError
+        If a constant cannot be computed, or a shape is needed that is not known.
+    """
+    from onnx import numpy_helper
+
+    constants = {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer}
+    needs_shapes = any(node.op_type == "Shape" for node in model.graph.node)
+    shapes = _static_shapes(model) if needs_shapes else {}
+    nodes = []
+    for node in model.graph.node:
+        if node.op_type == "Shape" and node.input[0] in shapes:
+            extents = np.array(shapes[node.input[0]], np.int64)
+            bounds = {attribute.name: attribute.i for attribute in node.attribute}
+            constants[node.output[0]] = extents[bounds.get("start", 0) : bounds.get("end", len(extents))]
+        elif node.op_type in FOLDABLE and all(name in constants for name in node.input if name):
+            constants[node.output[0]] = _computed(model, node, constants, path)
+        else:
+            nodes.append(node)
+    return nodes, constants
+
+
+def _computed(model: Any, node: Any, constants: dict[str, Array], path: str) -> Array:
+    """Return the result of one node on constants, by ONNX's own evaluator."""
+    from onnx import TensorProto, helper
+    from onnx.reference import ReferenceEvaluator
+
+    result = helper.make_tensor_value_info(node.output[0], TensorProto.UNDEFINED, None)
+    feeds = {name: constants[name] for name in node.input if name}
+    given = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for name, array in feeds.items()
+    ]
+    single = helper.make_model(helper.make_graph([node], "constant", given, [result]), opset_imports=model.opset_import)
+    try:
+        return np.asarray(ReferenceEvaluator(single).run(None, feeds)[0])
+    except (ValueError, TypeError, IndexError, KeyError, RuntimeError) as fault:
+        label = node.name or node.output[0]
+        raise ModelError(
+            f"the constant cannot be computed ({type(fault).__name__})",
+            where=f"{path}: node {label} ({node.op_type})",
+            remedy="check the export",
+        ) from fault
+
+
+def _static_shapes(model: Any) -> dict[str, tuple[int, ...]]:
+    """Return the tensors whose every extent ONNX's shape inference knows."""
+    from onnx import shape_inference
+
+    graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    known = {}
+    for entry in (*graph.input, *graph.value_info, *graph.output):
+        dims = entry.type.tensor_type.shape.dim
+        if entry.type.tensor_type.HasField("shape") and all(dim.HasField("dim_value") for dim in dims):
+            known[entry.name] = tuple(dim.dim_value for dim in dims)
+    return known

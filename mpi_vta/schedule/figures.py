@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Figures:
     throughput_images_per_s : float
         `images` over `makespan_ns`: filling and draining the pipeline counts.
     steady_images_per_s : float
-        Rate over the middle half of the groups as they finish; the throughput for fewer than 4 groups.
+        Rate at which images finish, by a straight line through the middle half of the groups, where the
+        pipeline neither fills nor drains; the throughput for fewer than 4 groups.
     latency_p50_ms, latency_p99_ms : float
         Percentiles over images of finish minus start.
     """
@@ -63,15 +65,21 @@ def measure(start_ns: Sequence[int], finish_ns: Sequence[int], images: int, grou
     throughput = images * 1e9 / makespan_ns
     steady = throughput
     if groups >= 4:
-        # From the end of the first quarter to the end of the third: neither filling nor draining
         order = np.argsort(finishes, kind="stable")
-        first, last = groups // 4, groups // 4 + groups // 2
-        span_ns = int(finishes[order[last]] - finishes[order[first]])
-        if span_ns > 0:
-            steady = float(per_group[order[first + 1 : last + 1]].sum()) * 1e9 / span_ns
+        middle = slice(groups // 4, groups // 4 + groups // 2 + 1)
+        done = np.cumsum(per_group[order])[middle]
+        steady = _slope(finishes[order][middle] / 1e9, done.astype(np.float64)) or throughput
     latency_ms = np.repeat((finishes - starts) / 1e6, per_group)
     p50, p99 = np.percentile(latency_ms, [50, 99])
     return Figures(images, makespan_ns, throughput, steady, float(p50), float(p99))
+
+
+def _slope(seconds: NDArray[np.float64], images: NDArray[np.float64]) -> float:
+    """Return the least-squares slope in images per second; 0 if all finish at once."""
+    # Time against images, not the other way round: groups that finish together must not count as infinitely fast
+    spread = images - images.mean()
+    per_image_s = float(spread @ (seconds - seconds.mean()) / (spread @ spread))
+    return 1 / per_image_s if per_image_s > 0 else 0.0
 
 
 def group_count(images: int, group_images: int) -> int:

@@ -14,6 +14,16 @@ def test_throughput_counts_filling_and_draining_steady_rate_does_not():
     assert figures.steady_images_per_s == pytest.approx(2 / 0.003)
 
 
+def test_steady_rate_of_boards_that_finish_together():
+    finishes = [140 * MS * (1 + group // 5) for group in range(24)]
+    assert measure([0] * 24, finishes, 24, 1).steady_images_per_s == pytest.approx(5 / 0.140, rel=0.02)
+
+
+def test_steady_rate_of_groups_that_finish_all_at_once_is_the_throughput():
+    figures = measure([0] * 8, [10 * MS] * 8, 8, 1)
+    assert figures.steady_images_per_s == figures.throughput_images_per_s == pytest.approx(800)
+
+
 def test_latency_is_from_start_to_finish():
     figures = measure([0, 5 * MS], [10 * MS, 25 * MS], 2, 1)
     assert figures.latency_p50_ms == pytest.approx(15)

@@ -47,9 +47,7 @@ def boards_of(stages):
     return sum(sum(counts) for _, _, counts in stages)
 
 
-@settings(deadline=None, max_examples=150)
-@given(st.data())
-def test_division_equals_trying_everything(data):
+def check_division(data):
     layers = data.draw(st.integers(1, 3))
     counts = data.draw(st.lists(st.integers(1, 2), min_size=1, max_size=2))
     types, rank = [], 0
@@ -68,6 +66,19 @@ def test_division_equals_trying_everything(data):
     assert found.period_ns == least or not any(suffices(types, other, found.period_ns - 1) for other in every)
     rivals = [other for other in every if suffices(types, other, found.period_ns)]
     assert (boards_of(stages), len(stages)) == min((boards_of(other), len(other)) for other in rivals)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data())
+def test_division_equals_trying_everything(data):
+    check_division(data)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=2000)
+@given(st.data())
+def test_division_equals_trying_everything_in_many_cases(data):
+    check_division(data)
 
 
 @settings(deadline=None, max_examples=50)

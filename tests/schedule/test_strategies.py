@@ -104,9 +104,7 @@ def brute_force(periods, bytes_in, stages):
     return min(found, default=None)
 
 
-@settings(deadline=None, max_examples=150)
-@given(st.integers(1, 4), st.integers(1, 6), st.integers(0, 2**32 - 1), st.booleans())
-def test_cut_equals_brute_force_on_any_costs(ranks, layers, seed, fixed):
+def check_cut(ranks, layers, seed, fixed):
     rng = np.random.default_rng(seed)
     periods = rng.integers(0, 12, (ranks, layers + 1, layers + 1))
     periods[:, np.tri(layers + 1, k=-1, dtype=bool)] = NEVER_NS
@@ -123,6 +121,28 @@ def test_cut_equals_brute_force_on_any_costs(ranks, layers, seed, fixed):
     assert [i for i, _, _ in cut.segments] == [0, *[j for _, j, _ in cut.segments[:-1]]]
     assert cut.segments[-1][1] == layers
     assert sorted({rank for _, _, rank in cut.segments}) == [rank for _, _, rank in cut.segments]
+
+
+def test_cut_into_an_impossible_number_of_stages_is_refused():
+    periods = np.ones((2, 4, 4), dtype=np.int64)
+    with pytest.raises(PlanError, match="--stages: no division of 3 layers into 3 stages on 2 ranks"):
+        best_cut(periods, periods[0], 3)
+
+
+CUT_CASES = (st.integers(1, 4), st.integers(1, 6), st.integers(0, 2**32 - 1), st.booleans())
+
+
+@settings(deadline=None, max_examples=150)
+@given(*CUT_CASES)
+def test_cut_equals_brute_force_on_any_costs(ranks, layers, seed, fixed):
+    check_cut(ranks, layers, seed, fixed)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=3000)
+@given(*CUT_CASES)
+def test_cut_equals_brute_force_in_many_cases(ranks, layers, seed, fixed):
+    check_cut(ranks, layers, seed, fixed)
 
 
 @settings(deadline=None, max_examples=30)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
+from mpi_vta.frontend.darknet import read_darknet
 from mpi_vta.frontend.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess, synthetic_images
 from mpi_vta.frontend.onnx_import import import_file, import_model
 from mpi_vta.frontend.onnx_net import read_model
@@ -85,7 +86,7 @@ def load_model(name_or_path: str, *, seed: int = 0, weights: Path | None = None)
     seed : int
         Seed of synthetic weights; the same seed gives the same model everywhere.
     weights : Path or None
-        ``.npz`` or ``.onnx`` whose arrays replace a zoo model's weights by name.
+        ``.npz``, ``.onnx`` or darknet's ``.weights``; its arrays replace a zoo model's weights by name.
 
     Raises
     ------
@@ -135,7 +136,7 @@ def _load_zoo(name: str, seed: int, weights: Path | None) -> LoadedModel:
 
 
 def read_weights(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of an ``.npz`` file, or the initialisers of an ``.onnx`` file, by name.
+    """Return the arrays of an ``.npz``, the initialisers of an ``.onnx`` or YOLOv3-tiny's ``.weights``, by name.
 
     Raises
     ------
@@ -146,8 +147,11 @@ def read_weights(path: Path) -> dict[str, NDArray[Any]]:
         from onnx import numpy_helper
 
         return {entry.name: numpy_helper.to_array(entry) for entry in read_model(path).graph.initializer}
+    if path.suffix == ".weights":
+        return read_darknet(path)
     if path.suffix != ".npz":
-        raise ModelError(f"weights in a {path.suffix or 'nameless'} file", where=str(path), allowed=".npz, .onnx")
+        kind = path.suffix or "nameless"
+        raise ModelError(f"weights in a {kind} file", where=str(path), allowed=".npz, .onnx, darknet's .weights")
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}

@@ -76,7 +76,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
         ("absent.npz", None, "no such file of weights"),
         ("absent.onnx", None, "cannot read the model"),
         ("text.npz", b"hello", "cannot read the weights"),
-        ("text.pt", b"hello", r"weights in a \.pt file; allowed: \.npz, \.onnx"),
+        ("text.pt", b"hello", r"weights in a \.pt file; allowed: \.npz, \.onnx, darknet's \.weights"),
     ],
 )
 def test_files_of_weights_that_cannot_be_read_are_named(tmp_path, name, content, message):

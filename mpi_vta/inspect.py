@@ -21,6 +21,7 @@ from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.assembly import disassemble
 from mpi_vta.simulator.attribution import attribute
 from mpi_vta.simulator.checks import check_program
+from mpi_vta.simulator.npy import read_npy
 from mpi_vta.simulator.replay import make_vector, replay
 from mpi_vta.simulator.timeline import draw_timeline
 from mpi_vta.simulator.timing import PROFILES, Timing, simulate
@@ -169,14 +170,9 @@ def _packed_inputs(program: Program, paths: Sequence[Path]) -> list[Extent]:
 def _read_images(path: Path, shape: tuple[int, ...], batch: int) -> NDArray[np.int8]:
     where = str(path)
     try:
-        # mapped, so that a wrong header allocates nothing
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
+        images = read_npy(path.read_bytes(), "the input", where)
     except OSError as fault:
-        raise InputError(f"cannot read the input ({fault.strerror or fault})", where=where) from fault
-    except (ValueError, EOFError, SyntaxError, TypeError, OverflowError) as fault:
-        raise InputError("not a readable .npy file", where=where, remedy="write it with numpy.save") from fault
-    if not isinstance(images, np.ndarray):
-        raise InputError("not an .npy file", where=where, remedy="write it with numpy.save")
+        raise InputError(f"cannot read the input ({fault.strerror})", where=where) from fault
     fits = images.ndim == len(shape) and images.shape[1:] == shape[1:] and 1 <= images.shape[0] <= batch
     if images.dtype != np.int8 or not fits:
         raise InputError(
@@ -184,7 +180,7 @@ def _read_images(path: Path, shape: tuple[int, ...], batch: int) -> NDArray[np.i
             where=where,
             allowed=f"int8 of shape (1..{batch}, {', '.join(map(str, shape[1:]))})",
         )
-    return np.array(images)
+    return images
 
 
 _COMMANDS = {"replay": _replay, "disassemble": _disassemble, "export": _export}

@@ -26,6 +26,7 @@ from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.codec import decode_columns
 from mpi_vta.isa.table import Opcode
 from mpi_vta.simulator.decoding import move_extent
+from mpi_vta.simulator.npy import read_npy
 from mpi_vta.simulator.rules import is_nop
 
 MAX_FILE_BYTES = 1 << 30
@@ -196,27 +197,21 @@ def _read_arrays(path: Path, where: str) -> dict[str, NDArray[Any]]:
 
 
 def _array(name: str, raw: bytes, where: str) -> NDArray[Any]:
-    """Parse one ``.npy`` member, checking its header against the bytes that are really there."""
-    stream = io.BytesIO(raw)
-    try:
-        version = np.lib.format.read_magic(stream)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran_order, dtype = read_header(stream)
-    except (ValueError, EOFError, SyntaxError, TypeError) as fault:
-        raise InputError(f"its {name} is not a NumPy array", where=where, remedy=_REMEDY) from fault
-    want_dtype, want_shape = _ARRAYS.get(name, (dtype.str[1:], ()))
-    right_kind = dtype.kind == "U" if name == "agreed" else dtype == np.dtype(f"<{want_dtype}")
-    fits = len(shape) == len(want_shape) and all(
-        want in (None, extent) for want, extent in zip(want_shape, shape, strict=True)
+    """Read one member and check its type and shape."""
+    array = read_npy(raw, f"its {name}", where)
+    if name == "agreed":
+        if array.dtype.kind != "U" or array.shape:
+            raise InputError(f"its agreed is {array.dtype} of shape {array.shape}", where=where, allowed="one text")
+        return array
+    want_dtype, want_shape = _ARRAYS[name]
+    fits = array.ndim == len(want_shape) and all(
+        want in (None, extent) for want, extent in zip(want_shape, array.shape, strict=True)
     )
-    if not right_kind or not fits or (fortran_order and len(shape) > 1):
+    if array.dtype != np.dtype(f"<{want_dtype}") or not fits:
+        wanted = ", ".join("any" if extent is None else str(extent) for extent in want_shape)
         raise InputError(
-            f"its {name} is {dtype} of shape {shape}", where=where, allowed=f"{want_dtype} of shape {want_shape}"
+            f"its {name} is {array.dtype} of shape {array.shape}",
+            where=where,
+            allowed=f"{np.dtype(want_dtype)} of shape ({wanted})",
         )
-    count = 1
-    for extent in shape:
-        count *= extent
-    body = raw[stream.tell() :]
-    if count * dtype.itemsize != len(body):
-        raise InputError(f"its {name} is cut short or has bytes left over", where=where, remedy=_REMEDY)
-    return np.frombuffer(body, dtype=dtype).reshape(shape)
+    return array

@@ -56,7 +56,10 @@ def test_unedited_program_is_legal():
     check(LEGAL)
 
 
-GEMM_2 = "GEMM pop_prev pop_next uop_end=3 iter_out=2 iter_in=2 dst_factor_out=2 dst_factor_in=1 src_factor_in=4 wgt_factor_out=3"
+GEMM_2 = (
+    "GEMM pop_prev pop_next uop_end=3 iter_out=2 iter_in=2 "
+    "dst_factor_out=2 dst_factor_in=1 src_factor_in=4 wgt_factor_out=3"
+)
 FAULTS = {
     "shift by 16": (
         [("imm=3", "imm=16")],

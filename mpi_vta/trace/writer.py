@@ -44,7 +44,7 @@ class RankTrace:
         )
         self._batch = np.zeros(BATCH_RECORDS, dtype=EVENT_DTYPE)
         self._filled = 0
-        self._flushed_at = time.monotonic()
+        self.flush()
 
     def record(
         self,

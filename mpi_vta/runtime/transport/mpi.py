@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -19,6 +20,7 @@ with warnings.catch_warnings():
 
 CHUNK_BYTES = 1 << 28
 _SCATTER_TAG = 0
+_FORWARDING_S = 1.0
 FIRST_EDGE_TAG = 16
 
 
@@ -94,6 +96,8 @@ class MpiTransport:
 
     def abort(self, status: int) -> None:
         """End every rank; MPI's own message about it would only repeat ours, so it goes to /dev/null."""
+        # a launcher that is told of the abort drops what it has not read of our stderr yet
+        time.sleep(_FORWARDING_S)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         self._comm.Abort(status)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mpi_vta.errors import ModelError
 from mpi_vta.frontend.darknet import read_darknet
 from mpi_vta.frontend.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess, synthetic_images
+from mpi_vta.frontend.onnx_fold import read_initializers
 from mpi_vta.frontend.onnx_import import import_file, import_model
 from mpi_vta.frontend.onnx_net import read_model
 from mpi_vta.frontend.zoo import BUILDERS
@@ -144,9 +145,7 @@ def read_weights(path: Path) -> dict[str, NDArray[Any]]:
         If the file is missing, of another kind or damaged.
     """
     if path.suffix == ".onnx":
-        from onnx import numpy_helper
-
-        return {entry.name: numpy_helper.to_array(entry) for entry in read_model(path).graph.initializer}
+        return read_initializers(read_model(path), str(path))
     if path.suffix == ".weights":
         return read_darknet(path)
     if path.suffix != ".npz":

@@ -54,9 +54,7 @@ def fold_constants(model: Any, path: str) -> tuple[list[Any], dict[str, Array]]:
     ModelError
         If a constant cannot be computed, or a shape is needed that is not known.
     """
-    from onnx import numpy_helper
-
-    constants = {entry.name: numpy_helper.to_array(entry) for entry in model.graph.initializer}
+    constants = read_initializers(model, path)
     needs_shapes = any(node.op_type == "Shape" for node in model.graph.node)
     shapes = _static_shapes(model) if needs_shapes else {}
     nodes = []
@@ -70,6 +68,23 @@ def fold_constants(model: Any, path: str) -> tuple[list[Any], dict[str, Array]]:
         else:
             nodes.append(node)
     return nodes, constants
+
+
+def read_initializers(model: Any, path: str) -> dict[str, Array]:
+    """Return the initialisers by name; raise `ModelError` naming one whose bytes do not fit its shape."""
+    from onnx import numpy_helper
+
+    arrays = {}
+    for entry in model.graph.initializer:
+        try:
+            arrays[entry.name] = np.asarray(numpy_helper.to_array(entry))
+        except (ValueError, TypeError) as fault:
+            raise ModelError(
+                f"initialiser {entry.name} does not fit its shape {tuple(entry.dims)}",
+                where=path,
+                remedy="check the export",
+            ) from fault
+    return arrays
 
 
 def _computed(model: Any, node: Any, constants: dict[str, Array], path: str) -> Array:

@@ -25,9 +25,31 @@ def normalize(net: OnnxNet) -> OnnxNet:
     ModelError
         For a use of these operators, or of attributes, that has no counterpart in our graph.
     """
+    _check_order(net)
     for step in (_drop_copies, _drop_dead, _fold_batch_norm, _fold_pads, _unify_dense, _unify_attributes, _drop_dead):
         net = step(net)
     return net
+
+
+def _check_order(net: OnnxNet) -> None:
+    """Check that every tensor has one producer and is made before it is read."""
+    ready = {net.input_name, *net.initializers}
+    for node in net.nodes:
+        if not node.inputs or not node.inputs[0]:
+            raise ModelError("has no input", where=net.where(node), remedy="check the export")
+        missing = [name for name in node.inputs if name and name not in ready]
+        if missing:
+            raise ModelError(
+                f"reads {', '.join(missing)}, which nothing before it makes",
+                where=net.where(node),
+                remedy="check the export",
+            )
+        if node.output in ready:
+            raise ModelError(f"makes {node.output} a second time", where=net.where(node), remedy="check the export")
+        ready.add(node.output)
+    absent = [name for name in net.outputs if name not in ready]
+    if absent:
+        raise ModelError(f"nothing makes the output {absent[0]}", where=net.path, remedy="check the export")
 
 
 def _drop_copies(net: OnnxNet) -> OnnxNet:
@@ -104,7 +126,7 @@ def _pad_amounts(net: OnnxNet, pad: OnnxNode) -> tuple[list[int], float]:
         raise ModelError("padding of chosen axes", where=net.where(pad), allowed="pads for all four axes")
     pads = pad.attrs.get("pads") or _constant(net, pad, 1, net.initializers).tolist()
     has_value = len(pad.inputs) > 2 and pad.inputs[2] != ""
-    value = float(_constant(net, pad, 2, net.initializers)) if has_value else float(pad.attrs.get("value", 0.0))
+    value = _scalar(net, pad, 2) if has_value else float(pad.attrs.get("value", 0.0))
     if len(pads) != 8 or any(pads[i] for i in (0, 1, 4, 5)) or min(pads) < 0:
         raise ModelError(f"pads {pads}", where=net.where(pad), allowed="height and width only, not negative")
     return [pads[2], pads[3], pads[6], pads[7]], value
@@ -149,7 +171,8 @@ def _plain_gemm(net: OnnxNet, node: OnnxNode, constants: dict[str, Array]) -> On
     if len(node.inputs) > 2 and node.inputs[2]:
         bias = _constant(net, node, 2, constants) * np.float32(node.attrs.get("beta", 1.0))
         names.append(f"{node.name}.bias plain")
-        constants[names[1]] = np.broadcast_to(bias.reshape(-1), (constants[names[0]].shape[0],)).copy()
+        outputs = constants[names[0]].shape[0]
+        constants[names[1]] = np.repeat(bias.reshape(-1), outputs if bias.size == 1 else 1)
     return OnnxNode(node.name, "Gemm", (node.inputs[0], *names), node.output, {"transB": 1})
 
 
@@ -171,7 +194,7 @@ def _plain_clip(net: OnnxNet, node: OnnxNode) -> OnnxNode:
     bounds = [float(node.attrs.get("min", -np.inf)), float(node.attrs.get("max", np.inf))]
     for index in (1, 2):
         if len(node.inputs) > index and node.inputs[index]:
-            bounds[index - 1] = float(_constant(net, node, index, net.initializers))
+            bounds[index - 1] = _scalar(net, node, index)
     return OnnxNode(node.name, "Clip", node.inputs[:1], node.output, {"min": bounds[0], "max": bounds[1]})
 
 
@@ -218,3 +241,10 @@ def _constant(net: OnnxNet, node: OnnxNode, index: int, constants: dict[str, Arr
             remedy="export the model with constant folding",
         )
     return constants[name]
+
+
+def _scalar(net: OnnxNet, node: OnnxNode, index: int) -> float:
+    value = _constant(net, node, index, net.initializers)
+    if value.size != 1:
+        raise ModelError(f"input {index} has shape {value.shape}", where=net.where(node), allowed="one number")
+    return float(value.reshape(-1)[0])

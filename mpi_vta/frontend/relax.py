@@ -30,7 +30,16 @@ def to_relax(net: OnnxNet) -> Any:
         # TVM prints the operands of whatever it cannot convert; the error below says what matters
         with contextlib.redirect_stdout(io.StringIO()):
             return importer.from_onnx(write_model(net, tensors).graph, net.opset)
-    except (InternalError, ValueError, TypeError, AssertionError, AttributeError, KeyError, IndexError) as fault:
+    except (
+        InternalError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        AssertionError,
+        AttributeError,
+        KeyError,
+        IndexError,
+    ) as fault:
         lines = str(fault).strip().splitlines() or [type(fault).__name__]
         raise ModelError(
             f"the model is inconsistent: {lines[-1]}", where=importer.at or net.path, remedy="check the export"

@@ -97,7 +97,7 @@ class _Walk:
         self, node: OnnxNode, op: str, call: Any, attrs: dict[str, Any], params: dict[str, Array] | None = None
     ) -> None:
         operands = _operands(call)
-        if any(operand not in self._name_of for operand in operands):
+        if not operands or any(operand not in self._name_of for operand in operands):
             self._refuse(node, call)
         inputs = tuple(self._name_of[operand] for operand in operands)
         self._append(node.name, op, inputs, node.output, shape_of(call), attrs, params or {})
@@ -251,7 +251,7 @@ def _operands(call: Any) -> list[Any]:
     """Return the tensors that a call reads; what else it has (a shape) is in its result."""
     from tvm import relax
 
-    if isinstance(call.args[0], relax.Tuple):
+    if call.args and isinstance(call.args[0], relax.Tuple):
         return list(call.args[0].fields)
     return [arg for arg in call.args if isinstance(arg.ty, relax.TensorType)]
 

@@ -346,6 +346,21 @@ def test_weights_in_another_file_are_read_and_missed(tmp_path):
         import_file(path)
 
 
+def test_an_output_that_nothing_makes_is_named():
+    net = Net((1, 2, 4, 4))
+    net.add("Relu", "input")
+    refused(net, "nothing makes the output ghost", "ghost")
+
+
+def test_a_damaged_initialiser_is_named():
+    net = Net((1, 2, 4, 4))
+    net.conv("input", 2, 1, name="c")
+    proto = net.model()
+    proto.graph.initializer[0].dims[0] = 7
+    with pytest.raises(ModelError, match=r"initialiser c.weight does not fit its shape \(7, 2, 3, 3\)"):
+        import_model(proto, "net", "net.onnx")
+
+
 def test_a_constant_that_cannot_be_computed_is_named():
     net = Net((1, 2, 4, 4))
     shape = net.add("Reshape", net.constant("five", np.arange(5)), net.constant("to", np.array([2, 2])), name="bad")
@@ -439,6 +454,23 @@ REFUSED = {
     "inconsistent": (
         lambda net: net.conv("input", 3, 4, 1, name="c"),
         r"node c \(Conv\): the model is inconsistent",
+    ),
+    "clip bound": (
+        lambda net: net.add("Clip", "input", net.normal("lo", 4), name="c"),
+        r"node c \(Clip\): input 1 has shape \(4,\); allowed: one number",
+    ),
+    "unknown tensor": (
+        lambda net: net.add("Add", "input", "ghost", name="a"),
+        r"node a \(Add\): reads ghost, which nothing before it makes",
+    ),
+    "no input": (lambda net: net.add("Relu", "", name="r"), r"node r \(Relu\): has no input"),
+    "two producers": (
+        lambda net: net.add("Relu", net.add("Relu", "input", name="r"), name="r"),
+        "makes r a second time",
+    ),
+    "constant input": (
+        lambda net: net.add("Gemm", net.normal("x", 1, 3), net.normal("w", 3, 3), name="g"),
+        r"node g \(Gemm\): mpi_vta.dense of shape \(1, 3\) has no counterpart",
     ),
     "dead outputs": (lambda net: net.add("Constant", value_float=1.0, name="c"), "do not depend on any supported node"),
 }

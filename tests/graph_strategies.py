@@ -12,7 +12,18 @@ from mpi_vta.graph.ir import Graph, Node, Value
 from mpi_vta.graph.shapes import infer_shape
 from mpi_vta.graph.verify import verify
 
-INT8_KINDS = ("conv2d", "residual", "max_pool2d", "avg_pool2d", "sum", "rescale", "upsample2d", "concat", "dense")
+INT8_KINDS = (
+    "conv2d",
+    "residual",
+    "max_pool2d",
+    "avg_pool2d",
+    "sum",
+    "rescale",
+    "upsample2d",
+    "concat",
+    "dense",
+    "slice2d",
+)
 FLOAT_KINDS = ("conv2d", "residual", "max_pool2d", "avg_pool2d", "global", "upsample2d", "concat", "activation")
 LEAKY_RATIOS = (None, None, (3, 5), (1, 2), (1, 1), (13, 7), (255, 8))
 
@@ -123,6 +134,21 @@ def _add_int8(draw: st.DrawFn, builder: GraphBuilder, kind: str, max_channels: i
         mates = [n for n in names if _concatenable(builder.values[n], value)]
         others = draw(st.lists(st.sampled_from(mates), min_size=1, max_size=2))
         builder.add(kind, (source, *others), scale_log2=value.scale_log2)
+    elif kind == "slice2d":
+        _add_slice(draw, builder, source)
+
+
+def _add_slice(draw: st.DrawFn, builder: GraphBuilder, source: str) -> None:
+    """Slice rows, and channels from a multiple of 32, the largest block of the shipped configurations."""
+    value = builder.values[source]
+    _, channels, height, _ = value.shape
+    low = draw(st.sampled_from(range(0, channels, 32)))
+    row = draw(st.integers(0, height - 1))
+    attrs = {
+        "channels": (low, draw(st.integers(low + 1, channels))),
+        "rows": (row, draw(st.integers(row + 1, height))),
+    }
+    builder.add("slice2d", (source,), attrs, scale_log2=value.scale_log2)
 
 
 def _concatenable(one: Value, other: Value) -> bool:

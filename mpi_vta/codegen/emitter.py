@@ -243,7 +243,7 @@ class Emitter:
             return first
         place = self.places[term.value]
         pads = (win.pad_top, win.pad_bottom, win.pad_left, win.pad_right)
-        area, plane_cells = win.height * win.width, place.height * place.width
+        area, plane_cells = win.height * win.width, place.plane
         whole = win.cols.size == place.width and win.row_step == 1 and max(pads) == 0
         if whole and plane_cells <= MAX_STRIDE:
             origin = step.in_blocks.low * plane_cells + win.rows.low * place.width
@@ -323,7 +323,7 @@ class Emitter:
 
     def _store(self, tile: Tile, base: int, rows: Plane, cols: Plane) -> None:
         place = self.places[self.kernel.output]
-        plane_cells = place.height * place.width
+        plane_cells = place.plane
         height, width = tile.rows.size, tile.cols.size
         origin = tile.blocks.low * plane_cells + tile.rows.low * place.width + tile.cols.low
         dense = rows.size == height and cols.size == width

@@ -169,6 +169,19 @@ def _upsample2d(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
     return _kernel(graph, node, config, [term], Epilogue())
 
 
+def _slice2d(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
+    """Copy the view of a slice that has to be a tensor of its own; see `slice_view`."""
+    source = graph.values[node.output]
+    _, channels, height, width = source.shape
+    term = Term(slice_view(node), channel_blocks(channels, config), height, width, identity_block(1, config))
+    return _kernel(graph, node, config, [term], Epilogue())
+
+
+def slice_view(node: Node) -> str:
+    """Return the name of the place that a slice reads: part of its input as it lies."""
+    return f"{node.output}.view"
+
+
 def _concat(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
     """Copy the pieces: each is a diagonal term where blocks align, else a 1x1 selection of channels."""
     total = graph.values[node.output].shape[1]
@@ -233,11 +246,18 @@ _LOWERINGS: Mapping[str, Callable[[Graph, Node, VTAConfig], Kernel]] = {
     "max_pool2d": _max_pool2d,
     "upsample2d": _upsample2d,
     "concat": _concat,
+    "slice2d": _slice2d,
 }
 
 
-def check_supported(graph: Graph) -> None:
-    """Raise `CompileError` if a node has no lowering."""
+def check_supported(graph: Graph, config: VTAConfig) -> None:
+    """Raise `CompileError` if a node has no lowering for a configuration."""
     for node in graph.nodes:
         if node.op not in _LOWERINGS:
             raise CompileError(f"no lowering for {node.op}", where=node.name, allowed=", ".join(_LOWERINGS))
+        if node.op == "slice2d" and node.attrs["channels"][0] % config.block:
+            raise CompileError(
+                f"a slice from channel {node.attrs['channels'][0]}",
+                where=node.name,
+                allowed=f"multiples of the block, {config.block}",
+            )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,8 @@ class Place:
         Size in channel blocks, rows and columns.
     tracked : int
         First element in the tracked DRAM space of the instruction stream.
+    plane : int
+        Elements from channel block to channel block: more than height * width in a view of some rows.
     """
 
     segment: str
@@ -36,6 +38,7 @@ class Place:
     height: int
     width: int
     tracked: int
+    plane: int
 
     @property
     def elements(self) -> int:
@@ -110,23 +113,3 @@ class Constants:
 def value_elements(shape: Sequence[int], config: VTAConfig) -> int:
     """Return the inp elements of a (1, C, H, W) activation."""
     return channel_blocks(shape[1], config) * shape[2] * shape[3]
-
-
-def places_of(
-    shapes: Mapping[str, Sequence[int]],
-    homes: Mapping[str, tuple[str, int]],
-    bases: Mapping[str, int],
-    config: VTAConfig,
-) -> dict[str, Place]:
-    """Return the place of every value from its (segment, offset) and the segments' tracked bases."""
-    return {
-        name: Place(
-            segment,
-            offset,
-            channel_blocks(shapes[name][1], config),
-            shapes[name][2],
-            shapes[name][3],
-            bases[segment] + offset,
-        )
-        for name, (segment, offset) in homes.items()
-    }

@@ -68,9 +68,11 @@ def simulated_cycles(kernel: Kernel, tiling: Tiling, bias: BiasPlan, config: VTA
     values = {term.value: term for term in kernel.terms}
     places, offset = {}, 0
     for name, term in values.items():
-        places[name] = Place("in", offset, term.blocks, term.height, term.width, offset)
+        places[name] = Place("in", offset, term.blocks, term.height, term.width, offset, term.height * term.width)
         offset += places[name].elements
-    places[kernel.output] = Place("out", offset, kernel.blocks, kernel.height, kernel.width, offset)
+    places[kernel.output] = Place(
+        "out", offset, kernel.blocks, kernel.height, kernel.width, offset, kernel.height * kernel.width
+    )
     stream = Stream(config, offset + places[kernel.output].elements)
     stream.layer = 0
     blank = tuple(

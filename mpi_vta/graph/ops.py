@@ -92,6 +92,9 @@ INT8_OPS: Mapping[str, OpSpec] = {
     ),
     "upsample2d": OpSpec((1, 1), {}, {"scales": "pair"}, "nearest neighbour, integer scales; same scale"),
     "concat": OpSpec((2, 64), {}, {}, "along the channel axis; same scale on all inputs"),
+    "slice2d": OpSpec(
+        (1, 1), {}, {"channels": "pair", "rows": "pair"}, "channels [low, high) and rows [low, high); same scale"
+    ),
 }
 
 DIALECTS: Mapping[str, Mapping[str, OpSpec]] = {"float32": FLOAT_OPS, "int8": INT8_OPS}

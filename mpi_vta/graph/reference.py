@@ -145,6 +145,11 @@ def _upsample(_graph: Graph, node: Node, images: Array) -> Array:
     return images.repeat(scale_y, axis=2).repeat(scale_x, axis=3)
 
 
+def _slice(_graph: Graph, node: Node, images: Array) -> Array:
+    channels, rows = slice(*node.attrs["channels"]), slice(*node.attrs["rows"])
+    return images[:, channels, rows]
+
+
 def _concat(_graph: Graph, _node: Node, *images: Array) -> Array:
     return np.concatenate(images, axis=1)
 
@@ -260,5 +265,6 @@ _OPERATORS: Mapping[str, Mapping[str, Callable[..., Array]]] = {
         "sum": _int8_sum,
         "upsample2d": _upsample,
         "concat": _concat,
+        "slice2d": _slice,
     },
 }

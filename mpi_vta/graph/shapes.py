@@ -63,6 +63,11 @@ def infer_shape(
         same = all(shape[0] == first[0] and shape[2:] == first[2:] for shape in inputs)
         _require(same, f"inputs differ beyond the channel axis: {_listed(inputs)}", where)
         return (first[0], sum(shape[1] for shape in inputs), *first[2:])
+    if op == "slice2d":
+        (first_channel, channels), (first_row, rows) = attrs["channels"], attrs["rows"]
+        inside = 0 <= first_channel < channels <= first[1] and 0 <= first_row < rows <= first[2]
+        _require(inside, f"channels {first_channel}..{channels}, rows {first_row}..{rows} leave input {first}", where)
+        return (first[0], channels - first_channel, rows - first_row, first[3])
     raise GraphError(f"no shape rule for operator {op!r}", where=where)
 
 

@@ -18,7 +18,7 @@ LEAKY_EXPONENT_MAX = 8
 MULTIPLIER_MAX = 127
 INT8_MIN, INT8_MAX = -128, 127
 
-_SAME_SCALE = ("max_pool2d", "upsample2d", "concat")
+_SAME_SCALE = ("max_pool2d", "upsample2d", "concat", "slice2d")
 
 
 def verify(graph: Graph) -> None:

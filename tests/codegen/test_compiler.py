@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from graph_strategies import int8_graphs
+from graph_strategies import GraphBuilder, int8_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from codegen.execution import config_named, random_inputs, run_program
 from mpi_vta.codegen.compiler import compile_graph
+from mpi_vta.errors import CompileError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.reference import execute
 
@@ -36,3 +37,40 @@ def test_many_random_graphs_equal_the_reference(graph: Graph, name: str, seed: i
     outputs = run_program(compile_graph(graph, config), inputs, config.batch)
     for value, array in expected.items():
         np.testing.assert_array_equal(outputs[value], array)
+
+
+def test_slices_and_aligned_concats_cost_nothing() -> None:
+    builder = GraphBuilder("int8", np.random.default_rng(0))
+    image = builder.input((1, 32, 8, 8), -4)
+    rows = builder.add("slice2d", (image,), {"channels": (16, 32), "rows": (2, 7)}, scale_log2=-4)
+    pool = {"kernel": (3, 3), "strides": (1, 1), "pads": (1, 1, 1, 1)}
+    pools = tuple(builder.add("max_pool2d", (rows,), pool, scale_log2=-4) for _ in range(2))
+    joined = builder.add("concat", pools, scale_log2=-4)
+    builder.add("max_pool2d", (joined,), pool, scale_log2=-4)
+    program = compile_graph(builder.build(), config_named("pynq_1x16"))
+    assert [layer.op for layer in program.layers] == ["max_pool2d"] * 3
+
+
+def test_a_slice_inside_a_block_is_refused() -> None:
+    builder = GraphBuilder("int8", np.random.default_rng(0))
+    builder.add("slice2d", (builder.input((1, 32, 4, 4), -4),), {"channels": (8, 32), "rows": (0, 4)}, scale_log2=-4)
+    with pytest.raises(CompileError, match=r"slice2d_0: a slice from channel 8; allowed: multiples of the block, 16"):
+        compile_graph(builder.build(), config_named("pynq_1x16"))
+
+
+def test_a_float_graph_is_refused() -> None:
+    builder = GraphBuilder("float32", np.random.default_rng(0))
+    builder.add("relu", (builder.input((1, 16, 4, 4)),))
+    with pytest.raises(CompileError, match="drawn: a float32 graph; allowed: an int8 graph: quantize first"):
+        compile_graph(builder.build(), config_named("pynq_1x16"))
+
+
+def test_a_map_too_wide_for_the_buffers_is_refused() -> None:
+    builder = GraphBuilder("int8", np.random.default_rng(0))
+    weight = np.ones((16, 16, 1, 40), dtype=np.int8)
+    attrs = {"strides": (1, 1), "pads": (0, 20, 0, 20), "dilations": (1, 1), "residual_shift": 0, "leaky": None}
+    attrs |= {"shift": 8, "lo": -128, "hi": 127}
+    params = {"weight": weight, "bias": np.zeros(16, np.int32)}
+    builder.add("conv2d", (builder.input((1, 16, 4, 64), -4),), attrs, params, -4)
+    with pytest.raises(CompileError, match=r"conv2d_0: a load needs pads .* allowed: pads up to 15"):
+        compile_graph(builder.build(), config_named("pynq_1x16"))

@@ -63,6 +63,8 @@ def element(graph: Graph, node: Node, inputs, channel: int, y: int, x: int) -> i
         return clipped(activated(total, attrs), attrs)
     if node.op == "upsample2d":
         return int(first[channel, y // attrs["scales"][0], x // attrs["scales"][1]])
+    if node.op == "slice2d":
+        return int(first[channel + attrs["channels"][0], y + attrs["rows"][0], x])
     assert node.op == "concat"
     return int(np.concatenate(inputs)[channel, y, x])
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,11 +146,3 @@ def describe(columns: Columns, index: int) -> str:
 def breach(columns: Columns, index: int, what: str, *, allowed: str = "", remedy: str = "") -> SimulationError:
     """Return the error for an instruction that leaves the subset on which all builds agree."""
     return SimulationError(what, where=describe(columns, index), allowed=allowed, remedy=remedy)
-
-
-def rows(columns: Columns, **values: Any) -> NDArray[np.int64]:
-    """Return the indices of the instructions whose columns equal the given values."""
-    chosen = np.ones(columns["opcode"].size, dtype=bool)
-    for name, value in values.items():
-        chosen &= columns[name] == value
-    return np.flatnonzero(chosen)

@@ -3,11 +3,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from strategies import DRAM_BYTES, SMALL, UOP_BASE, serial_programs, tiled_programs
 
 from mpi_vta.errors import IsaError, SimulationError
 from mpi_vta.isa.assembly import assemble, disassemble
-from mpi_vta.isa.codec import encode_uops
+from mpi_vta.isa.codec import Instruction, encode_uops
+from mpi_vta.isa.table import MemoryType, Opcode
 from mpi_vta.simulator.checks import check_program
 from mpi_vta.simulator.vectors import Vector
 
@@ -317,3 +319,40 @@ def test_image_is_left_as_it_is():
 def test_legal_text_survives_the_round_trip():
     words = assemble(LEGAL, SMALL)
     np.testing.assert_array_equal(assemble(disassemble(words, SMALL), SMALL), words)
+
+
+def is_reduction(instruction):
+    return instruction.opcode == Opcode.GEMM and not instruction["reset"]
+
+
+# rule -> which instructions of a tiled program can break it, and the fields that do
+MUTATIONS = {
+    1: (lambda ins: ins.opcode == Opcode.ALU, st.integers(16, 1000).map(lambda amount: {"imm": amount})),
+    2: (lambda ins: ins.opcode == Opcode.ALU, st.integers(2, 5).map(lambda step: {"src_factor_out": step})),
+    3: (
+        lambda ins: ins["memory_type"] in (MemoryType.WGT, MemoryType.OUT),
+        st.sampled_from([{"x_pad_0": 1}, {"x_pad_1": 3}, {"y_pad_0": 2}, {"y_pad_1": 1}]),
+    ),
+    4: (
+        lambda ins: ins.opcode in (Opcode.GEMM, Opcode.ALU),
+        st.sampled_from([{"iter_out": 0}, {"iter_in": 0}, {"uop_end": 0}]),
+    ),
+    5: (lambda ins: ins.opcode == Opcode.STORE, st.integers(5, 9).map(lambda rows: {"x_size": rows})),
+    6: (is_reduction, st.sampled_from([{"dst_factor_out": 63}, {"src_factor_out": 63}, {"wgt_factor_out": 31}])),
+    7: (is_reduction, st.just({"dst_factor_out": 0})),
+    8: (lambda ins: ins.opcode == Opcode.FINISH, st.just({"pop_next": 0})),
+    10: (lambda ins: ins.opcode == Opcode.ALU, st.integers(4, 7).map(lambda opcode: {"alu_opcode": opcode})),
+}
+
+
+@pytest.mark.parametrize("rule", MUTATIONS)
+@settings(deadline=None, max_examples=15)
+@given(data=st.data())
+def test_any_legal_program_mutated_breaks_the_rule(rule, data):
+    case = data.draw(tiled_programs())
+    applies, change = MUTATIONS[rule]
+    index = data.draw(st.sampled_from([i for i, ins in enumerate(case.instructions) if applies(ins)]))
+    old = case.instructions[index]
+    case.instructions[index] = Instruction(old.opcode, {**old.fields, **data.draw(change)})
+    with pytest.raises(SimulationError, match=f"rule {rule}: "):
+        check_program(case.config, case.words(), case.image())

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from strategies import DRAM_BYTES, OUT_BASE, SMALL, UOP_BASE, Case, base, fill, serial_programs, tiled_programs
 
 from mpi_vta.errors import SimulationError
@@ -10,7 +11,8 @@ from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
 from mpi_vta.isa.assembly import assemble
 from mpi_vta.isa.codec import encode_uops
-from mpi_vta.isa.table import AluOpcode, MemoryType, Opcode
+from mpi_vta.isa.table import AluOpcode, MemoryType, Opcode, Unit
+from mpi_vta.simulator.checks import check_program
 from mpi_vta.simulator.functional import Executable
 from mpi_vta.simulator.interpreter import Interpreter
 from mpi_vta.simulator.sram import Sram
@@ -56,6 +58,25 @@ def test_any_gemm_and_alu_equals_the_interpreter(case):
 @given(tiled_programs())
 def test_overlapped_tiles_equal_the_interpreter(case):
     assert_same_as_interpreter(case)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.data())
+def test_units_may_be_interleaved_in_any_way(data):
+    case = data.draw(tiled_programs())
+    expected = case.image()
+    Executable(case.config, case.words(), expected).run(expected)
+    *body, finish = case.instructions
+    queues = [[ins for ins in body if ins.unit == unit] for unit in Unit]
+    merged = []
+    while any(queues):
+        merged.append(data.draw(st.sampled_from([queue for queue in queues if queue])).pop(0))
+    case.instructions = [*merged, finish]
+    check_program(case.config, case.words(), case.image())
+    assert_same_as_interpreter(case)
+    image = case.image()
+    Executable(case.config, case.words(), image).run(image)
+    np.testing.assert_array_equal(image, expected)
 
 
 def test_second_run_on_a_fresh_image_gives_the_same_bytes():

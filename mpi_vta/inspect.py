@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import zipfile
 from collections.abc import Sequence
@@ -69,10 +70,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0, 1 if a replay does not match, 2 on an error."""
     try:
         options = build_parser().parse_args(argv)
-        return _COMMANDS[options.command](options)
+        status = _COMMANDS[options.command](options)
+        sys.stdout.flush()
     except MpiVtaError as fault:
         print(f"mpi_vta.inspect: error: {fault}", file=sys.stderr)
         return fault.exit_status
+    except BrokenPipeError:
+        # the reader, `head` for one, has seen enough; what is still buffered must not be tried again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return status
 
 
 def _is_program(path: Path) -> bool:

@@ -15,8 +15,6 @@ from mpi_vta.isa.table import MemoryType, Opcode, Unit
 from mpi_vta.simulator.decoding import Decoded, Indices, element_bytes, move_extent
 from mpi_vta.simulator.tokens import Columns, breach, describe
 
-_GRANULE_BYTES = 4
-
 
 def order_clocks(decoded: Decoded) -> Indices:
     """Return how many instructions of each unit are over before each instruction starts.
@@ -138,26 +136,27 @@ def _check_dram(decoded: Decoded, detector: _Detector) -> None:
     if not stores.any():
         return
     low, high = int(begin[stores].min()), int(end[stores].max())
-    low -= low % _GRANULE_BYTES
-    dram = _Region("DRAM", -(-(high - low) // _GRANULE_BYTES), (Unit.LOAD, Unit.COMPUTE), Unit.STORE)
+    # no move begins or ends within a granule
+    granule = min(config.uop_bytes, config.out_bytes)
+    low -= low % granule
+    dram = _Region("DRAM", -(-(high - low) // granule), (Unit.LOAD, Unit.COMPUTE), Unit.STORE)
     near = moves & (begin < high) & (end > low)
     size_of = np.ones(8, dtype=np.int64)
     for kind, size in element_bytes(config).items():
         size_of[kind] = size
     for index in decoded.order[near[decoded.order]].tolist():
-        select = _granules(columns, index, int(size_of[columns["memory_type"][index]]), low, dram.written.size)
+        per_element = int(size_of[columns["memory_type"][index]]) // granule
+        select = _granules(columns, index, per_element, low // granule, dram.written.size)
         if stores[index]:
             detector.writes(dram, index, select)
         elif select.size:
             detector.reads(dram, index, Unit(int(columns["unit"][index])), select)
 
 
-def _granules(columns: Columns, index: int, element: int, low: int, count: int) -> Indices:
-    """Return the granules that a move touches within the region."""
+def _granules(columns: Columns, index: int, per_element: int, low: int, count: int) -> Indices:
+    """Return the granules that a move touches within a region of `count` that begins at granule `low`."""
     fields = ("dram_base", "y_size", "x_size", "x_stride")
     base, rows, width, stride = (int(columns[name][index]) for name in fields)
-    begin = base * element - low + np.arange(rows) * stride * element
-    first, last = begin // _GRANULE_BYTES, -(-(begin + width * element) // _GRANULE_BYTES)
-    span = int((last - first).max())
-    granules = (first[:, None] + np.arange(span)).reshape(-1)
+    first = (base + np.arange(rows) * stride) * per_element - low
+    granules = (first[:, None] + np.arange(width * per_element)).reshape(-1)
     return granules[(granules >= 0) & (granules < count)]

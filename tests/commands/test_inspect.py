@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +116,14 @@ def test_program_is_disassembled(program, capsys):
     _, out, _ = run(capsys, "disassemble", program)
     assert out.startswith("# one.prog: pynq_1x16_i8w8a32_15_15_18_17\n")
     assert out.endswith("FINISH pop_next\n")
+
+
+def test_reader_that_has_seen_enough_is_no_error(program):
+    command = [sys.executable, "-m", "mpi_vta.inspect", "disassemble", str(program)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
 
 
 def test_exported_program_replays_and_holds_what_the_reference_says(graph, program, tmp_path, capsys):

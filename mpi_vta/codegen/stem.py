@@ -1,13 +1,15 @@
 """The first convolution of a picture: three channels would leave most lanes of the GEMM core idle.
 
-The board's CPU gathers window positions into channels (im2col), whole windows or single rows of them,
-whichever keeps the core less busy; the convolution shrinks to a 1x1 or a kh x 1 one. Network messages
+The board's CPU gathers window positions into channels (im2col): whole windows, single rows of them, or
+groups of as many rows as the stride. Larger pieces fill the lanes better, but are more bytes for the CPU to
+copy; what is cheaper in sum is taken. The convolution shrinks to a 1x1 or a kh' x 1 one. Network messages
 carry the picture itself.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from mpi_vta.hw.config import VTAConfig
 
 THIN_CHANNELS = 4
 GATHERED = ".patches"
+GATHER_CYCLES_PER_BYTE = 0.5  # 5 ns a byte on a Cortex-A9, against a VTA of 100 MHz
 
 
 def gather_patches(graph: Graph, config: VTAConfig) -> tuple[Graph, tuple[HostStep, ...]]:
@@ -44,37 +47,86 @@ def _gatherable(node: Node, name: str) -> bool:
     return node.op == "conv2d" and node.inputs[0] == name and name not in node.inputs[1:]
 
 
-def _gather(graph: Graph, node: Node, name: str, config: VTAConfig) -> tuple[Graph, HostStep]:
-    source = graph.values[name]
-    weight = graph.constants[node.params["weight"]]
-    channels, kh, kw = weight.shape[1:]
-    out_blocks = -(-len(weight) // config.block)
-    strides = node.attrs["strides"]
-    whole = _busy_cycles(kh * kw * channels, 1, out_blocks, 1, config) <= _busy_cycles(
-        kw * channels, kh, out_blocks, strides[0], config
-    )
+@dataclass(frozen=True)
+class Packing:
+    """One way to gather: what the CPU does, and the convolution that is left.
+
+    Attributes
+    ----------
+    gather : mapping
+        ``kernel``, ``strides``, ``pads`` and ``dilations`` of the windows that become channels.
+    rest : mapping
+        ``strides``, ``pads`` and ``dilations`` of the remaining convolution.
+    weight : ndarray of int8, shape (O, gathered channels, kh', 1)
+        Its weight.
+    height, width : int
+        Size of the gathered map.
+    """
+
+    gather: Mapping[str, Any]
+    rest: Mapping[str, Any]
+    weight: NDArray[np.int8]
+    height: int
+    width: int
+
+    def cost_cycles(self, out_pixels: int, config: VTAConfig) -> float:
+        """Return GEMM or load cycles, whichever is more, plus what the CPU's copying weighs."""
+        outputs, channels, taps, _ = self.weight.shape
+        blocks = -(-channels // config.block)
+        size_bytes = blocks * self.height * self.width * config.inp_bytes
+        gemm = out_pixels * blocks * taps * -(-outputs // config.block)
+        return float(max(gemm, size_bytes * 8 / config.bus_bits) + size_bytes * GATHER_CYCLES_PER_BYTE)
+
+
+def packings(node: Node, height: int, width: int, weight: NDArray[np.int8]) -> list[Packing]:
+    """Return the ways to gather the input of a convolution: rows of windows, groups of rows, whole windows."""
+    kh = weight.shape[2]
+    groups = {1, kh}
+    if node.attrs["dilations"][0] == 1:
+        groups.add(min(node.attrs["strides"][0], kh))
+    found = (_packing(node, height, width, weight, rows) for rows in sorted(groups))
+    return [packing for packing in found if packing is not None]
+
+
+def _packing(node: Node, height: int, width: int, weight: NDArray[np.int8], rows: int) -> Packing | None:
+    """Gather `rows` rows of a window at a time; None if the groups would not tile the input."""
+    outputs, _, kh, kw = weight.shape
     (sy, sx), (top, left, bottom, right), (dy, dx) = (node.attrs[k] for k in ("strides", "pads", "dilations"))
-    attrs: dict[str, Any]
-    if whole:
-        attrs = {"kernel": (kh, kw), "strides": (sy, sx), "pads": (top, left, bottom, right), "dilations": (dy, dx)}
-        rest = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
-        shrunk = weight.transpose(0, 2, 3, 1).reshape(len(weight), -1, 1, 1)
-    else:
-        attrs = {"kernel": (1, kw), "strides": (1, sx), "pads": (0, left, 0, right), "dilations": (1, dx)}
+    taps = -(-kh // rows)
+    rest: dict[str, Any] = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
+    if rows == kh:
+        gather = {"kernel": (kh, kw), "strides": (sy, sx), "pads": (top, left, bottom, right), "dilations": (dy, dx)}
+    elif rows == 1:
+        gather = {"kernel": (1, kw), "strides": (1, sx), "pads": (0, left, 0, right), "dilations": (1, dx)}
         rest = {"strides": (sy, 1), "pads": (top, 0, bottom, 0), "dilations": (dy, 1)}
-        shrunk = weight.transpose(0, 3, 1, 2).reshape(len(weight), -1, kh, 1)
-    height, width = window_output_hw(source.shape[2], source.shape[3], **attrs)
-    result = Value(name + GATHERED, (1, shrunk.shape[1], height, width), "int8", source.scale_log2)
+    else:  # a group is one stride high, so that windows begin at group borders
+        count = window_output_hw(height, width, (kh, kw), (sy, sx), (top, left, bottom, right), (dy, dx))[0] + taps - 1
+        below = max(0, count * rows - top - height)
+        gather = {"kernel": (rows, kw), "strides": (rows, sx), "pads": (top, left, below, right), "dilations": (1, dx)}
+        if window_output_hw(height, width, **gather)[0] != count:
+            return None
+    padded = np.pad(weight, ((0, 0), (0, 0), (0, taps * rows - kh), (0, 0)))
+    shrunk = padded.reshape(outputs, -1, taps, rows, kw).transpose(0, 3, 4, 1, 2)
+    size = window_output_hw(height, width, **gather)
+    return Packing(gather, rest, np.ascontiguousarray(shrunk).reshape(outputs, -1, taps, 1), *size)
+
+
+def _gather(graph: Graph, node: Node, name: str, config: VTAConfig) -> tuple[Graph, HostStep]:
+    source, (_, _, *out_hw) = graph.values[name], graph.values[node.output].shape
+    ways = packings(node, source.shape[2], source.shape[3], graph.constants[node.params["weight"]])
+    best = min(ways, key=lambda packing: packing.cost_cycles(out_hw[0] * out_hw[1], config))
+    channels = best.weight.shape[1]
+    result = Value(name + GATHERED, (1, channels, best.height, best.width), "int8", source.scale_log2)
     constant = node.params["weight"] + GATHERED
     new = replace(
         node,
         inputs=(result.name, *node.inputs[1:]),
-        attrs={**node.attrs, **rest},
+        attrs={**node.attrs, **best.rest},
         params={**node.params, "weight": constant},
     )
     values = {result.name if n == name else n: result if n == name else v for n, v in graph.values.items()}
     constants = {n: a for n, a in graph.constants.items() if n != node.params["weight"]}
-    constants[constant] = np.ascontiguousarray(shrunk)
+    constants[constant] = best.weight
     rewritten = replace(
         graph,
         inputs=tuple(result.name if n == name else n for n in graph.inputs),
@@ -82,14 +134,7 @@ def _gather(graph: Graph, node: Node, name: str, config: VTAConfig) -> tuple[Gra
         values=values,
         constants=constants,
     )
-    return rewritten, HostStep(name, source.shape, result.name, attrs)
-
-
-def _busy_cycles(channels: int, taps: int, out_blocks: int, rows: int, config: VTAConfig) -> int:
-    """Return the larger of GEMM cycles and load beats per output pixel, `rows` gathered rows feeding one."""
-    blocks = -(-channels // config.block)
-    beats = -(-config.inp_bytes * 8 // config.bus_bits)
-    return blocks * max(taps * out_blocks, rows * beats)
+    return rewritten, HostStep(name, source.shape, result.name, dict(best.gather))
 
 
 def run_host_step(step: HostStep, images: NDArray[np.int8]) -> NDArray[np.int8]:

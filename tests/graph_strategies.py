@@ -120,7 +120,7 @@ def _add_int8(draw: st.DrawFn, builder: GraphBuilder, kind: str, max_channels: i
         attrs |= {"multiplier": draw(st.integers(1, 127)), **draw(_requantize(5, 12))}
         builder.add(kind, (source,), attrs, scale_log2=draw(st.integers(-7, 0)))
     elif kind == "sum":
-        mates = [name for name in names if builder.values[name].shape == value.shape]
+        mates = [name for name in names if _addable(builder.values[name], value)]
         _add_sum(draw, builder, (source, draw(st.sampled_from(mates))))
     elif kind == "rescale":
         _add_sum(draw, builder, (source,))
@@ -149,6 +149,10 @@ def _add_slice(draw: st.DrawFn, builder: GraphBuilder, source: str) -> None:
         "rows": (row, draw(st.integers(row + 1, height))),
     }
     builder.add("slice2d", (source,), attrs, scale_log2=value.scale_log2)
+
+
+def _addable(one: Value, other: Value) -> bool:
+    return one.shape == other.shape and abs((one.scale_log2 or 0) - (other.scale_log2 or 0)) <= 15
 
 
 def _concatenable(one: Value, other: Value) -> bool:

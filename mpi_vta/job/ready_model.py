@@ -146,7 +146,9 @@ def _import(loaded: LoadedModel) -> ReadyModel:
 def _cache_path(name_or_path: str, seed: int, weights: Path | None) -> Path | None:
     """Return where the model is kept, or None if a file of it cannot be read: the import says why."""
     files = [] if weights is None else [weights]
-    files += sorted(DATA.iterdir()) if name_or_path in BUILDERS else [Path(name_or_path)]
+    # a model file's tensors may lie beside it, as in model.onnx.data
+    own = Path(name_or_path)
+    files += sorted(DATA.iterdir()) if name_or_path in BUILDERS else [own, *sorted(own.parent.glob(f"{own.name}?*"))]
     try:
         contents = [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in files]
     except OSError:

@@ -76,3 +76,13 @@ def test_float_outputs_are_the_float_model_s(cache, load):
     model, _ = load()
     scores = model.float_outputs(model.truth.images[:40]).reshape(40, -1)
     assert (scores.argmax(axis=1) == model.truth.labels[:40]).mean() > 0.9
+
+
+def test_tensors_beside_a_model_file_are_part_of_it(cache, tmp_path):
+    model, tensors = tmp_path / "own.onnx", tmp_path / "own.onnx.data"
+    model.write_bytes(b"graph")
+    alone = module._cache_path(str(model), 0, None)
+    tensors.write_bytes(b"one")
+    first = module._cache_path(str(model), 0, None)
+    tensors.write_bytes(b"two")
+    assert len({alone, first, module._cache_path(str(model), 0, None)}) == 3

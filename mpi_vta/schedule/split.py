@@ -1,0 +1,232 @@
+"""Parts of a run of layers: which rows and channels of each value a part makes and reads, and its own graph.
+
+A part is told which window of the last layer's result it owns. Walking the layers backwards gives what it needs
+of every value before; halo rows inside the run are computed by each part that needs them. A layer that mixes
+channels reads all channels of its input, so a part with some channels of the result needs all of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.graph.ir import Graph, Node, Value
+from mpi_vta.graph.window import Window
+
+
+@dataclass(frozen=True)
+class PartWindows:
+    """What a part of a run of layers holds of each value.
+
+    Attributes
+    ----------
+    reads : mapping of str to Window
+        Of every value that comes from outside: the least window with all that the part reads.
+    makes : mapping of str to Window
+        Of every value made here.
+    owns : mapping of str to Window
+        Of every value that leaves the run and of which the part has a share: that share. The parts' shares
+        of a value do not overlap and are all of it. Never more than what it makes.
+    """
+
+    reads: Mapping[str, Window]
+    makes: Mapping[str, Window]
+    owns: Mapping[str, Window]
+
+
+def part_windows(graph: Graph, nodes: Sequence[str], share: Window, block: int) -> PartWindows:
+    """Return what a part needs and makes.
+
+    Parameters
+    ----------
+    graph : Graph
+        The model's int8 graph.
+    nodes : sequence of str
+        The run of layers, in execution order.
+    share : Window
+        What the part owns of the last layer's result; other values that leave the run are divided in proportion.
+        Channels begin at a multiple of `block`.
+    block : int
+        Channels of a block.
+    """
+    return _walk(graph.subgraph(nodes), nodes[-1], share, block)
+
+
+def part_graph(graph: Graph, nodes: Sequence[str], share: Window, block: int) -> Graph:
+    """Return a part as a graph of its own: its values hold the windows of `part_windows`, under the same names.
+
+    Parts of one run that are alike in shape, padding and weights give equal graphs, so that they share a program.
+    """
+    segment = graph.subgraph(nodes)
+    windows = _walk(segment, nodes[-1], share, block)
+    builder = _Builder(segment, windows)
+    for node in segment.nodes:
+        if node.output in windows.makes:
+            builder.add(node)
+    return builder.build(f"{graph.name}[{nodes[0]}..{nodes[-1]}] part", tuple(windows.owns))
+
+
+def _walk(segment: Graph, last: str, share: Window, block: int) -> PartWindows:
+    frame = next(segment.values[node.output].shape for node in segment.nodes if node.name == last)
+    owns: dict[str, Window] = {}
+    for name in segment.outputs:
+        window = _in_proportion(share, frame, segment.values[name].shape, block)
+        if window is not None:
+            owns[name] = window
+    needed = dict(owns)
+    for node in reversed(segment.nodes):
+        if node.output not in needed:
+            continue
+        made = needed[node.output] = _widened(segment, node, needed[node.output], block)
+        for name, window in _reads(segment, node, made):
+            needed[name] = needed[name] | window if name in needed else window
+    reads = {name: needed[name] for name in segment.inputs if name in needed}
+    return PartWindows(reads, {n.output: needed[n.output] for n in segment.nodes if n.output in needed}, owns)
+
+
+def _in_proportion(share: Window, frame: tuple[int, ...], shape: tuple[int, ...], block: int) -> Window | None:
+    """Return the share of a value of `shape` that goes with `share` of one of shape `frame`; None if empty."""
+
+    def scaled(bounds: tuple[int, int], full: int, extent: int) -> tuple[int, int]:
+        return bounds[0] * extent // full, bounds[1] * extent // full
+
+    rows = scaled(share.rows, frame[2], shape[2])
+    full, blocks = -(-frame[1] // block), -(-shape[1] // block)
+    first, end = scaled((share.channels[0] // block, -(-share.channels[1] // block)), full, blocks)
+    if rows[0] == rows[1] or first == end:
+        return None
+    return Window(rows, (first * block, min(end * block, shape[1])))
+
+
+def _widened(graph: Graph, node: Node, window: Window, block: int) -> Window:
+    """Return the least window with `window` that a node can make by itself."""
+    shape = graph.values[node.output].shape
+    if node.op == "upsample2d":
+        scale = node.attrs["scales"][0]
+        return replace(window, rows=(window.rows[0] // scale * scale, -(-window.rows[1] // scale) * scale))
+    if node.op == "concat" and any(graph.values[name].shape[1] % block for name in node.inputs[:-1]):
+        return replace(window, channels=(0, shape[1]))
+    if node.op in ("conv2d", "max_pool2d", "avg_pool2d"):
+        return replace(window, rows=_touching(graph, node, window.rows, shape[2]))
+    return window
+
+
+def _touching(graph: Graph, node: Node, rows: tuple[int, int], most: int) -> tuple[int, int]:
+    """Return `rows` and as many more that their windows do not lie in the padding alone, where that can be."""
+    height = graph.values[node.inputs[0]].shape[2]
+    span, stride, top = _window_rows(graph, node)
+    first = min(rows[0], (height - 1 + top) // stride)
+    end = max(rows[1], -((span - 1 - top) // stride) + 1)
+    return first, max(rows[1], min(end, most))
+
+
+def _window_rows(graph: Graph, node: Node) -> tuple[int, int, int]:
+    """Return the rows that a window spans, the stride and the padding above."""
+    attrs = node.attrs
+    if node.op == "conv2d":
+        kernel = graph.constants[node.params["weight"]].shape[2]
+        return (kernel - 1) * attrs["dilations"][0] + 1, attrs["strides"][0], attrs["pads"][0]
+    return attrs["kernel"][0], attrs["strides"][0], attrs["pads"][0]
+
+
+def _source_rows(graph: Graph, node: Node, rows: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return the input rows that some result rows read, and the padding above and below."""
+    height = graph.values[node.inputs[0]].shape[2]
+    span, stride, top = _window_rows(graph, node)
+    first, end = rows[0] * stride - top, (rows[1] - 1) * stride + span - top
+    low, high = max(first, 0), max(min(end, height), 1)
+    return (low, high), (low - first, max(end - high, 0))
+
+
+def _reads(graph: Graph, node: Node, made: Window) -> list[tuple[str, Window]]:
+    """Return what a node reads of each of its inputs to make `made`."""
+    shapes = [graph.values[name].shape for name in node.inputs]
+    if node.op == "conv2d":
+        rows, _ = _source_rows(graph, node, made.rows)
+        first = Window(rows, (0, shapes[0][1]))
+        return list(zip(node.inputs, (first, made), strict=False))
+    if node.op in ("max_pool2d", "avg_pool2d"):
+        return [(node.inputs[0], replace(made, rows=_source_rows(graph, node, made.rows)[0]))]
+    if node.op == "upsample2d":
+        scale = node.attrs["scales"][0]
+        return [(node.inputs[0], replace(made, rows=(made.rows[0] // scale, made.rows[1] // scale)))]
+    if node.op == "slice2d":
+        row, channel = node.attrs["rows"][0], node.attrs["channels"][0]
+        return [(node.inputs[0], made.within(Window((-row, 0), (-channel, 0))))]
+    if node.op == "concat":
+        found, channel = [], 0
+        for name, shape in zip(node.inputs, shapes, strict=True):
+            piece = made & Window(made.rows, (channel, channel + shape[1]))
+            if piece is not None:
+                found.append((name, piece.within(Window((0, 0), (channel, 0)))))
+            channel += shape[1]
+        return found
+    return [(name, made) for name in node.inputs]
+
+
+class _Builder:
+    """Writes the graph of one part."""
+
+    def __init__(self, segment: Graph, windows: PartWindows) -> None:
+        self._segment = segment
+        self._held = {**windows.reads, **windows.makes}
+        self._inputs = tuple(windows.reads)
+        self._values = {name: self._value(name, name, window) for name, window in self._held.items()}
+        self._nodes: list[Node] = []
+        self._constants: dict[str, NDArray[Any]] = {}
+
+    def add(self, node: Node) -> None:
+        """Add a node of the run, and the slices that it needs."""
+        made = self._held[node.output]
+        if node.op == "slice2d":
+            self._add_slice(node, made)
+            return
+        inputs = tuple(self._input(name, window) for name, window in _reads(self._segment, node, made))
+        if node.op == "concat" and len(inputs) == 1:
+            self._rename(node, inputs[0])
+            return
+        attrs, params = dict(node.attrs), dict(node.params)
+        if "pads" in attrs:
+            _, (top, bottom) = _source_rows(self._segment, node, made.rows)
+            attrs["pads"] = (top, attrs["pads"][1], bottom, attrs["pads"][3])
+        for name in params.values():
+            self._constants[name] = np.ascontiguousarray(self._segment.constants[name][slice(*made.channels)])
+        self._nodes.append(Node(node.name, node.op, inputs, node.output, attrs, params))
+
+    def build(self, name: str, outputs: tuple[str, ...]) -> Graph:
+        """Return the finished graph."""
+        nodes, values = tuple(self._nodes), self._values
+        return Graph(name, self._segment.dialect, self._inputs, outputs, nodes, values, self._constants)
+
+    def _value(self, name: str, origin: str, window: Window) -> Value:
+        known = self._segment.values[origin]
+        return Value(name, window.shape(known.shape[3]), known.dtype, known.scale_log2)
+
+    def _input(self, name: str, window: Window) -> str:
+        """Return the name under which a window of a value is there, sliced where the part holds more of it."""
+        held = self._held[name]
+        if window == held:
+            return name
+        inner = window.within(held)
+        sliced = f"{name}[{inner.channels[0]}:{inner.channels[1]},{inner.rows[0]}:{inner.rows[1]}]"
+        if sliced not in self._values:
+            self._values[sliced] = self._value(sliced, name, window)
+            self._nodes.append(_slice(sliced, name, sliced, inner))
+        return sliced
+
+    def _add_slice(self, node: Node, made: Window) -> None:
+        ((name, window),) = _reads(self._segment, node, made)
+        self._nodes.append(_slice(node.name, name, node.output, window.within(self._held[name])))
+
+    def _rename(self, node: Node, name: str) -> None:
+        """Let a concatenation of which one piece is left be a slice of all of that piece."""
+        shape = self._values[name].shape
+        self._nodes.append(_slice(node.name, name, node.output, Window.whole(shape)))
+
+
+def _slice(name: str, source: str, output: str, inner: Window) -> Node:
+    return Node(name, "slice2d", (source,), output, {"channels": inner.channels, "rows": inner.rows}, {})

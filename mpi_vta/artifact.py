@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.errors import ArtifactError
+from mpi_vta.errors import ArtifactError, InputError
+from mpi_vta.npy import read_npy
 
 _HEADER = "__header__"
 
@@ -66,12 +67,11 @@ def unpack(data: bytes, kind: str, version: int, where: str) -> tuple[dict[str, 
         If the bytes are damaged, of another kind or of another version.
     """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
+        arrays = _read_members(data, kind, where)
         envelope = json.loads(bytes(arrays.pop(_HEADER)))
         found = (envelope["kind"], envelope["version"])
         stored_hash = envelope.pop("sha256")
-    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as fault:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, InputError, *_ZIP_FAULTS) as fault:
         raise ArtifactError(
             f"not a readable {kind} file ({type(fault).__name__})", where=where, remedy="make it again"
         ) from fault
@@ -87,6 +87,20 @@ def unpack(data: bytes, kind: str, version: int, where: str) -> tuple[dict[str, 
     return envelope["header"], arrays
 
 
+_ZIP_FAULTS = (zipfile.BadZipFile, NotImplementedError, RuntimeError)  # damage, odd methods, encryption
+
+
+def _read_members(data: bytes, kind: str, where: str) -> dict[str, NDArray[Any]]:
+    """Read the arrays of an uncompressed ``.npz``, believing no size that its headers state."""
+    arrays = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > len(data):
+                raise InputError(f"a {kind} is stored uncompressed", where=where)
+            arrays[entry.filename.removesuffix(".npy")] = read_npy(archive.read(entry), entry.filename, where)
+    return arrays
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `data` to `path` so that a reader sees the old file, the new file, or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +108,14 @@ def write_atomically(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's 0600 would keep the file from everyone else
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

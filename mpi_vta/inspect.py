@@ -20,9 +20,9 @@ from mpi_vta.errors import InputError, MpiVtaError
 from mpi_vta.graph.layout import pack_activation
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.assembly import disassemble
+from mpi_vta.npy import read_npy
 from mpi_vta.simulator.attribution import attribute
 from mpi_vta.simulator.checks import check_program
-from mpi_vta.simulator.npy import read_npy
 from mpi_vta.simulator.replay import make_vector, replay
 from mpi_vta.simulator.timeline import draw_timeline
 from mpi_vta.simulator.timing import PROFILES, Timing, simulate

@@ -10,6 +10,7 @@ one layer and the start of the next overlap; a network cannot.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from mpi_vta.codegen.compiler import kernels_of
 from mpi_vta.codegen.kernel import Kernel, Term
@@ -17,6 +18,7 @@ from mpi_vta.codegen.stem import gather_patches
 from mpi_vta.codegen.tiling import load_beats
 from mpi_vta.graph.ir import Graph, Node
 from mpi_vta.hw.config import VTAConfig
+from mpi_vta.simulator.bursts import store_beat_cycles
 from mpi_vta.simulator.profile import RTL, TimingProfile
 
 
@@ -58,7 +60,7 @@ def _bound(kernel: Kernel, thin: Node | None, graph: Graph, config: VTAConfig, p
         kernel.name,
         gemm + _alu_cycles(kernel, profile),
         read,
-        -(-write_beats * 3 // 2) if config.bus_bits == 64 else write_beats,
+        ceil(write_beats * store_beat_cycles(config)),
     )
 
 

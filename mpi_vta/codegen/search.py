@@ -12,12 +12,13 @@ from mpi_vta.codegen.emitter import Emitter
 from mpi_vta.codegen.kernel import Kernel, Term
 from mpi_vta.codegen.memory import Constants, Place
 from mpi_vta.codegen.microops import place_uops
-from mpi_vta.codegen.space import INSTRUCTION_CYCLES, LOAD_CYCLES, STORE_BEAT_CYCLES, ranked
+from mpi_vta.codegen.space import INSTRUCTION_CYCLES, LOAD_CYCLES, ranked
 from mpi_vta.codegen.stream import Stream
 from mpi_vta.codegen.tiling import Tiling, load_beats, planes, steps, tiles, window
 from mpi_vta.errors import CompileError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.codec import Instruction, encode
+from mpi_vta.simulator.bursts import store_beat_cycles
 from mpi_vta.simulator.timing import simulate
 
 RANKED = 96  # candidates that closed form hands to the recurrence
@@ -131,7 +132,11 @@ def estimate(kernel: Kernel, tiling: Tiling, config: VTAConfig) -> float:
                 wgt_free[position] = compute
         compute += _alu_cycles(kernel, tile.blocks.size, tile.rows.size, tile.cols.size)
         out = tile.blocks.size * tile.rows.size * tile.cols.size
-        store = max(store, compute) + STORE_BEAT_CYCLES * load_beats(out, config.out_bytes, config) + INSTRUCTION_CYCLES
+        store = (
+            max(store, compute)
+            + store_beat_cycles(config) * load_beats(out, config.out_bytes, config)
+            + INSTRUCTION_CYCLES
+        )
         acc_free[slot] = store
     return max(store, compute)
 

@@ -14,10 +14,10 @@ from mpi_vta.codegen.kernel import Kernel
 from mpi_vta.codegen.nest import HAZARD_DISTANCE
 from mpi_vta.codegen.tiling import Span, Tile, Tiling, load_beats, planes, window
 from mpi_vta.hw.config import VTAConfig
+from mpi_vta.simulator.bursts import store_beat_cycles
 
 INSTRUCTION_CYCLES = 7  # pipeline depth plus the idle cycle
 LOAD_CYCLES = 23  # memory latency 16, set-up, idle cycle
-STORE_BEAT_CYCLES = 1.5
 MAX_SLOTS = 16
 WIDTHS, HEIGHTS, CHANNELS, CHUNKS, PARTS = 12, 4, 12, 10, 6  # how many cuts of each kind are tried
 
@@ -161,7 +161,9 @@ def _closed_form(kernel: Kernel, table: Column, config: VTAConfig) -> Column:
         instructions += again * spatial * term.blocks * loads
     load = beats + instructions * LOAD_CYCLES
     compute = gemm + cells * spatial * kernel.blocks + spatial * channel * 10 * INSTRUCTION_CYCLES
-    store = STORE_BEAT_CYCLES * load_beats(kernel.blocks * kernel.height * kernel.width, config.out_bytes, config)
+    store = store_beat_cycles(config) * load_beats(
+        kernel.blocks * kernel.height * kernel.width, config.out_bytes, config
+    )
     tiles = spatial * channel
     single = (inp_slots < 2) | ((wgt_slots < 2) & (tiles > 1))
     serial = np.where(acc_slots == 1, store, store / tiles) + np.where(single, load, load / tiles)

@@ -138,6 +138,17 @@ def padding_elements(columns: Columns, index: Indices) -> Indices:
     return total
 
 
+def store_beat_cycles(config: VTAConfig) -> float:
+    """Return the cycles that a stored beat takes in the long run: more than one on a bus narrower than a row."""
+    bus_bytes = config.bus_bits // 8
+    return 1.0 if config.out_bytes <= bus_bytes else 1.0 + 1.0 / _lane_beats(config, bus_bytes)
+
+
+def _lane_beats(config: VTAConfig, bus_bytes: int) -> int:
+    """Return the beats of one row of lanes, the output of one image's block."""
+    return max(1, config.out_bytes // config.batch // bus_bytes)
+
+
 def _store_cycles(
     config: VTAConfig, columns: Columns, index: Indices, sizes: Indices, bus_bytes: int, burst_beats: int
 ) -> Indices:
@@ -145,8 +156,7 @@ def _store_cycles(
     bursts = move_bursts(columns, index, sizes, bus_bytes, burst_beats)
     cycles = bursts.beats + STORE_BURST_CYCLES
     if config.out_bytes > bus_bytes:
-        lane_beats = max(1, config.out_bytes // config.batch // bus_bytes)
-        cycles = cycles + -(-bursts.beats // lane_beats) - 1
+        cycles = cycles + -(-bursts.beats // _lane_beats(config, bus_bytes)) - 1
     return bursts.totals(cycles)
 
 

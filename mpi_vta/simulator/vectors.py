@@ -25,8 +25,8 @@ from mpi_vta.errors import InputError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.codec import decode_columns
 from mpi_vta.isa.table import Opcode
+from mpi_vta.npy import read_npy
 from mpi_vta.simulator.decoding import move_extent
-from mpi_vta.simulator.npy import read_npy
 from mpi_vta.simulator.rules import is_nop
 
 MAX_FILE_BYTES = 1 << 30

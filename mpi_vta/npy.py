@@ -41,7 +41,7 @@ def read_npy(raw: bytes, what: str, where: str) -> NDArray[Any]:
     if not raw.startswith(_MAGIC) or header is None:
         raise InputError(f"{what} is not a NumPy array", where=where, remedy="write it with numpy.save")
     shape = tuple(int(extent) for extent in header["shape"].split(",") if extent.strip())
-    if header["descr"][1] not in "biuU" or (header["fortran"] == "True" and len(shape) > 1):
+    if header["descr"][1] not in "biufU" or (header["fortran"] == "True" and len(shape) > 1):
         raise InputError(f"{what} is not of plain numbers in row order", where=where, remedy="write it with numpy.save")
     try:
         dtype = np.dtype(header["descr"])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
-from mpi_vta.errors import PlanError
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.load import bottleneck
+from mpi_vta.schedule.memory import most_in_flight
+from mpi_vta.schedule.pieces import assembled_bytes, find_traffic
 from mpi_vta.schedule.plan import Plan, Stage
 from mpi_vta.schedule.predict import Prediction, predict
 from mpi_vta.schedule.problem import Draft, Placement, Problem
@@ -24,15 +26,24 @@ def assemble(problem: Problem, draft: Draft, strategy: str) -> Plan:
     Raises
     ------
     PlanError
-        If the draft breaks a rule, or a stage does not fit a board's memory.
+        If the draft breaks a rule.
+    MemoryShortage
+        If a board's memory does not suffice.
     """
     config = problem.layout_config
-    stages = tuple(_stage(problem, index, placement) for index, placement in enumerate(draft.placements))
-    edges = edges_between(problem.graph, [stage.nodes for stage in stages], config)
-    plan = Plan(problem.graph.name, strategy, config.batch, stages, edges, 1, {}, draft.notes)
+    traffic = find_traffic(problem.graph, draft.placements, config)
+    copied = assembled_bytes(traffic, draft.placements)
+    stages = tuple(
+        replace(
+            _stage(problem, index, placement),
+            part=traffic.part(index, placement.share),
+            assemble_ns=_assemble_ns(problem, index, placement, copied),
+        )
+        for index, placement in enumerate(draft.placements)
+    )
+    plan = Plan(problem.graph.name, strategy, config.batch, stages, traffic.edges, 1, {}, draft.notes, traffic.shapes)
     validate(plan, problem.graph, problem.ranks, config)
-    plan = replace(plan, in_flight_groups=_window(problem, plan))
-    _check_memory(problem, plan)
+    plan = replace(plan, in_flight_groups=_window(problem, plan, most_in_flight(problem, plan)))
     prediction = predict(plan, problem.network, problem.images)
     plan = replace(plan, predicted=_figures(problem, plan, prediction))
     return replace(plan, notes=(*plan.notes, *_warnings(problem, plan)))
@@ -56,14 +67,21 @@ def _whole_model(problem: Problem, rank: int) -> Stage:
 
 def _stage(problem: Problem, index: int, placement: Placement) -> Stage:
     boards = [problem.cluster.boards[rank] for rank in placement.ranks]
-    costs = [problem.costs.stage(placement.nodes, board.config) for board in boards]
+    costs = [problem.costs.stage(placement.nodes, board.config, placement.share) for board in boards]
     compute_ns = tuple(board.compute_ns(cost.cycles) for board, cost in zip(boards, costs, strict=True))
     host_ns = tuple(board.pack_ns(cost.gathered_bytes) for board, cost in zip(boards, costs, strict=True))
     return Stage(index, placement.nodes, placement.ranks, costs[0].cycles, compute_ns, host_ns, placement.turns)
 
 
-def _window(problem: Problem, plan: Plan) -> int:
-    """Return the fewest groups in flight that lose next to nothing: a larger window only adds latency."""
+def _assemble_ns(
+    problem: Problem, index: int, placement: Placement, copied: Mapping[tuple[int, int], int]
+) -> tuple[int, ...]:
+    times = tuple(problem.cluster.boards[rank].pack_ns(copied.get((index, rank), 0)) for rank in placement.ranks)
+    return times if any(times) else ()
+
+
+def _window(problem: Problem, plan: Plan, most: int) -> int:
+    """Return the fewest groups in flight, up to `most`, that lose next to nothing: more only add latency."""
     if problem.objective == "latency":
         return 1
     groups = min(group_count(problem.images, plan.group_images), WINDOW_GROUPS)
@@ -73,7 +91,7 @@ def _window(problem: Problem, plan: Plan) -> int:
         return predict(replace(plan, in_flight_groups=window), problem.network, images).figures.makespan_ns
 
     # Each stage and each message may hold one group per rank, and rank 0 two more
-    low, high = 1, min(groups, 4 * max(len(plan.stages), len(plan.ranks)) + 4)
+    low, high = 1, min(most, groups, 4 * max(len(plan.stages), len(plan.ranks)) + 4)
     limit_ns = makespan_ns(high) * (1 + WINDOW_LOSS)
     while low < high:
         middle = (low + high) // 2
@@ -82,26 +100,6 @@ def _window(problem: Problem, plan: Plan) -> int:
         else:
             low = middle + 1
     return low
-
-
-def _check_memory(problem: Problem, plan: Plan) -> None:
-    needed: dict[int, int] = {}
-    for stage in plan.stages:
-        arriving = sum(e.size_bytes for e in plan.edges if e.consumer == stage.index)
-        leaving = sum(e.size_bytes for e in plan.edges if e.producer == stage.index)
-        for rank in stage.ranks:
-            cost = problem.costs.stage(stage.nodes, problem.cluster.boards[rank].config)
-            buffers = (arriving + leaving) * plan.in_flight_groups
-            needed[rank] = needed.get(rank, 0) + cost.memory_bytes + buffers
-    for rank, size_bytes in needed.items():
-        board = problem.cluster.boards[rank]
-        if size_bytes > board.memory_bytes:
-            raise PlanError(
-                f"{size_bytes / 1e6:.1f} MB are needed on rank {rank}, board {board.name} has "
-                f"{board.memory_bytes / 1e6:.1f} MB",
-                where=f"plan of {plan.model}",
-                remedy="use more boards, another strategy, or correct memory_mib in the board file",
-            )
 
 
 def _figures(problem: Problem, plan: Plan, prediction: Prediction) -> dict[str, float]:

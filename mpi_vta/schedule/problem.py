@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from mpi_vta.errors import PlanError
 from mpi_vta.graph.ir import Graph
+from mpi_vta.graph.window import Window
+from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
+from mpi_vta.schedule.by_hand import ByHand, wish_of
 from mpi_vta.schedule.cost import Costs
+from mpi_vta.schedule.cut_points import CutPoints, find_cut_points
+from mpi_vta.schedule.division import Wish
 from mpi_vta.schedule.network import NetworkModel
 
 # objective -> (key of `Plan.predicted`, 1 if more is better, -1 if less is)
@@ -39,6 +44,10 @@ class Problem:
         Stages that the user asked for; None leaves it to the strategy.
     objective : str
         A key of `OBJECTIVES`.
+    by_hand : ByHand
+        Stage borders and numbers of boards that the user fixed.
+    ruled_out : frozenset of (frozenset of str, Board)
+        Nodes that as one stage were found not to fit a board's memory.
     """
 
     graph: Graph
@@ -47,11 +56,22 @@ class Problem:
     costs: Costs
     stages: int | None = None
     objective: str = "throughput"
+    by_hand: ByHand = field(default_factory=ByHand)
+    ruled_out: frozenset[tuple[frozenset[str], Board]] = frozenset()
 
     @property
     def ranks(self) -> int:
         """Ranks to use, one board each."""
         return len(self.cluster.boards)
+
+    @cached_property
+    def cuts(self) -> CutPoints:
+        """The places at which the model may be cut."""
+        return find_cut_points(self.graph)
+
+    def wish(self, *, replicas: bool) -> Wish:
+        """Return what the user fixed, for a search with or without replicas; see `wish_of` for errors."""
+        return wish_of(self.by_hand, self.cuts, self.ranks, self.stages, replicas=replicas)
 
     @cached_property
     def network(self) -> NetworkModel:
@@ -80,11 +100,12 @@ class Problem:
 
 @dataclass(frozen=True)
 class Placement:
-    """Layers and the ranks that run them, taking turns by image group; see `Stage` for `turns`."""
+    """Layers and the ranks that run them, taking turns by image group; see `Stage` for `turns` and `share`."""
 
     nodes: tuple[str, ...]
     ranks: tuple[int, ...]
     turns: tuple[int, ...] = ()
+    share: Window | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How long each resource of a board is busy with every run of consecutive layers."""
+"""How long each resource of a board is busy with every possible stage, and the boards by type."""
 
 from __future__ import annotations
 
@@ -6,55 +6,64 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.hw.board import Board
+from mpi_vta.schedule.division import NEVER_NS, BoardType
 from mpi_vta.schedule.problem import Problem
 from mpi_vta.schedule.segments import Segments, find_segments
 
-NEVER_NS = np.int64(1) << 60
 
+def board_types(problem: Problem) -> tuple[BoardType, ...]:
+    """Return the boards by type; rank 0, being source and sink as well, is a type of its own.
 
-def all_segment_loads(problem: Problem, *, rank_0_apart: bool = True) -> list[NDArray[np.int64]]:
-    """Return `segment_loads` of every rank's board; equal boards share one array.
-
-    Parameters
-    ----------
-    problem : Problem
-        Model, boards and costs.
-    rank_0_apart : bool
-        Whether rank 0's include what it does as source and sink, and leave out messages to itself.
+    If it is a stage by itself, what it exchanges with itself as source and sink costs nothing. If it shares
+    a stage with others, its duties are taken in full, as if all messages of source and sink left it.
     """
-    segments = find_segments(problem.graph, problem.layout_config)
-    known: dict[tuple[Board, bool], NDArray[np.int64]] = {}
-    result = []
+    segments = find_segments(problem.graph, problem.layout_config, problem.cuts)
+    alike: dict[tuple[Board, bool], list[int]] = {}
     for rank, board in enumerate(problem.cluster.boards):
-        key = (board, rank == 0 and rank_0_apart)
-        if key not in known:
-            known[key] = segment_loads(problem, segments, board, on_rank_0=key[1])
-        result.append(known[key])
-    return result
+        alike.setdefault((board, rank == 0), []).append(rank)
+    bytes_in = segments.bytes_in(on_rank_0=False)
+    types = []
+    for (board, is_rank_0), ranks in alike.items():
+        load_ns = segment_loads(problem, segments, board, on_rank_0=False)
+        if not is_rank_0:
+            types.append(BoardType(tuple(ranks), load_ns, bytes_in=bytes_in))
+            continue
+        alone_ns = segment_loads(problem, segments, board, on_rank_0=True)
+        duties = alone_ns[:, 0, 0] if problem.ranks > 1 else np.zeros(4, dtype=np.int64)
+        received = segments.bytes_in(on_rank_0=True)
+        types.append(
+            BoardType(
+                (0,), load_ns, duties, alone_ns.max(axis=0), int(duties.max()), bytes_in, received - received[0, 0]
+            )
+        )
+    return tuple(types)
 
 
 def segment_loads(problem: Problem, segments: Segments, board: Board, *, on_rank_0: bool) -> NDArray[np.int64]:
-    """Return what each run of layers costs a board per image group.
+    """Return what each possible stage costs a board per image group.
 
     Layer costs are those of the whole model's program and add up.
 
     Returns
     -------
-    ndarray of int64, shape (4, n + 1, n + 1)
+    ndarray of int64, shape (4, k, k)
         Nanoseconds of VTA, processor, port out and port in for layers [i, j) at ``[:, i, j]``, in the
-        order of `mpi_vta.schedule.predict.RESOURCES`. `NEVER_NS` where i > j; at i = j nothing, or
-        what rank 0 does as source and sink.
+        order of `mpi_vta.schedule.predict.RESOURCES`; at i = j nothing, or what rank 0 does as source
+        and sink. `NEVER_NS` where there is no such stage, or where it does not fit the board's memory.
     """
     cycles = problem.costs.node_cycles(board.config)
+    per_unit = np.array([sum(cycles[name] for name in unit) for unit in problem.cuts.units], dtype=np.int64)
+    total = problem.cuts.contains @ per_unit
+    possible = problem.cuts.nested & (segments.least_memory_bytes <= board.memory_bytes)
+    vta_ns = np.zeros(segments.shape, dtype=np.int64)
+    for i, j in np.argwhere(possible):
+        if i < j:
+            vta_ns[i, j] = board.compute_ns(int(total[j] - total[i]))
+            possible[i, j] = (frozenset(problem.cuts.between(i, j)), board) not in problem.ruled_out
     names = tuple(node.name for node in problem.graph.nodes)
-    total = np.concatenate([[0], np.cumsum([cycles[name] for name in names])])
-    shape = (segments.count + 1, segments.count + 1)
-    vta_ns = np.zeros(shape, dtype=np.int64)
-    for i, j in zip(*np.triu_indices(segments.count + 1, 1), strict=True):
-        vta_ns[i, j] = board.compute_ns(int(total[j] - total[i]))
     gather_ns = board.pack_ns(problem.costs.stage(names, board.config).gathered_bytes)
     cpu_ns = np.where(segments.reads_images, gather_ns, 0)
-    out_ns, in_ns = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
+    out_ns, in_ns = np.zeros(segments.shape, dtype=np.int64), np.zeros(segments.shape, dtype=np.int64)
     network = problem.network
     for tensor in segments.tensors:
         received, sent = tensor.received(on_rank_0=on_rank_0), tensor.sent(on_rank_0=on_rank_0)
@@ -62,5 +71,5 @@ def segment_loads(problem: Problem, segments: Segments, board: Board, *, on_rank
         out_ns += sent * network.wire_ns(tensor.size_bytes)
         cpu_ns += (received + sent) * network.host_ns(tensor.size_bytes)
     loads = np.stack([vta_ns, cpu_ns, out_ns, in_ns])
-    loads[:, np.tri(*shape, k=-1, dtype=bool)] = NEVER_NS
+    loads[:, ~possible] = NEVER_NS
     return loads

@@ -1,4 +1,4 @@
-"""What enters and leaves every run of consecutive layers of a graph."""
+"""What enters and leaves every possible stage of a graph."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.layout import packed_bytes
 from mpi_vta.hw.config import VTAConfig
+from mpi_vta.schedule.cut_points import CutPoints
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """A value as seen by the segments [i, j) of a graph of n layers; masks have shape (n + 1, n + 1).
+    """A value as seen by the stages between two of k cut points; masks have shape (k, k).
 
     Attributes
     ----------
@@ -24,7 +25,7 @@ class Tensor:
     from_source, to_sink : bool
         Whether it is an input or an output of the graph.
     made_here, read_here, read_elsewhere : ndarray of bool
-        Whether segment [i, j) makes it, reads it, and whether layers outside read it, at ``[i, j]``.
+        Whether stage [i, j) makes it, reads it, and whether layers outside read it, at ``[i, j]``.
     """
 
     size_bytes: int
@@ -35,65 +36,92 @@ class Tensor:
     read_elsewhere: NDArray[np.bool_]
 
     def received(self, *, on_rank_0: bool) -> NDArray[np.int64]:
-        """Return how often the rank of each segment receives it; rank 0 is source and sink too."""
+        """Return how often the rank of each stage receives it; rank 0 is source and sink too."""
         comes_in = self.read_here & ~self.made_here & (not (self.from_source and on_rank_0))
         return comes_in.astype(np.int64) + (~self.made_here & (on_rank_0 and self.to_sink))
 
     def sent(self, *, on_rank_0: bool) -> NDArray[np.int64]:
-        """Return how often the rank of each segment sends it, counting all its later readers as one."""
+        """Return how often the rank of each stage sends it, counting all its later readers as one."""
         leaves = self.read_elsewhere & (self.made_here | (self.from_source and on_rank_0))
         return leaves.astype(np.int64) + (self.made_here & (self.to_sink and not on_rank_0))
 
 
 @dataclass(frozen=True)
 class Segments:
-    """All values of a graph with their places."""
+    """All values of a graph with their places.
 
-    count: int
+    Attributes
+    ----------
+    cuts : CutPoints
+        The stages' ends.
+    tensors : tuple of Tensor
+        The values.
+    weight_bytes : ndarray of int64, shape (k, k)
+        Size of the constants of layers [i, j).
+    """
+
+    cuts: CutPoints
     tensors: tuple[Tensor, ...]
+    weight_bytes: NDArray[np.int64]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the tables."""
+        return (self.cuts.count, self.cuts.count)
+
+    def bytes_in(self, *, on_rank_0: bool) -> NDArray[np.int64]:
+        """Return the bytes that the rank of layers [i, j) receives per image group; shape (k, k)."""
+        result = np.zeros(self.shape, dtype=np.int64)
+        for tensor in self.tensors:
+            result += tensor.size_bytes * tensor.received(on_rank_0=on_rank_0)
+        return result
 
     @cached_property
-    def bytes_in(self) -> NDArray[np.int64]:
-        """Bytes that enter layers [i, j) from other layers or the source; shape (n + 1, n + 1)."""
-        result = np.zeros((self.count + 1, self.count + 1), dtype=np.int64)
+    def least_memory_bytes(self) -> NDArray[np.int64]:
+        """What a program of layers [i, j) takes at least: its weights, inputs and outputs; shape (k, k)."""
+        result = self.weight_bytes.copy()
         for tensor in self.tensors:
-            result += tensor.size_bytes * (tensor.read_here & ~tensor.made_here)
+            outgoing = tensor.made_here & (tensor.read_elsewhere | tensor.to_sink)
+            result += tensor.size_bytes * ((tensor.read_here & ~tensor.made_here) | outgoing)
         return result
 
     @cached_property
     def reads_images(self) -> NDArray[np.bool_]:
-        """Whether layers [i, j) read an input of the graph; shape (n + 1, n + 1)."""
-        result = np.zeros((self.count + 1, self.count + 1), dtype=np.bool_)
+        """Whether layers [i, j) read an input of the graph; shape (k, k)."""
+        result = np.zeros(self.shape, dtype=np.bool_)
         for tensor in self.tensors:
             if tensor.from_source:
                 result |= tensor.read_here
         return result
 
 
-def find_segments(graph: Graph, config: VTAConfig) -> Segments:
-    """Return the traffic of every run of consecutive layers of an int8 graph.
+def find_segments(graph: Graph, config: VTAConfig, cuts: CutPoints) -> Segments:
+    """Return the traffic of every possible stage of an int8 graph.
 
     Parameters
     ----------
     graph : Graph
-        Its node order is the order of the segments.
+        The model.
     config : VTAConfig
         Gives the layout of messages.
+    cuts : CutPoints
+        Of the same graph.
     """
-    count = len(graph.nodes)
-    position = {node.name: i for i, node in enumerate(graph.nodes)}
-    first, end = np.ogrid[: count + 1, : count + 1]
+    # layers of unit u lie in stage [i, j): u is before j, but not before i
+    inside = cuts.contains[None, :, :] & ~cuts.contains[:, None, :]
+    nowhere = np.zeros((cuts.count, cuts.count), dtype=np.bool_)
     tensors = []
     for name, value in graph.values.items():
-        reads_before = np.zeros(count + 1, dtype=np.int64)
-        for reader in graph.consumers[name]:
-            reads_before[position[reader.name] + 1 :] += 1
-        reads = np.maximum(reads_before[end] - reads_before[first], 0)
+        readers = sorted({cuts.unit_of[node.name] for node in graph.consumers[name]})
         from_source = name not in graph.producer
-        made = -1 if from_source else position[graph.producer[name].name]
+        made_here = nowhere if from_source else inside[:, :, cuts.unit_of[graph.producer[name].name]]
         _, channels, height, width = value.shape
         size_bytes = config.batch * channels * height * width if from_source else packed_bytes(value.shape, config)
-        made_here = (first <= made) & (made < end)
-        elsewhere = reads < reads_before[-1]
-        tensors.append(Tensor(size_bytes, from_source, name in graph.outputs, made_here, reads > 0, elsewhere))
-    return Segments(count, tuple(tensors))
+        read_here: NDArray[np.bool_] = np.any(inside[:, :, readers], axis=2)
+        elsewhere: NDArray[np.bool_] = ~np.all(inside[:, :, readers], axis=2)
+        tensors.append(Tensor(size_bytes, from_source, name in graph.outputs, made_here, read_here, elsewhere))
+    weights = np.zeros(len(cuts.units), dtype=np.int64)
+    for node in graph.nodes:
+        if "weight" in node.params:
+            weights[cuts.unit_of[node.name]] += graph.constants[node.params["weight"]].nbytes
+    return Segments(cuts, tuple(tensors), inside @ weights)

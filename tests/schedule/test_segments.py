@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from schedule_cases import graphs
 
 from mpi_vta.hw.cluster import Cluster
+from mpi_vta.schedule.cut_points import find_cut_points
 from mpi_vta.schedule.segments import find_segments
 from mpi_vta.schedule.validate import edges_between
 
@@ -25,20 +26,20 @@ def test_traffic_of_a_middle_segment_is_that_of_its_stage(graph, data):
     edges = edges_between(graph, parts, CONFIG)
     received = sum(e.size_bytes for e in edges if e.consumer in own and e.producer not in own)
     sent = sum(e.size_bytes for e in edges if e.producer in own and e.consumer not in own)
-    segments = find_segments(graph, CONFIG)
+    segments = find_segments(graph, CONFIG, find_cut_points(graph))
     found_in = sum(t.size_bytes * int(t.received(on_rank_0=on_rank_0)[first, end]) for t in segments.tensors)
     found_out = sum(t.size_bytes * int(t.sent(on_rank_0=on_rank_0)[first, end]) for t in segments.tensors)
     assert (found_in, found_out) == (received, sent)
     entering = sum(e.size_bytes for e in edges if e.consumer == stage)
-    assert segments.bytes_in[first, end] == entering
+    assert segments.bytes_in(on_rank_0=False)[first, end] == entering
     assert segments.reads_images[first, end] == (first == 0)
 
 
 @settings(deadline=None, max_examples=30)
 @given(graphs())
 def test_rank_without_layers_moves_only_what_source_and_sink_move(graph):
-    segments = find_segments(graph, CONFIG)
-    for at in range(segments.count + 1):
+    segments = find_segments(graph, CONFIG, find_cut_points(graph))
+    for at in range(segments.cuts.count):
         assert all(
             int(t.received(on_rank_0=False)[at, at]) == 0 == int(t.sent(on_rank_0=False)[at, at])
             for t in segments.tensors

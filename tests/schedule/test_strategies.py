@@ -1,8 +1,7 @@
 """Plans by strategy: legal, balanced as well as can be, and clear about what cannot be done."""
 
-from itertools import combinations
+from dataclasses import replace
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,11 +9,10 @@ from schedule_cases import FakeCosts, chain, graphs
 
 from mpi_vta.errors import ConfigError, PlanError
 from mpi_vta.hw.cluster import Cluster
+from mpi_vta.schedule.division import Wish, divide
 from mpi_vta.schedule.problem import Problem
-from mpi_vta.schedule.segment_load import NEVER_NS
-from mpi_vta.schedule.segments import find_segments
+from mpi_vta.schedule.segment_load import board_types
 from mpi_vta.schedule.strategies import STRATEGIES, make_plan
-from mpi_vta.schedule.strategies.pipeline import best_cut, segment_periods
 from mpi_vta.schedule.validate import validate
 
 MIXED = Cluster.load("mixed17")
@@ -33,7 +31,7 @@ def plan_for(strategy, graph, ranks, images=24, cycles=1_000_000, cluster=None, 
 def test_pipeline_gives_equal_layers_out_evenly():
     plan = plan_for("pipeline", chain(12), 4)
     assert [stage.nodes for stage in plan.stages] == [tuple(f"n{i}" for i in range(3 * k, 3 * k + 3)) for k in range(4)]
-    assert [stage.ranks for stage in plan.stages] == [(0,), (1,), (2,), (3,)]
+    assert sorted(stage.ranks for stage in plan.stages) == [(0,), (1,), (2,), (3,)]
     assert plan.predicted["speedup"] > 3
 
 
@@ -46,8 +44,8 @@ def test_pipeline_gives_a_fast_board_more():
     graph = chain(30)
     cluster = Cluster.load("mixed17")
     mixed = Cluster("mixed", (cluster.boards[0], cluster.boards[16]), cluster.link, cluster.switch_latency_ns)
-    stages = plan_for("pipeline", graph, 2, cluster=mixed).stages
-    assert len(stages[1].nodes) > 3 * len(stages[0].nodes)
+    layers = {stage.ranks: len(stage.nodes) for stage in plan_for("pipeline", graph, 2, cluster=mixed).stages}
+    assert layers[1,] > 3 * layers[0,]
 
 
 def test_pipeline_leaves_boards_idle_that_cannot_help_and_says_so():
@@ -56,7 +54,6 @@ def test_pipeline_leaves_boards_idle_that_cannot_help_and_says_so():
     plan = plan_for("pipeline", chain(4), 4, cycles=[10_000, 9_000_000, 10_000, 10_000])
     assert len(plan.stages) < 4
     assert "idle: another stage would not shorten the period" in plan.notes[0]
-    assert "set by n" in plan.notes[0]
 
 
 def test_pipeline_with_more_ranks_than_layers_uses_fewer_boards_and_says_so():
@@ -88,75 +85,39 @@ def test_every_plan_is_valid_and_no_faster_than_its_bound(graph, ranks, images, 
         assert plan.predicted["latency_ms"] <= plan.predicted["latency_p99_ms"]
 
 
-def brute_force(periods, bytes_in, stages):
-    """Every choice of boards and cuts, compared by (period, stages, bytes)."""
-    ranks, width, _ = periods.shape
-    found = []
-    for used in range(1, min(ranks, width - 1) + 1):
-        if stages not in (None, used):
-            continue
-        for boards in combinations(range(ranks), used):
-            idle = 0 if boards[0] == 0 else int(periods[0, 0, 0])
-            for cuts in combinations(range(1, width - 1), used - 1):
-                parts = list(zip((0, *cuts), (*cuts, width - 1), strict=True))
-                spent = [int(periods[rank, i, j]) for rank, (i, j) in zip(boards, parts, strict=True)]
-                found.append((max(*spent, idle), used, sum(int(bytes_in[i, j]) for i, j in parts)))
-    return min(found, default=None)
-
-
-def check_cut(ranks, layers, seed, fixed):
-    rng = np.random.default_rng(seed)
-    periods = rng.integers(0, 12, (ranks, layers + 1, layers + 1))
-    periods[:, np.tri(layers + 1, k=-1, dtype=bool)] = NEVER_NS
-    diagonal = np.arange(layers + 1)
-    periods[1:, diagonal, diagonal] = 0
-    bytes_in = rng.integers(0, 5, (layers + 1, layers + 1))
-    stages = int(rng.integers(1, min(ranks, layers) + 1)) if fixed else None
-    cut = best_cut(periods, bytes_in, stages)
-    spent = [int(periods[rank, i, j]) for i, j, rank in cut.segments]
-    idle = 0 if cut.segments[0][2] == 0 else int(periods[0, 0, 0])
-    moved = sum(int(bytes_in[i, j]) for i, j, _ in cut.segments)
-    assert (max(*spent, idle), len(spent), moved) == brute_force(periods, bytes_in, stages)
-    assert cut.period_ns == max(*spent, idle)
-    assert [i for i, _, _ in cut.segments] == [0, *[j for _, j, _ in cut.segments[:-1]]]
-    assert cut.segments[-1][1] == layers
-    assert sorted({rank for _, _, rank in cut.segments}) == [rank for _, _, rank in cut.segments]
-
-
-def test_cut_into_an_impossible_number_of_stages_is_refused():
-    periods = np.ones((2, 4, 4), dtype=np.int64)
-    with pytest.raises(PlanError, match="--stages: no division of 3 layers into 3 stages on 2 ranks"):
-        best_cut(periods, periods[0], 3)
-
-
-CUT_CASES = (st.integers(1, 4), st.integers(1, 6), st.integers(0, 2**32 - 1), st.booleans())
-
-
-@settings(deadline=None, max_examples=150)
-@given(*CUT_CASES)
-def test_cut_equals_brute_force_on_any_costs(ranks, layers, seed, fixed):
-    check_cut(ranks, layers, seed, fixed)
-
-
-@pytest.mark.slow
-@settings(deadline=None, max_examples=3000)
-@given(*CUT_CASES)
-def test_cut_equals_brute_force_in_many_cases(ranks, layers, seed, fixed):
-    check_cut(ranks, layers, seed, fixed)
-
-
 @settings(deadline=None, max_examples=30)
 @given(graphs(9), st.data())
 def test_another_board_never_lengthens_the_period(graph, data):
     cycles = [data.draw(st.integers(1, 2_000_000)) for _ in graph.nodes]
     boards = data.draw(st.lists(st.sampled_from([MIXED.boards[0], MIXED.boards[16]]), min_size=2, max_size=5))
-    segments = find_segments(graph, boards[0].config)
-    found = []
-    for count in range(1, len(boards) + 1):
-        cluster = Cluster("drawn", tuple(boards[:count]), MIXED.link, MIXED.switch_latency_ns)
-        problem = Problem(graph, cluster, 10, costs_of(graph, cycles, gathered_bytes=5000))
-        found.append(best_cut(segment_periods(problem), segments.bytes_in, None).period_ns)
-    assert found == sorted(found, reverse=True)
+    for replicas in (False, True):
+        found = [period_of(graph, boards[:count], cycles, replicas) for count in range(1, len(boards) + 1)]
+        assert found == sorted(found, reverse=True)
+
+
+def period_of(graph, boards, cycles, replicas):
+    cluster = Cluster("drawn", tuple(boards), MIXED.link, MIXED.switch_latency_ns)
+    problem = Problem(graph, cluster, 10, costs_of(graph, cycles, gathered_bytes=5000))
+    return divide(board_types(problem), Wish(replicas=replicas)).period_ns
+
+
+@settings(deadline=None, max_examples=30)
+@given(graphs(9), st.data())
+def test_order_of_the_boards_changes_no_period(graph, data):
+    cycles = [data.draw(st.integers(1, 2_000_000)) for _ in graph.nodes]
+    first, *others = data.draw(st.lists(st.sampled_from([MIXED.boards[0], MIXED.boards[16]]), min_size=2, max_size=5))
+    shuffled = data.draw(st.permutations(others))
+    for replicas in (False, True):
+        periods = {period_of(graph, [first, *rest], cycles, replicas) for rest in (others, shuffled)}
+        assert len(periods) == 1
+
+
+@settings(deadline=None, max_examples=30)
+@given(graphs(9), st.data())
+def test_replicas_never_lengthen_the_period(graph, data):
+    cycles = [data.draw(st.integers(1, 2_000_000)) for _ in graph.nodes]
+    boards = data.draw(st.lists(st.sampled_from([MIXED.boards[0], MIXED.boards[16]]), min_size=1, max_size=5))
+    assert period_of(graph, boards, cycles, True) <= period_of(graph, boards, cycles, False)
 
 
 def test_scatter_gather_puts_the_model_on_every_board():
@@ -207,7 +168,7 @@ def test_plan_says_when_boards_lose_and_what_sets_the_pace():
     assert plan.predicted["speedup"] < 1
     assert plan.notes[0].startswith("3 boards are slower than one: ")
     slow = plan_for("pipeline", chain(2), 2, cycles=1_000_000, gathered_bytes=10_000_000, stages=2)
-    assert "the processor of rank 0 sets the pace" in slow.notes[-1]
+    assert "the processor of rank 1 sets the pace" in slow.notes[-1]
     assert not plan_for("pipeline", chain(12), 4).notes
 
 
@@ -341,6 +302,44 @@ def test_boards_of_different_gemm_shape_cannot_work_together(tmp_path):
     graph = chain(4)
     with pytest.raises(PlanError, match=r"boards with GEMM shapes 1x16, 4x8 cannot exchange activations"):
         make_plan("pipeline", graph, Cluster.load(str(tmp_path / "odd.toml")), 2, 1, costs_of(graph))
+
+
+def test_board_without_layers_lets_rank_0_be_where_it_sends_least():
+    plan = plan_for("pipeline", chain(4), 2)
+    # results are larger than images here, so the last stage is where they are wanted
+    assert [stage.ranks for stage in plan.stages] == [(1,), (0,)]
+
+
+def test_boards_whose_memory_is_short_get_fewer_layers():
+    graph = chain(8)
+    small, large = (
+        Cluster("two", (replace(MIXED.boards[0], memory_bytes=size),) * 2, MIXED.link, MIXED.switch_latency_ns)
+        for size in (16_000, 1 << 28)
+    )
+    costs = MemoryCosts(graph, {node.name: 1_000_000 for node in graph.nodes})
+    plan = make_plan("fused", graph, small, 2, 40, costs)
+    assert [len(stage.nodes) for stage in plan.stages] == [4, 4]
+    assert {len(stage.nodes) for stage in make_plan("fused", graph, large, 2, 40, costs).stages} == {8}
+    with pytest.raises(PlanError, match=r"0\.0 MB are needed on rank"):
+        make_plan("scatter-gather", graph, small, 2, 40, costs)
+    assert len(make_plan("auto", graph, small, 2, 40, costs).stages) == 2
+
+
+def test_images_in_flight_are_limited_by_memory():
+    graph = chain(4)
+    costs = costs_of(graph, memory_bytes=10_000)
+    board = replace(MIXED.boards[0], memory_bytes=10_000 + 2 * 2 * 1024)
+    cluster = Cluster("small", (board,) * 4, MIXED.link, MIXED.switch_latency_ns)
+    plan = make_plan("pipeline", graph, cluster, 4, 40, costs, 4)
+    assert plan.in_flight_groups == 2
+    assert make_plan("pipeline", graph, Cluster.default(4), 4, 40, costs, 4).in_flight_groups > 2
+
+
+class MemoryCosts(FakeCosts):
+    """Every layer takes 3000 bytes."""
+
+    def stage(self, nodes, config):
+        return replace(super().stage(nodes, config), memory_bytes=3000 * len(nodes))
 
 
 def test_stage_that_does_not_fit_the_memory_is_refused():

@@ -9,7 +9,9 @@ from mpi_vta.errors import PlanError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.schedule.assembly import assemble
+from mpi_vta.schedule.by_hand import ByHand
 from mpi_vta.schedule.cost import Costs
+from mpi_vta.schedule.memory import MemoryShortage
 from mpi_vta.schedule.plan import Plan
 from mpi_vta.schedule.problem import OBJECTIVES, Draft, Problem
 from mpi_vta.schedule.strategies import fused, pipeline, scatter_gather
@@ -22,6 +24,8 @@ STRATEGIES: Mapping[str, Strategy] = {
     "fused": fused.place,
 }
 AUTO = "auto"
+# Those that cut the model, and so can take borders and numbers of boards from the user
+CUTTING = ("pipeline", "fused")
 
 
 def make_plan(
@@ -33,6 +37,7 @@ def make_plan(
     costs: Costs,
     stages: int | None = None,
     objective: str = "throughput",
+    by_hand: ByHand | None = None,
 ) -> Plan:
     """Spread a model over boards.
 
@@ -55,6 +60,8 @@ def make_plan(
     objective : str
         What ``auto`` compares, a key of `mpi_vta.schedule.problem.OBJECTIVES`. For ``latency`` every
         strategy lets one image group in at a time.
+    by_hand : ByHand, optional
+        Stage borders and numbers of boards to keep to.
 
     Raises
     ------
@@ -74,20 +81,68 @@ def make_plan(
         raise PlanError(f"{ranks} ranks", where="--ranks", allowed="1 or more")
     if stages is not None:
         _check_stages(stages, graph, ranks)
-    problem = Problem(graph, cluster.first(ranks), images, costs, stages, objective)
-    return _best_plan(problem) if name == AUTO else assemble(problem, STRATEGIES[name](problem), name)
+    if by_hand and name not in (*CUTTING, AUTO):
+        raise PlanError(
+            f"{name} does not cut the model into stages",
+            where="--cut, --allocate",
+            remedy=f"take --strategy {' or '.join(CUTTING)}",
+        )
+    problem = Problem(graph, cluster.first(ranks), images, costs, stages, objective, by_hand or ByHand())
+    problem.wish(replicas=True)
+    return _best_plan(problem) if name == AUTO else plan_by(name, problem)
+
+
+def plan_by(name: str, problem: Problem) -> Plan:
+    """Return the plan of one strategy.
+
+    Layers that turn out, compiled, not to fit a board's memory are ruled out as a stage there, and the
+    strategy is asked again: so its choice is the best of what fits.
+
+    Raises
+    ------
+    PlanError
+        If the strategy finds nothing.
+    """
+    shortage: MemoryShortage | None = None
+    while True:
+        try:
+            draft = STRATEGIES[name](problem)
+        except PlanError as fault:
+            # the first board that was too small says more than that nothing is left
+            raise shortage or fault from None
+        try:
+            return assemble(problem, draft, name)
+        except MemoryShortage as fault:
+            if fault.stages <= problem.ruled_out:
+                raise
+            shortage = shortage or fault
+            problem = replace(problem, ruled_out=problem.ruled_out | fault.stages)
 
 
 def _best_plan(problem: Problem) -> Plan:
-    """Return the best plan of all strategies for the objective; of equal ones that with the fewest boards."""
-    # The whole model on every board is one stage: no answer to a wish for several
-    wanted = [name for name in STRATEGIES if name != "scatter-gather" or problem.stages in (None, 1)]
-    plans = {name: assemble(problem, STRATEGIES[name](problem), name) for name in wanted}
+    """Return the best plan of all strategies and of one board; of equal ones that with the fewest boards."""
+    plans, faults = {}, []
+    for name in _candidates(problem):
+        try:
+            plans[name] = plan_by(name, problem)
+        except PlanError as fault:
+            # what one strategy cannot do, another may
+            faults.append(f"no plan with {name}: {fault}")
+    if not plans:
+        raise PlanError(" | ".join(faults), where="--strategy auto")
     key, sign = OBJECTIVES[problem.objective]
     best = max(plans, key=lambda name: (sign * plans[name].predicted[key], -len(plans[name].ranks)))
     others = ", ".join(f"{name} {plans[name].predicted[key]:.4g}" for name in plans if name != best)
     note = f"auto chose {best} for {key} {plans[best].predicted[key]:.4g} (modelled); {others}"
-    return replace(plans[best], notes=(*plans[best].notes, note))
+    return replace(plans[best], notes=(*plans[best].notes, *faults, note))
+
+
+def _candidates(problem: Problem) -> list[str]:
+    """Return the strategies that can meet what the user fixed."""
+    if problem.by_hand or problem.stages not in (None, 1):
+        # The whole model on every board is one stage: no answer to a wish for several
+        return [name for name in STRATEGIES if name != "scatter-gather" and (not problem.by_hand or name in CUTTING)]
+    return list(STRATEGIES)
 
 
 def _check_stages(stages: int, graph: Graph, ranks: int) -> None:

@@ -29,30 +29,44 @@ def place(problem: Problem) -> Draft:
             remedy="take --strategy pipeline",
         )
     nodes = tuple(node.name for node in problem.graph.nodes)
-    period_ns = [one_board_ns(problem, rank) for rank in range(problem.ranks)]
+    boards = problem.cluster.boards
+    able = [rank for rank in range(problem.ranks) if (frozenset(nodes), boards[rank]) not in problem.ruled_out]
+    if not able:
+        raise PlanError(
+            "the whole model fits no board's memory", where="scatter-gather", remedy="take --strategy fused"
+        )
+    period_ns = [one_board_ns(problem, rank) for rank in able]
     groups = group_count(problem.images, problem.layout_config.batch)
     one_at_a_time = problem.objective == "latency"
-    order = (_quickest(problem),) if one_at_a_time else repeating_turns(period_ns, groups)
+    order = (_quickest(problem, able),) if one_at_a_time else [able[i] for i in repeating_turns(period_ns, groups)]
     used = tuple(sorted(set(order)))
     turns = tuple(used.index(rank) for rank in order)
     round_robin = tuple(i % len(used) for i in range(len(turns)))
     placement = Placement(nodes, used, () if turns == round_robin else turns)
-    return Draft((placement,), () if one_at_a_time else _notes(problem, used, groups, period_ns))
+    return Draft((placement,), () if one_at_a_time else _notes(problem, used, able, period_ns))
 
 
-def _quickest(problem: Problem) -> int:
-    """Return the rank that has one image group done first, messages from and to rank 0 included."""
+def _quickest(problem: Problem, able: list[int]) -> int:
+    """Return the rank of `able` that has one image group done first, messages from and to rank 0 included."""
     edges = edges_between(problem.graph, [[node.name for node in problem.graph.nodes]], problem.layout_config)
     messages_ns = sum(problem.network.message_ns(edge.size_bytes) for edge in edges)
-    return min(range(problem.ranks), key=lambda r: (one_image_ns(problem, r) + (messages_ns if r else 0), r))
+    return min(able, key=lambda r: (one_image_ns(problem, r) + (messages_ns if r else 0), r))
 
 
-def _notes(problem: Problem, used: tuple[int, ...], groups: int, period_ns: list[int]) -> tuple[str, ...]:
-    idle = problem.ranks - len(used)
-    if not idle:
-        return ()
-    many = "board stays" if idle == 1 else "boards stay"
-    if groups <= len(used):
-        return (f"{idle} {many} idle: there are only {groups} image groups",)
-    slowest_ms = max(period_ns) / 1e6
-    return (f"{idle} {many} idle: at {slowest_ms:.2f} ms per image group they would only delay the end (modelled)",)
+def _notes(problem: Problem, used: tuple[int, ...], able: list[int], period_ns: list[int]) -> tuple[str, ...]:
+    notes = []
+    lacking = problem.ranks - len(able)
+    if lacking:
+        notes.append(f"{lacking} {_many(lacking)} idle: the whole model does not fit there")
+    idle = len(able) - len(used)
+    groups = group_count(problem.images, problem.layout_config.batch)
+    if idle and groups <= len(used):
+        notes.append(f"{idle} {_many(idle)} idle: there are only {groups} image groups")
+    elif idle:
+        slow = f"at {max(period_ns) / 1e6:.2f} ms per image group"
+        notes.append(f"{idle} {_many(idle)} idle: {slow} they would only delay the end (modelled)")
+    return tuple(notes)
+
+
+def _many(boards: int) -> str:
+    return "board stays" if boards == 1 else "boards stay"

@@ -33,11 +33,11 @@ class TimingProfile:
     fetch_burst_instructions : int
         Instructions per fetch.
     row_setup_cycles : float
-        Own port: start of one row's transfer (modelled).
+        Own port: start of one row's transfer (fitted).
     port_bytes_per_cycle : float
-        Own port: effective bandwidth of a running transfer (modelled).
+        Own port: effective bandwidth of a running transfer (fitted).
     move_setup_cycles : int
-        Own port: start of a LOAD or STORE (modelled).
+        Own port: start of a LOAD or STORE (fitted).
     """
 
     name: str
@@ -59,17 +59,17 @@ class TimingProfile:
 # VTA's Chisel RTL, cycle by cycle
 RTL = TimingProfile("rtl")
 
-# VTA's HLS source: initiation intervals, burst length and row order are facts of its pragmas; the last three
-# constants are modelled, to be fitted to board times, and never measured here
+# VTA's HLS source: initiation intervals, burst length and row order are facts of its pragmas. The last three are
+# fitted to board times of ten convolutions on a Pynq (docs/methodology.md, benchmarks/hls_fit.py), never measured
 HLS = TimingProfile(
     "hls",
     burst_beats=16,
     alu_imm_ii=2,
     alu_reg_ii=2,
     shared_channel=False,
-    row_setup_cycles=20.0,
-    port_bytes_per_cycle=7.85,
-    move_setup_cycles=30,
+    row_setup_cycles=0.0,
+    port_bytes_per_cycle=6.07,
+    move_setup_cycles=386,
 )
 
 PROFILES = {profile.name: profile for profile in (RTL, HLS)}

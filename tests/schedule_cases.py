@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 
 from mpi_vta.graph.ir import Graph, Node, Value
+from mpi_vta.graph.window import Window
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.schedule.cost import StageCost
@@ -46,13 +47,16 @@ class FakeCosts:
     def node_cycles(self, config: VTAConfig) -> Mapping[str, int]:
         return {name: spent // self.speed.get(config.target, 1) for name, spent in self.cycles.items()}
 
-    def stage(self, nodes: tuple[str, ...], config: VTAConfig) -> StageCost:
+    def stage(self, nodes: tuple[str, ...], config: VTAConfig, share: Window | None = None) -> StageCost:
         per_node = self.node_cycles(config)
         reads_images = any(
             node.name in nodes and set(node.inputs) & set(self.graph.inputs) for node in self.graph.nodes
         )
-        spent = self.start_cycles + sum(per_node[name] for name in nodes)
-        return StageCost(spent, self.gathered_bytes if reads_images else 0, self.memory_bytes)
+        spent = sum(per_node[name] for name in nodes)
+        if share is not None:
+            last = next(node.output for node in self.graph.nodes if node.name == nodes[-1])
+            spent = spent * share.area // Window.whole(self.graph.values[last].shape).area
+        return StageCost(self.start_cycles + spent, self.gathered_bytes if reads_images else 0, self.memory_bytes)
 
 
 @st.composite

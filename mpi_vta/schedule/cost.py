@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from mpi_vta.codegen.program import Program
 from mpi_vta.graph.ir import Graph
+from mpi_vta.graph.window import Window
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.schedule.cache import ProgramCache, ProgramTiming
+from mpi_vta.schedule.split import part_graph
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Costs(Protocol):
     def node_cycles(self, config: VTAConfig) -> Mapping[str, int]:
         """Return the cycles of every node, as part of the whole model."""
 
-    def stage(self, nodes: tuple[str, ...], config: VTAConfig) -> StageCost:
-        """Return the cost of some nodes as a stage of their own."""
+    def stage(self, nodes: tuple[str, ...], config: VTAConfig, share: Window | None = None) -> StageCost:
+        """Return the cost of some nodes as a stage of their own, or of a part of it."""
 
 
 class CompiledCosts:
@@ -58,7 +60,7 @@ class CompiledCosts:
     def __init__(self, graph: Graph, programs: ProgramCache) -> None:
         self.graph = graph
         self._programs = programs
-        self._stages: dict[tuple[tuple[str, ...], VTAConfig], StageCost] = {}
+        self._stages: dict[tuple[tuple[str, ...], VTAConfig, Window | None], StageCost] = {}
         self._nodes: dict[VTAConfig, Mapping[str, int]] = {}
 
     def node_cycles(self, config: VTAConfig) -> Mapping[str, int]:
@@ -75,11 +77,11 @@ class CompiledCosts:
             cycles[layer.name] += spent
         return cycles
 
-    def stage(self, nodes: tuple[str, ...], config: VTAConfig) -> StageCost:
-        """Return the cost of some nodes as a stage of their own."""
-        key = (nodes, config)
+    def stage(self, nodes: tuple[str, ...], config: VTAConfig, share: Window | None = None) -> StageCost:
+        """Return the cost of some nodes as a stage of their own, or of the part that owns `share` of its result."""
+        key = (nodes, config, share)
         if key not in self._stages:
-            program, timing = self.timed_program(nodes, config)
+            program, timing = self.timed_program(nodes, config, share)
             self._stages[key] = StageCost(timing.cycles, self._gathered_bytes(program), program.dram_bytes)
         return self._stages[key]
 
@@ -88,14 +90,18 @@ class CompiledCosts:
         """Time spent so far in compiling and timing, or in reading what was compiled and timed before."""
         return self._programs.seconds
 
-    def timed_program(self, nodes: tuple[str, ...], config: VTAConfig) -> tuple[Program, ProgramTiming]:
-        """Return the compiled program of some nodes, and its cycles."""
-        program = self.program(nodes, config)
+    def timed_program(
+        self, nodes: tuple[str, ...], config: VTAConfig, share: Window | None = None
+    ) -> tuple[Program, ProgramTiming]:
+        """Return the compiled program of some nodes, and its cycles; see `stage`."""
+        program = self.program(nodes, config, share)
         return program, self._programs.timing(program)
 
-    def program(self, nodes: tuple[str, ...], config: VTAConfig) -> Program:
-        """Return the compiled program of some nodes."""
-        return self._programs.program(stage_graph(self.graph, nodes), config)
+    def program(self, nodes: tuple[str, ...], config: VTAConfig, share: Window | None = None) -> Program:
+        """Return the compiled program of some nodes; see `stage`."""
+        if share is None:
+            return self._programs.program(stage_graph(self.graph, nodes), config)
+        return self._programs.program(part_graph(self.graph, nodes, share, config.block), config)
 
     def _gathered_bytes(self, program: Program) -> int:
         by_host = {*self.graph.inputs, *(step.result for step in program.host_steps)}

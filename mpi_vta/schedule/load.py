@@ -22,6 +22,8 @@ def loads(plan: Plan, network: NetworkModel) -> Loads:
             replica = stage.replica_of(turn)
             total[stage.ranks[replica], "vta"] += share * stage.compute_ns[replica]
             total[stage.ranks[replica], "cpu"] += share * stage.host_ns[replica]
+            if stage.assemble_ns:
+                total[stage.ranks[replica], "cpu"] += share * stage.assemble_ns[replica]
     for edge in plan.edges:
         turns = lcm(_turns(plan, edge.producer), _turns(plan, edge.consumer))
         wire, host = (

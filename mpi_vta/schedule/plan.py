@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,10 +11,27 @@ from typing import Any
 
 from mpi_vta.artifact import write_atomically
 from mpi_vta.errors import PlanError
+from mpi_vta.graph.window import Window
 
 FORMAT_VERSION = 1
 SOURCE = -1
 SINK = -2
+
+
+@dataclass(frozen=True)
+class Part:
+    """The share of one board where layers are split over several; every share is a stage of its own.
+
+    Attributes
+    ----------
+    share : Window
+        The rows and channels that it owns of the result of the stage's last layer.
+    holds : mapping of str to Window
+        What its program reads, and what it makes, of every value that crosses its border.
+    """
+
+    share: Window
+    holds: Mapping[str, Window]
 
 
 @dataclass(frozen=True)
@@ -38,6 +55,11 @@ class Stage:
     turns : tuple of int
         Indices into `ranks`: image group g runs on replica ``turns[g % len(turns)]``, so that a fast
         board may have more turns than a slow one. Empty: each in order.
+    part : Part or None
+        What one board computes of layers that are split; None for whole layers.
+    assemble_ns : tuple of int
+        Time of each replica's processor to copy pieces of values that its own rank made to where the program
+        reads them (modelled). Empty: none.
     """
 
     index: int
@@ -47,6 +69,13 @@ class Stage:
     compute_ns: tuple[int, ...]
     host_ns: tuple[int, ...]
     turns: tuple[int, ...] = ()
+    part: Part | None = None
+    assemble_ns: tuple[int, ...] = ()
+
+    @property
+    def share(self) -> Window | None:
+        """What the stage owns of its last layer's result; None for all of it."""
+        return None if self.part is None else self.part.share
 
     @property
     def turn_count(self) -> int:
@@ -64,18 +93,19 @@ class Stage:
 
 @dataclass(frozen=True)
 class Edge:
-    """A value that goes from one stage to another, one message per image group.
+    """A value, or a piece of it, that goes from one stage to another, one message per image group.
 
     `producer` is a stage index or `SOURCE` (rank 0's host reads the images), `consumer` a stage index
     or `SINK` (rank 0's host takes the outputs). From `SOURCE` go int8 images as they are, shape
     (group_images, C, H, W); everywhere else the packed layout of `mpi_vta.graph.layout`.
-    `size_bytes` is the size of one message.
+    `size_bytes` is the size of one message, `window` the piece of the value that it carries, None for all.
     """
 
     value: str
     producer: int
     consumer: int
     size_bytes: int
+    window: Window | None = None
 
 
 @dataclass(frozen=True)
@@ -89,13 +119,15 @@ class Plan:
     group_images : int
         Images per launch (the GEMM batch).
     stages, edges : tuples
-        The work and the messages; edges are ordered by (consumer, producer, value).
+        The work and the messages; edges are ordered by (consumer, producer, value, window).
     in_flight_groups : int
         The source starts image group g when group ``g - in_flight_groups`` has reached the sink.
     predicted : mapping
         Modelled figures: ``throughput_images_per_s``, ``latency_ms``, and others by name.
     notes : tuple of str
         What the planner wants the user to know.
+    shapes : mapping of str to tuple of int
+        (1, C, H, W) of every value that travels in pieces.
     """
 
     model: str
@@ -106,6 +138,17 @@ class Plan:
     in_flight_groups: int
     predicted: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def edges_into(self) -> Mapping[int, tuple[int, ...]]:
+        """Indices of the edges into every place that has some, in order."""
+        return _grouped(edge.consumer for edge in self.edges)
+
+    @cached_property
+    def edges_out_of(self) -> Mapping[int, tuple[int, ...]]:
+        """Indices of the edges out of every place that has some, in order."""
+        return _grouped(edge.producer for edge in self.edges)
 
     @cached_property
     def ranks(self) -> tuple[int, ...]:
@@ -133,11 +176,19 @@ class Plan:
             if found != ("plan", FORMAT_VERSION):
                 raise PlanError(f"holds {found[0]} version {found[1]}", where=where, allowed="plan version 1")
             data["stages"] = tuple(_stage(stage) for stage in data["stages"])
-            data["edges"] = tuple(Edge(**edge) for edge in data["edges"])
+            data["edges"] = tuple(Edge(**{**edge, "window": _window(edge.get("window"))}) for edge in data["edges"])
             data["notes"] = tuple(data["notes"])
+            data["shapes"] = {name: tuple(shape) for name, shape in data.get("shapes", {}).items()}
             return cls(**data)
         except (ValueError, KeyError, TypeError, AttributeError) as fault:
             raise PlanError(f"not a readable plan ({fault})", where=where, allowed="what --dry-run writes") from fault
+
+
+def _grouped(places: Iterable[int]) -> dict[int, tuple[int, ...]]:
+    groups: dict[int, list[int]] = {}
+    for index, place in enumerate(places):
+        groups.setdefault(place, []).append(index)
+    return {place: tuple(indices) for place, indices in groups.items()}
 
 
 def _stage(data: dict[str, Any]) -> Stage:
@@ -149,4 +200,25 @@ def _stage(data: dict[str, Any]) -> Stage:
         compute_ns=tuple(data["compute_ns"]),
         host_ns=tuple(data["host_ns"]),
         turns=tuple(data["turns"]),
+        part=_part(data.get("part")),
+        assemble_ns=tuple(data.get("assemble_ns", ())),
     )
+
+
+def _part(data: Mapping[str, Any] | None) -> Part | None:
+    if data is None:
+        return None
+    share = _window(data["share"])
+    if share is None:
+        raise ValueError("a part without a share")
+    holds = {name: _window(held) for name, held in data["holds"].items()}
+    return Part(share, {name: window for name, window in holds.items() if window is not None})
+
+
+def _window(data: Mapping[str, Any] | None) -> Window | None:
+    if data is None:
+        return None
+    (row, end_row), (channel, end_channel) = data["rows"], data["channels"]
+    if not (0 <= row < end_row and 0 <= channel < end_channel):
+        raise ValueError(f"window {dict(data)} is empty")
+    return Window((row, end_row), (channel, end_channel))

@@ -9,7 +9,18 @@ from mpi_vta.schedule.clock import RankClock, Span
 from mpi_vta.schedule.figures import Figures, group_count, measure
 from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.schedule.plan import Plan
-from mpi_vta.schedule.timeline import Finish, Host, Launch, RankTimeline, Receive, Send, Start, Step, rank_steps
+from mpi_vta.schedule.timeline import (
+    Assemble,
+    Finish,
+    Host,
+    Launch,
+    RankTimeline,
+    Receive,
+    Send,
+    Start,
+    Step,
+    rank_steps,
+)
 
 RESOURCES = ("vta", "cpu", "nic_out", "nic_in")
 
@@ -108,6 +119,8 @@ class _Walker:
             span = timeline.launch(step)
         elif isinstance(step, Host):
             span = timeline.host(step)
+        elif isinstance(step, Assemble):
+            span = timeline.assemble(step)
         elif isinstance(step, Start):
             self.start_ns.append(timeline.start(step))
             span = Span(self.start_ns[-1], self.start_ns[-1])

@@ -21,7 +21,7 @@ sender that may have W sends open per edge never blocks. Receivers may post as e
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mpi_vta.errors import PlanError
@@ -38,6 +38,14 @@ class Receive:
     group: int
     peer: int
     place: int
+
+
+@dataclass(frozen=True)
+class Assemble:
+    """Copy the pieces for stage `place` and `group` that this rank made itself, on the processor."""
+
+    place: int
+    group: int
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,7 @@ class Finish:
     group: int
 
 
-Step = Receive | Host | Launch | Send | Start | Finish
+Step = Receive | Assemble | Host | Launch | Send | Start | Finish
 
 
 def stage_offsets(plan: Plan) -> tuple[int, ...]:
@@ -96,8 +104,8 @@ def stage_offsets(plan: Plan) -> tuple[int, ...]:
         if edge.consumer != SINK and edge.producer >= edge.consumer:
             raise PlanError(f"{edge.value} goes back from stage {edge.producer} to {edge.consumer}", where="plan")
     for stage in plan.stages:
-        before = [depth[e.producer] for e in plan.edges if e.consumer == stage.index and e.producer != SOURCE]
-        depth.append(1 + max(before, default=-1))
+        makers = {plan.edges[index].producer for index in plan.edges_into.get(stage.index, ())} - {SOURCE}
+        depth.append(1 + max((depth[maker] for maker in makers), default=-1))
     return tuple(d * plan.in_flight_groups // (max(depth, default=0) + 1) for d in depth)
 
 
@@ -126,22 +134,36 @@ def rank_steps(plan: Plan, rank: int, groups: int) -> Iterator[Step]:
 
 
 def _place_steps(plan: Plan, place: int, rank: int, group: int) -> Iterator[Step]:
-    for index, edge in enumerate(plan.edges):
-        if edge.consumer == place and (peer := plan.rank_of(edge.producer, group)) != rank:
-            yield Receive(index, group, peer, place)
+    stage = plan.stages[place] if place >= 0 else None
+    if stage is not None and stage.assemble_ns and stage.assemble_ns[stage.replica_of(group)]:
+        yield Assemble(place, group)
+    makers = ((plan.rank_of(plan.edges[i].producer, group), i) for i in plan.edges_into.get(place, ()))
+    for peer, index in _from_nearest(plan, makers, rank, -1):
+        yield Receive(index, group, peer, place)
     if place == SINK:
         yield Finish(group)
         return
-    if place == SOURCE:
+    if stage is None:
         yield Start(group)
     else:
-        stage = plan.stages[place]
         if stage.host_ns[stage.replica_of(group)]:
             yield Host(place, group)
         yield Launch(place, group)
-    for index, edge in enumerate(plan.edges):
-        if edge.producer == place and (peer := plan.rank_of(edge.consumer, group)) != rank:
-            yield Send(index, group, peer, place)
+    readers = ((plan.rank_of(plan.edges[i].consumer, group), i) for i in plan.edges_out_of.get(place, ()))
+    for peer, index in _from_nearest(plan, readers, rank, 1):
+        yield Send(index, group, peer, place)
+
+
+def _from_nearest(plan: Plan, edges: Iterable[tuple[int, int]], rank: int, step: int) -> list[tuple[int, int]]:
+    """Return the (peer, edge) pairs with other ranks, the next rank in steps of `step` first.
+
+    So when many ranks send to many, they do not all send to the same one at a time.
+    """
+    around = plan.ranks[-1] + 1
+    return sorted(
+        (entry for entry in edges if entry[0] != rank),
+        key=lambda entry: ((entry[0] - rank) * step % around, entry[1]),
+    )
 
 
 class RankTimeline:
@@ -170,6 +192,14 @@ class RankTimeline:
     def receive(self, step: Receive, depart_ns: int) -> Span:
         """Time the arrival of a message that left its sender at `depart_ns`."""
         span = self.clock.receive(depart_ns, self._edge(step.edge).size_bytes, self._network)
+        self._raise_ready(step.place, step.group, span.end_ns)
+        return span
+
+    def assemble(self, step: Assemble) -> Span:
+        """Time the processor's copying of what this rank made itself; messages may arrive meanwhile."""
+        stage = self._plan.stages[step.place]
+        ready_ns = self._ready_ns.get((step.place, step.group), 0)
+        span = self.clock.host(ready_ns, stage.assemble_ns[stage.replica_of(step.group)])
         self._raise_ready(step.place, step.group, span.end_ns)
         return span
 
@@ -207,8 +237,9 @@ class RankTimeline:
 
     def _made(self, place: int, group: int, end_ns: int) -> None:
         self._made_ns[place] = end_ns
-        for edge in self._plan.edges:
-            if edge.producer == place and self._plan.rank_of(edge.consumer, group) == self._rank:
+        for index in self._plan.edges_out_of.get(place, ()):
+            edge = self._edge(index)
+            if self._plan.rank_of(edge.consumer, group) == self._rank:
                 self._raise_ready(edge.consumer, group, end_ns)
 
     def _raise_ready(self, place: int, group: int, ready_ns: int) -> None:

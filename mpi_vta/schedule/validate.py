@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 from mpi_vta.errors import PlanError
 from mpi_vta.graph.ir import Graph
-from mpi_vta.graph.layout import packed_bytes
+from mpi_vta.graph.window import Window
 from mpi_vta.hw.config import VTAConfig
-from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan
+from mpi_vta.schedule.pieces import WholeLayers, find_traffic
+from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan, Stage
 
 
 def edges_between(graph: Graph, stages: Sequence[Sequence[str]], config: VTAConfig) -> tuple[Edge, ...]:
@@ -29,21 +30,7 @@ def edges_between(graph: Graph, stages: Sequence[Sequence[str]], config: VTAConf
     tuple of Edge
         Ordered by (consumer, producer, value).
     """
-    stage_of = {name: index for index, names in enumerate(stages) for name in names}
-    edges = set()
-    for value_name, value in graph.values.items():
-        node = graph.producer.get(value_name)
-        producer = SOURCE if node is None else stage_of[node.name]
-        consumers = {stage_of[reader.name] for reader in graph.consumers[value_name]}
-        if value_name in graph.outputs:
-            consumers.add(SINK)
-        if producer == SOURCE:
-            _, channels, height, width = value.shape
-            size_bytes = config.batch * channels * height * width
-        else:
-            size_bytes = packed_bytes(value.shape, config)
-        edges |= {Edge(value_name, producer, consumer, size_bytes) for consumer in consumers - {producer}}
-    return tuple(sorted(edges, key=lambda edge: (edge.consumer, edge.producer, edge.value)))
+    return find_traffic(graph, [WholeLayers(tuple(names)) for names in stages], config).edges
 
 
 def validate(plan: Plan, graph: Graph, ranks: int, config: VTAConfig) -> None:
@@ -73,7 +60,8 @@ def validate(plan: Plan, graph: Graph, ranks: int, config: VTAConfig) -> None:
 
 def _node_faults(plan: Plan, graph: Graph) -> list[str]:
     known = [node.name for node in graph.nodes]
-    count = Counter(name for stage in plan.stages for name in stage.nodes)
+    runs = _runs(plan)
+    count = Counter(name for run in runs for name in run[0].nodes)
     faults = [f"node {name} is in no stage" for name in known if count[name] == 0]
     faults += [f"node {name} is there {times} times" for name, times in count.items() if times > 1]
     faults += [f"node {name} is not in the model" for name in count if name not in set(known)]
@@ -82,8 +70,19 @@ def _node_faults(plan: Plan, graph: Graph) -> list[str]:
     return faults
 
 
+def _runs(plan: Plan) -> list[list[Stage]]:
+    """Return the stages, parts of the same layers that follow each other together."""
+    runs: list[list[Stage]] = []
+    for stage in plan.stages:
+        if runs and stage.share is not None and runs[-1][0].share is not None and runs[-1][0].nodes == stage.nodes:
+            runs[-1].append(stage)
+        else:
+            runs.append([stage])
+    return runs
+
+
 def _order_faults(plan: Plan, graph: Graph) -> list[str]:
-    position = {name: (stage.index, i) for stage in plan.stages for i, name in enumerate(stage.nodes)}
+    position = {name: (run[0].index, i) for run in _runs(plan) for i, name in enumerate(run[0].nodes)}
     return [
         f"node {node.name} comes before {graph.producer[value].name}, whose result it needs"
         for node in graph.nodes
@@ -92,12 +91,42 @@ def _order_faults(plan: Plan, graph: Graph) -> list[str]:
     ]
 
 
+def _share_faults(plan: Plan, graph: Graph, block: int) -> list[str]:
+    """Return whether the parts of each run of layers are disjoint, complete, and of whole blocks of channels."""
+    made_by = {node.name: graph.values[node.output].shape for node in graph.nodes}
+    faults = []
+    for run in _runs(plan):
+        shares = [stage.share for stage in run if stage.share is not None]
+        whole = Window.whole(made_by[run[0].nodes[-1]])
+        for stage, share in zip(run, shares, strict=False):
+            where = f"the share of stage {stage.index}, {_window_text(share)},"
+            if whole & share != share:
+                faults.append(f"{where} leaves its result (allowed: within {_window_text(whole)})")
+            if share.channels[0] % block or (share.channels[1] % block and share.channels[1] != whole.channels[1]):
+                faults.append(f"{where} cuts a block of {block} channels (allowed: multiples of {block})")
+            if len(stage.ranks) != 1:
+                faults.append(f"stage {stage.index}, a part, is on {len(stage.ranks)} ranks (allowed: one)")
+        common = any(a & b for i, a in enumerate(shares) for b in shares[:i])
+        if shares and (common or sum(share.area for share in shares) != whole.area):
+            faults.append(f"the parts of {run[0].nodes[-1]} overlap or are not all of it")
+    return faults
+
+
 def _edge_faults(plan: Plan, graph: Graph, config: VTAConfig) -> list[str]:
-    wanted = edges_between(graph, [stage.nodes for stage in plan.stages], config)
-    faults = [f"missing edge {_shown(edge)}" for edge in wanted if edge not in plan.edges]
+    faults = _share_faults(plan, graph, config.block)
+    if faults:
+        return faults
+    traffic = find_traffic(graph, plan.stages, config)
+    wanted, have = set(traffic.edges), set(plan.edges)
+    faults = [f"missing edge {_shown(edge)}" for edge in traffic.edges if edge not in have]
     faults += [f"edge {_shown(edge)} is not needed" for edge in plan.edges if edge not in wanted]
-    if not faults and plan.edges != wanted:
-        faults.append("edges are double or out of order (allowed: by consumer, producer, value)")
+    if not faults and plan.edges != traffic.edges:
+        faults.append("edges are double or out of order (allowed: by consumer, producer, value, window)")
+    for stage in plan.stages:
+        if stage.part != traffic.part(stage.index, stage.share):
+            faults.append(f"stage {stage.index} does not hold the windows that its share needs")
+    if plan.shapes != traffic.shapes:
+        faults.append("the shapes are not those of the values that travel in pieces")
     return faults
 
 
@@ -120,7 +149,9 @@ def _number_faults(plan: Plan, ranks: int) -> list[str]:
             faults.append(
                 f"stage {stage.index} has turns {stage.turns} (allowed: each of 0..{replicas - 1} at least once)"
             )
-        if min((*stage.host_ns, stage.cycles), default=0) < 0:
+        if stage.assemble_ns and len(stage.assemble_ns) != replicas:
+            faults.append(f"stage {stage.index} needs one assemble_ns per rank, or none")
+        if min((*stage.host_ns, *stage.assemble_ns, stage.cycles), default=0) < 0:
             faults.append(f"stage {stage.index} has a negative time")
         if min(stage.compute_ns, default=1) < 1:
             faults.append(f"stage {stage.index} has a compute_ns below 1")
@@ -130,4 +161,10 @@ def _number_faults(plan: Plan, ranks: int) -> list[str]:
 def _shown(edge: Edge) -> str:
     names = {SOURCE: "source", SINK: "sink"}
     ends = [names.get(place, f"stage {place}") for place in (edge.producer, edge.consumer)]
-    return f"{edge.value} ({ends[0]} to {ends[1]}, {edge.size_bytes} bytes)"
+    piece = "" if edge.window is None else f"{_window_text(edge.window)}, "
+    return f"{edge.value} ({ends[0]} to {ends[1]}, {piece}{edge.size_bytes} bytes)"
+
+
+def _window_text(window: Window) -> str:
+    (row, end_row), (channel, end_channel) = window.rows, window.channels
+    return f"rows {row}..{end_row - 1}, channels {channel}..{end_channel - 1}"

@@ -338,8 +338,8 @@ def test_images_in_flight_are_limited_by_memory():
 class MemoryCosts(FakeCosts):
     """Every layer takes 3000 bytes."""
 
-    def stage(self, nodes, config):
-        return replace(super().stage(nodes, config), memory_bytes=3000 * len(nodes))
+    def stage(self, nodes, config, share=None):
+        return replace(super().stage(nodes, config, share), memory_bytes=3000 * len(nodes))
 
 
 def test_stage_that_does_not_fit_the_memory_is_refused():

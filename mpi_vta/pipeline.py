@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _lead(leader: Leader, arguments: Sequence[str]) -> int:
     # only rank 0 prepares: the other ranks start faster, and a board need not have what this imports
     from mpi_vta.job.prepare import prepare
-    from mpi_vta.job.results import answer_lines, conclude
+    from mpi_vta.job.results import answer_lines, conclude, open_run
 
     request = parse(arguments)
     with shown_progress(quiet=request.json) as progress:
@@ -71,6 +71,7 @@ def _lead(leader: Leader, arguments: Sequence[str]) -> int:
         groups = count(1)
         total = group_count(job.images, job.plan.group_images)
         progress.phase(f"running {job.images} images on {leader.ranks} ranks")
+        open_run(prepared)
         result = leader.run(job, lambda: progress.step(next(groups), total))
         summary = conclude(prepared, result)
     if request.json:

@@ -18,10 +18,20 @@ from mpi_vta.job.prepare import Prepared
 from mpi_vta.job.provenance import versions_and_argv
 from mpi_vta.runtime.report import output_sha256, summarize
 from mpi_vta.runtime.session import RunResult
+from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.trace.merge import RunRecord, merge
 from mpi_vta.trace.reader import read
+from mpi_vta.trace.repair import Opening, opening_path
+from mpi_vta.trace.schema import MODELLED
 
 MOST_SHOWN = 16
+
+
+def open_run(prepared: Prepared) -> None:
+    """Leave beside the ranks' files what ``trace merge`` needs if the job ends early."""
+    job = prepared.job
+    opening = Opening(job.plan.to_json(), len(job.cluster.boards), job.images, _provenance(prepared))
+    opening.save(prepared.request.folder)
 
 
 def conclude(prepared: Prepared, result: RunResult) -> dict[str, Any]:
@@ -30,8 +40,11 @@ def conclude(prepared: Prepared, result: RunResult) -> dict[str, Any]:
     The trace is read back from the file for the figures, so what is printed is what is on disk.
     """
     folder, model, job = prepared.request.folder, prepared.model, prepared.job
-    record = RunRecord(job.plan.to_json(), result.times, _provenance(prepared, result))
+    hashed = "" if result.outputs is None else output_sha256(result.outputs, model.graph.outputs)
+    provenance = {**_provenance(prepared), "output_sha256": hashed}
+    record = RunRecord(job.plan.to_json(), result.times, provenance)
     merge(folder / "run.h5", result.rank_files, record)
+    opening_path(folder).unlink(missing_ok=True)
     _remove_empty(folder / "ranks")
     summary = summarize(
         job.plan,
@@ -52,13 +65,12 @@ def conclude(prepared: Prepared, result: RunResult) -> dict[str, Any]:
     return summary
 
 
-def _provenance(prepared: Prepared, result: RunResult) -> dict[str, Any]:
+def _provenance(prepared: Prepared) -> dict[str, Any]:
     request, job, model = prepared.request, prepared.job, prepared.model
     programs = {stage: program.sha256 for (stage, _), program in sorted(job.programs.items(), reverse=True)}
-    hashed = "" if result.outputs is None else output_sha256(result.outputs, model.graph.outputs)
     return {
         **versions_and_argv(("mpi_vta.pipeline", *request.argv)),
-        "time": "modelled",
+        "time": MODELLED,
         "model": model.name,
         "strategy": job.plan.strategy,
         "device": request.device,
@@ -66,7 +78,7 @@ def _provenance(prepared: Prepared, result: RunResult) -> dict[str, Any]:
         "seed": request.seed,
         "graph_sha256": model.graph.sha256,
         "program_sha256": [programs[stage] for stage in sorted(programs)],
-        "output_sha256": hashed,
+        "network": json.dumps(asdict(NetworkModel.of(job.cluster))),
     }
 
 

@@ -22,7 +22,7 @@ from mpi_vta.schedule.clock import Span
 from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan
 from mpi_vta.schedule.timeline import Finish, Host, Launch, RankTimeline, Receive, Send, Start, rank_steps
-from mpi_vta.trace.schema import NO_PEER, EventKind
+from mpi_vta.trace.schema import NO_EDGE, NO_PEER, EventKind
 from mpi_vta.trace.writer import RankTrace
 
 PLACE_NAMES = {SOURCE: "source", SINK: "sink"}
@@ -99,6 +99,8 @@ class RankRun:
         }
         self._check_times()
         trace.note_stages({index: stage.cycles for index, stage in self._stages.items()})
+        profiles = {index: stage.profile for index, stage in self._stages.items()}
+        trace.note_profiles({index: profile for index, profile in profiles.items() if profile is not None})
 
     def run(self) -> None:
         """Do every step, then wait until the last message has left."""
@@ -145,7 +147,7 @@ class RankRun:
         depart_ns, payload = inbound.take(self._watchdog)
         span = self._timeline.receive(step, depart_ns)
         edge = self._plan.edges[step.edge]
-        self._note(EventKind.RECEIVE, span, step.place, step.group, step.peer, edge.size_bytes)
+        self._note(EventKind.RECEIVE, span, step.place, step.group, step.peer, step.edge)
         key = (step.place, step.group)
         if self._carries_data:
             self._arrived.setdefault(key, {})[edge.value] = payload
@@ -165,18 +167,22 @@ class RankRun:
     def _send(self, step: Send) -> None:
         span = self._timeline.send(step)
         edge = self._plan.edges[step.edge]
-        self._note(EventKind.SEND, span, step.place, step.group, step.peer, edge.size_bytes)
+        self._note(EventKind.SEND, span, step.place, step.group, step.peer, step.edge)
         payload = self._made[step.place][edge.value] if self._carries_data else None
         self._outbound[step.edge].send(step.peer, span.end_ns, payload)
 
     def _start(self, step: Start) -> None:
         endpoint = self._at_rank_0()
-        endpoint.start(step.group, self._timeline.start(step))
+        at_ns = self._timeline.start(step)
+        endpoint.start(step.group, at_ns)
+        self._note(EventKind.START, Span(at_ns, at_ns), SOURCE, step.group)
         if self._carries_data:
             self._hand_over(SOURCE, step.group, endpoint.group(step.group))
 
     def _finish(self, step: Finish) -> None:
-        self._at_rank_0().finish(step.group, self._timeline.finish(step), self._consume(SINK, step.group))
+        at_ns = self._timeline.finish(step)
+        self._at_rank_0().finish(step.group, at_ns, self._consume(SINK, step.group))
+        self._note(EventKind.FINISH, Span(at_ns, at_ns), SINK, step.group)
         self._release(SINK, step.group)
         self._on_finish()
 
@@ -199,7 +205,7 @@ class RankRun:
         return self._endpoint
 
     def _note(
-        self, kind: EventKind, span: Span, place: int, group: int, peer: int = NO_PEER, size_bytes: int = 0
+        self, kind: EventKind, span: Span, place: int, group: int, peer: int = NO_PEER, edge: int = NO_EDGE
     ) -> None:
         self._trace.record(
             kind,
@@ -209,7 +215,8 @@ class RankRun:
             image=group * self._plan.group_images,
             replica=self._plan.stages[place].replica_of(group) if place >= 0 else 0,
             peer=peer,
-            size_bytes=size_bytes,
+            edge=edge,
+            size_bytes=0 if edge == NO_EDGE else self._plan.edges[edge].size_bytes,
         )
 
 

@@ -224,6 +224,10 @@ def _run(
         board.power.idle_w,
         board.power.active_w,
         board.power.source,
+        board.clock_mhz,
+        board.launch_overhead_ns,
+        2 * board.config.batch * board.config.block * board.config.block,
+        board.config.bus_bits // 8,
     )
     watchdog = Watchdog(options.watchdog_s, transport.rank, transport.host, transport.abort)
     path = Path(options.output) / "ranks" / f"rank-{transport.rank:03d}.h5"

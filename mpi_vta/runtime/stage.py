@@ -29,12 +29,15 @@ class BoardStage:
     ----------
     cycles : int
         Cycles of one launch, from the device.
+    profile : StageProfile or None
+        Where they go, if the device can tell.
     """
 
     def __init__(self, program: Program, device: Device) -> None:
         self._program = program
         self._loaded = device.load(program)
         self.cycles = self._loaded.cycles
+        self.profile = self._loaded.profile
 
     def run(self, values: Values, raw: frozenset[str]) -> dict[str, NDArray[np.uint8]]:
         """Make the inputs ready and launch.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,19 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from mpi_vta.errors import ArtifactError
+from mpi_vta.trace.clock_sync import SAME_CLOCK, ClockLine, fit_clock
+from mpi_vta.trace.messages import link_counters, match_messages
 from mpi_vta.trace.schema import (
     CLOCK_DTYPE,
     EVENT_DTYPE,
     IMAGE_DTYPE,
+    LINK_DTYPE,
+    MEASURED,
     POWER_DTYPE,
+    PROFILE_DTYPE,
+    RANK_FORMAT,
+    RUN_FORMAT,
     VERSION,
     EventKind,
     rank_group,
@@ -45,49 +53,128 @@ class RunRecord:
     provenance: Mapping[str, Any]
 
 
+@dataclass(frozen=True, eq=False)
+class RankFile:
+    """One rank's file, read into memory: the parts of ``/ranks/NNN``, times on the rank's own clock."""
+
+    attributes: Mapping[str, Any]
+    events: NDArray[Any]
+    profile: NDArray[Any]
+    layers: tuple[str, ...]
+    clock_samples: NDArray[Any] | None
+
+    @property
+    def rank(self) -> int:
+        """Rank in the job."""
+        return int(self.attributes["rank"])
+
+
+def read_rank_file(data: bytes, where: str) -> RankFile:
+    """Read what `mpi_vta.trace.writer.RankTrace` left, closed or not.
+
+    Raises
+    ------
+    ArtifactError
+        If it is damaged, something else, or of another version.
+    """
+    try:
+        with h5py.File(io.BytesIO(data), "r") as file:
+            found = (file.attrs.get("format"), file.attrs.get("version"))
+            if found != (RANK_FORMAT, VERSION):
+                raise ArtifactError(
+                    f"holds {found[0]} version {found[1]}",
+                    where=where,
+                    allowed=f"{RANK_FORMAT} version {VERSION}",
+                    remedy="use the release that wrote it",
+                )
+            (group,) = file["ranks"].values()
+            # a rank that was killed before it had loaded its programs has no profile
+            known = "profile" in group
+            return RankFile(
+                dict(group.attrs),
+                group["events"][:],
+                group["profile"][:] if known else np.zeros(0, PROFILE_DTYPE),
+                tuple(group["profile"].attrs["layers"]) if known else (),
+                group["clock_samples"][:] if "clock_samples" in group else None,
+            )
+    except (OSError, KeyError, ValueError) as fault:
+        raise ArtifactError(f"not a readable rank trace ({fault})", where=where) from fault
+
+
 def merge(path: Path, rank_files: Sequence[bytes], record: RunRecord) -> None:
-    """Write ``run.h5`` from the bytes of every rank's file.
+    """Write ``run.h5`` from the bytes of every rank's file; see `merge_ranks`."""
+    merge_ranks(path, [read_rank_file(data, f"file {place}") for place, data in enumerate(rank_files)], record)
+
+
+def merge_ranks(path: Path, files: Sequence[RankFile], record: RunRecord) -> None:
+    """Write ``run.h5``.
 
     The attribute ``complete`` is set last and the file gets its name after that, so a reader never takes a
-    half-written trace for a whole one.
+    half-written trace for a whole one. Measured times are brought to rank 0's clock; messages that then seem
+    to arrive before they were sent are counted in ``/links``, not moved.
+
+    Raises
+    ------
+    ArtifactError
+        If times are measured and a rank's clock was not compared with rank 0's.
     """
+    measured = record.provenance.get("time") == MEASURED
+    lines = {file.rank: _clock_line(file) if measured else SAME_CLOCK for file in files}
+    events = {file.rank: _sorted_events(file.events, lines[file.rank]) for file in files}
+    links = link_counters(match_messages(events)) if events else np.zeros(0, LINK_DTYPE)
+    end_ns = max((int(rows["end_ns"].max()) for rows in events.values() if rows.size), default=0)
+    clock = [(rank, line.offset_ns, line.drift_ppb, line.error_ns) for rank, line in lines.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     with h5py.File(partial, "w") as run:
-        run.attrs["format"] = "mpi_vta trace"
+        run.attrs["format"] = RUN_FORMAT
         run.attrs["version"] = VERSION
         run.attrs["event_kinds"] = [kind.name.lower() for kind in EventKind]
+        run.attrs["backward_messages"] = int(links["backward"].sum())
+        run.attrs["unmatched_messages"] = int(links["unmatched"].sum())
         run.attrs.update(record.provenance)
         run.create_dataset("plan", data=record.plan_json)
         _dataset(run, "images", record.images, IMAGE_DTYPE)
-        ranks = [_copy_rank(run, data) for data in rank_files]
-        _dataset(run, "clock", np.array([(rank, 0.0, 0.0, 0.0) for rank in ranks], CLOCK_DTYPE), CLOCK_DTYPE)
-        for rank in ranks:
-            _add_power(run[rank_group(rank)], _last_end_ns(run, ranks))
+        _dataset(run, "links", links, LINK_DTYPE)
+        _dataset(run, "clock", np.array(clock, CLOCK_DTYPE), CLOCK_DTYPE)
+        for file in files:
+            _write_rank(run.create_group(rank_group(file.rank)), file, events[file.rank], end_ns)
         run.attrs["complete"] = 1
     os.replace(partial, path)
 
 
-def _copy_rank(run: h5py.File, data: bytes) -> int:
-    with h5py.File(io.BytesIO(data), "r") as source:
-        (name,) = source["ranks"]
-        rank = source["ranks"][name]
-        group = run.create_group(f"ranks/{name}")
-        group.attrs.update(rank.attrs)
-        events = rank["events"][:]
-        _dataset(group, "events", events[np.argsort(events["start_ns"], kind="stable")], EVENT_DTYPE)
-        return int(rank.attrs["rank"])
+def _clock_line(file: RankFile) -> ClockLine:
+    if file.rank == 0:
+        return SAME_CLOCK
+    if file.clock_samples is None:
+        raise ArtifactError(
+            f"the clock of rank {file.rank} was never compared with rank 0's",
+            where=f"rank {file.rank} on {file.attributes['host']}",
+            remedy="its measured times mean nothing beside the others'; run the job again",
+        )
+    return fit_clock(file.clock_samples, f"rank {file.rank}")
 
 
-def _last_end_ns(run: h5py.File, ranks: Iterable[int]) -> int:
-    ends = [run[rank_group(rank)]["events"]["end_ns"] for rank in ranks]
-    return max((int(end.max()) for end in ends if end.size), default=0)
+def _sorted_events(events: NDArray[Any], line: ClockLine) -> NDArray[Any]:
+    rows = events.astype(EVENT_DTYPE, copy=True)
+    if line != SAME_CLOCK:
+        rows["start_ns"], rows["end_ns"] = line.to_reference(rows["start_ns"]), line.to_reference(rows["end_ns"])
+    ordered: NDArray[Any] = rows[np.argsort(rows["start_ns"], kind="stable")]
+    return ordered
 
 
-def _add_power(group: h5py.Group, end_ns: int) -> None:
-    """Add the board's modelled power over time: busy while its VTA runs, idle otherwise."""
-    idle, busy = float(group.attrs["idle_watts"]), float(group.attrs["busy_watts"])
-    events = group["events"][:]
+def _write_rank(group: h5py.Group, file: RankFile, events: NDArray[Any], end_ns: int) -> None:
+    group.attrs.update(file.attributes)
+    _dataset(group, "events", events, EVENT_DTYPE)
+    _dataset(group, "profile", file.profile, PROFILE_DTYPE).attrs["layers"] = list(file.layers)
+    power = _dataset(group, "power", power_steps(file.attributes, events, end_ns), POWER_DTYPE)
+    power.attrs["kind"] = "modelled"
+    power.attrs["source"] = file.attributes["power_source"]
+
+
+def power_steps(attributes: Mapping[str, Any], events: NDArray[Any], end_ns: int) -> NDArray[Any]:
+    """Return a board's modelled power over time, POWER_DTYPE: busy while its VTA runs, idle otherwise."""
+    idle, busy = float(attributes["idle_watts"]), float(attributes["busy_watts"])
     launches = events[events["kind"] == EventKind.LAUNCH]
     steps = []
     at_ns = 0
@@ -98,9 +185,7 @@ def _add_power(group: h5py.Group, end_ns: int) -> None:
         at_ns = stop
     if end_ns > at_ns:
         steps.append((at_ns, end_ns, idle))
-    power = _dataset(group, "power", np.array(steps, POWER_DTYPE), POWER_DTYPE)
-    power.attrs["kind"] = "modelled"
-    power.attrs["source"] = group.attrs["power_source"]
+    return np.array(steps, POWER_DTYPE)
 
 
 def _dataset(group: h5py.Group, name: str, rows: NDArray[Any], dtype: np.dtype[Any]) -> h5py.Dataset:

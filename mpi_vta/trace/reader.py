@@ -11,16 +11,34 @@ import h5py
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ArtifactError
-from mpi_vta.trace.schema import VERSION
+from mpi_vta.trace.schema import RANK_FORMAT, RUN_FORMAT, VERSION
+
+REPAIR = "python -m mpi_vta.trace merge FOLDER makes a trace of the ranks' files"
 
 
 @dataclass(frozen=True)
 class RankRecord:
-    """One rank's part of a trace: its attributes, events (EVENT_DTYPE) and power (POWER_DTYPE)."""
+    """One rank's part of a trace.
+
+    Attributes
+    ----------
+    attributes : mapping
+        As written by the rank.
+    events : ndarray of EVENT_DTYPE
+        By start.
+    power : ndarray of POWER_DTYPE
+        Without gaps.
+    profile : ndarray of PROFILE_DTYPE
+        Where the cycles of one launch go, by stage and layer; no rows if the device could not tell.
+    layers : tuple of str
+        Names for ``profile["layer"]``.
+    """
 
     attributes: Mapping[str, Any]
     events: NDArray[Any]
     power: NDArray[Any]
+    profile: NDArray[Any]
+    layers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -35,6 +53,8 @@ class Trace:
         The plan; `mpi_vta.schedule.plan.Plan.from_json` reads it.
     images : ndarray of IMAGE_DTYPE
         Per-image latency.
+    links : ndarray of LINK_DTYPE
+        Counters of each pair of ranks that spoke.
     clock : ndarray of CLOCK_DTYPE
         Clock of each rank against rank 0.
     ranks : mapping of int to RankRecord
@@ -44,6 +64,7 @@ class Trace:
     attributes: Mapping[str, Any]
     plan_json: str
     images: NDArray[Any]
+    links: NDArray[Any]
     clock: NDArray[Any]
     ranks: Mapping[int, RankRecord]
 
@@ -68,7 +89,9 @@ def read(path: str | Path) -> Trace:
 
 
 def _check(attributes: Mapping[str, Any], where: str) -> None:
-    if attributes.get("format") != "mpi_vta trace":
+    if attributes.get("format") == RANK_FORMAT:
+        raise ArtifactError("the trace of one rank", where=where, allowed="a run.h5", remedy=REPAIR)
+    if attributes.get("format") != RUN_FORMAT:
         raise ArtifactError("not a trace", where=where, allowed="a run.h5 written by the pipeline")
     if attributes.get("version") != VERSION:
         raise ArtifactError(
@@ -78,12 +101,15 @@ def _check(attributes: Mapping[str, Any], where: str) -> None:
             remedy="read it with the release that wrote it",
         )
     if attributes.get("complete") != 1:
-        raise ArtifactError("the trace was not finished", where=where, remedy="run the job again")
+        raise ArtifactError("the trace was not finished", where=where, remedy=REPAIR)
 
 
 def _read(file: h5py.File) -> Trace:
     ranks = {}
     for group in file["ranks"].values():
-        ranks[int(group.attrs["rank"])] = RankRecord(dict(group.attrs), group["events"][:], group["power"][:])
+        profile = group["profile"]
+        ranks[int(group.attrs["rank"])] = RankRecord(
+            dict(group.attrs), group["events"][:], group["power"][:], profile[:], tuple(profile.attrs["layers"])
+        )
     plan_json = file["plan"].asstr()[()]
-    return Trace(dict(file.attrs), plan_json, file["images"][:], file["clock"][:], ranks)
+    return Trace(dict(file.attrs), plan_json, file["images"][:], file["links"][:], file["clock"][:], ranks)

@@ -7,10 +7,16 @@ from enum import IntEnum
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 VERSION = 1
 NO_PEER = -1
+NO_EDGE = -1
 NO_IMAGE = -1
+RUN_FORMAT = "mpi_vta trace"
+RANK_FORMAT = "mpi_vta rank trace"
+MEASURED = "measured"
+MODELLED = "modelled"
 
 
 class EventKind(IntEnum):
@@ -20,6 +26,8 @@ class EventKind(IntEnum):
     HOST = 1
     SEND = 2
     RECEIVE = 3
+    START = 4
+    FINISH = 5
 
 
 EVENT_DTYPE = np.dtype(
@@ -32,6 +40,7 @@ EVENT_DTYPE = np.dtype(
         ("replica", "<i2"),
         ("image", "<i4"),
         ("peer", "<i2"),
+        ("edge", "<i2"),
         ("bytes", "<i8"),
     ]
 )
@@ -40,7 +49,57 @@ IMAGE_DTYPE = np.dtype([("image", "<i4"), ("start_ns", "<i8"), ("end_ns", "<i8")
 
 POWER_DTYPE = np.dtype([("start_ns", "<i8"), ("end_ns", "<i8"), ("watts", "<f8")])
 
+LINK_DTYPE = np.dtype(
+    [
+        ("source", "<i2"),
+        ("target", "<i2"),
+        ("messages", "<i8"),
+        ("bytes", "<i8"),
+        ("send_ns", "<i8"),
+        ("receive_ns", "<i8"),
+        ("message_ns", "<i8"),
+        ("unmatched", "<i8"),
+        ("backward", "<i8"),
+    ]
+)
+
+# where the cycles of a launch go on the compute unit; they sum to the launch's cycles
+CYCLE_KINDS = ("gemm", "alu", "load_uop", "load_acc", "wait_load", "wait_store", "fetch", "other")
+
+PROFILE_DTYPE = np.dtype(
+    [
+        ("stage", "<i2"),
+        ("layer", "<i2"),
+        *((kind, "<i8") for kind in CYCLE_KINDS),
+        ("load_unit", "<i8"),
+        ("store_unit", "<i8"),
+        ("gemm_uops", "<i8"),
+        ("alu_uops", "<i8"),
+        ("load_bytes", "<i8"),
+        ("store_bytes", "<i8"),
+    ]
+)
+
 CLOCK_DTYPE = np.dtype([("rank", "<i2"), ("offset_ns", "<f8"), ("drift_ppb", "<f8"), ("error_ns", "<f8")])
+
+
+CLOCK_SAMPLE_DTYPE = np.dtype([("local_ns", "<i8"), ("offset_ns", "<f8"), ("rtt_ns", "<i8")])
+
+
+@dataclass(frozen=True, eq=False)
+class StageProfile:
+    """Where the cycles of one launch go.
+
+    Attributes
+    ----------
+    layers : tuple of str
+        Layers of the stage's program.
+    rows : ndarray of PROFILE_DTYPE, shape (layers,)
+        ``layer`` is the index in `layers`; ``stage`` is filled in by the writer.
+    """
+
+    layers: tuple[str, ...]
+    rows: NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -63,6 +122,14 @@ class RankInfo:
         Power model of the board: while it waits, while its VTA runs.
     power_source : str
         Where those two numbers come from.
+    clock_mhz : float
+        Clock of the VTA.
+    launch_ns : int
+        Time of a launch beside its cycles.
+    operations_per_uop : int
+        Multiplications and additions of one GEMM micro-op.
+    bus_bytes : int
+        Bytes that the memory bus moves per cycle.
     """
 
     rank: int
@@ -73,6 +140,10 @@ class RankInfo:
     idle_watts: float
     busy_watts: float
     power_source: str
+    clock_mhz: float
+    launch_ns: int
+    operations_per_uop: int
+    bus_bytes: int
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes by name."""

@@ -6,11 +6,25 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
-from mpi_vta.trace.schema import EVENT_DTYPE, NO_PEER, VERSION, EventKind, RankInfo, rank_group
+from mpi_vta.trace.schema import (
+    CLOCK_SAMPLE_DTYPE,
+    EVENT_DTYPE,
+    NO_EDGE,
+    NO_PEER,
+    PROFILE_DTYPE,
+    RANK_FORMAT,
+    VERSION,
+    EventKind,
+    RankInfo,
+    StageProfile,
+    rank_group,
+)
 
 BATCH_RECORDS = 4096
 FLUSH_INTERVAL_S = 1.0
@@ -34,7 +48,7 @@ class RankTrace:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         self._file = h5py.File(path, "w")
-        self._file.attrs["format"] = "mpi_vta rank trace"
+        self._file.attrs["format"] = RANK_FORMAT
         self._file.attrs["version"] = VERSION
         self._group = self._file.create_group(rank_group(info.rank))
         self._group.attrs.update(info.attributes())
@@ -56,11 +70,12 @@ class RankTrace:
         image: int,
         replica: int = 0,
         peer: int = NO_PEER,
+        edge: int = NO_EDGE,
         size_bytes: int = 0,
         model: int = 0,
     ) -> None:
         """Append one event; `image` is the first image of the group, `stage` -1 or -2 for source and sink."""
-        self._batch[self._filled] = (start_ns, end_ns, kind, model, stage, replica, image, peer, size_bytes)
+        self._batch[self._filled] = (start_ns, end_ns, kind, model, stage, replica, image, peer, edge, size_bytes)
         self._filled += 1
         if self._filled == BATCH_RECORDS or time.monotonic() - self._flushed_at > FLUSH_INTERVAL_S:
             self.flush()
@@ -69,6 +84,23 @@ class RankTrace:
         """Keep the cycles of one launch of each stage that this rank runs, as the device gives them."""
         self._group.attrs["stages"] = np.array(list(cycles), dtype=np.int64)
         self._group.attrs["cycles"] = np.array(list(cycles.values()), dtype=np.int64)
+
+    def note_profiles(self, profiles: Mapping[int, StageProfile]) -> None:
+        """Keep where the cycles of one launch of each stage go, layer by layer."""
+        layers: list[str] = []
+        parts = []
+        for stage, profile in profiles.items():
+            rows = profile.rows.copy()
+            rows["stage"] = stage
+            rows["layer"] += len(layers)
+            layers += profile.layers
+            parts.append(rows)
+        rows = np.concatenate(parts) if parts else np.zeros(0, PROFILE_DTYPE)
+        self._group.create_dataset("profile", data=rows).attrs["layers"] = layers
+
+    def note_clock(self, samples: NDArray[Any]) -> None:
+        """Keep comparisons with rank 0's clock, CLOCK_SAMPLE_DTYPE; only a run on real clocks has them."""
+        self._group.create_dataset("clock_samples", data=samples.astype(CLOCK_SAMPLE_DTYPE, copy=False))
 
     def flush(self) -> None:
         """Write what has gathered and hand it to the operating system."""

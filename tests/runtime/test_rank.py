@@ -48,6 +48,7 @@ class LoadedAdder:
         self.program = program
         self.number = int(program.name)
         self.cycles = 1000 * (self.number + 1)
+        self.profile = None
 
     def run(self, inputs):
         total = np.full(packed_bytes(SHAPE, CONFIG), self.number, np.uint8)
@@ -119,7 +120,7 @@ def run_plan(plan, images, folder, carries_data=True):
         if rank == 0:
             last = plan.stages[-1].index
             endpoint = Endpoint({"v-1": images}, {f"v{last}": SHAPE}, len(images), plan.group_images, CONFIG)
-        info = RankInfo(rank, "here", BOARD.name, CONFIG.name, "adder", 1.0, 2.0, "test")
+        info = RankInfo(rank, "here", BOARD.name, CONFIG.name, "adder", 1.0, 2.0, "test", 100.0, 100_000, 512, 8)
         watchdog = Watchdog(0, rank, "here", transport.abort)
         with RankTrace(folder / f"{rank}.h5", info) as trace:
             run = RankRun(job, transport, Adder(carries_data), trace, watchdog, endpoint)
@@ -176,7 +177,8 @@ def test_every_launch_and_message_is_recorded(tmp_path):
     plan = chain([(0,), (1,)], 2)
     results = run_plan(plan, np.zeros((3, *SHAPE[1:]), np.int8), tmp_path)
     first, second = (events for _, events in results)
-    assert first == {EventKind.HOST: 3, EventKind.LAUNCH: 3, EventKind.SEND: 3, EventKind.RECEIVE: 3}
+    at_rank_0 = (EventKind.START, EventKind.HOST, EventKind.LAUNCH, EventKind.SEND, EventKind.RECEIVE, EventKind.FINISH)
+    assert first == dict.fromkeys(at_rank_0, 3)
     assert second == {EventKind.LAUNCH: 3, EventKind.SEND: 3, EventKind.RECEIVE: 3}
 
 

@@ -10,7 +10,7 @@ from mpi_vta.graph.ir import array_sha256
 from mpi_vta.runtime.report import figure_lines, output_sha256, print_report, summarize
 from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan, Stage
 from mpi_vta.trace.reader import RankRecord, Trace
-from mpi_vta.trace.schema import EVENT_DTYPE, IMAGE_DTYPE, POWER_DTYPE, EventKind
+from mpi_vta.trace.schema import EVENT_DTYPE, IMAGE_DTYPE, LINK_DTYPE, POWER_DTYPE, PROFILE_DTYPE, EventKind
 
 MS = 1_000_000
 PREDICTED = {"one_board_images_per_s": 100.0, "ideal_images_per_s": 250.0}
@@ -32,7 +32,7 @@ def record(rank, stage, cycles, spans):
         event["start_ns"], event["end_ns"] = start_ms * MS, end_ms * MS
         event["kind"], event["stage"] = EventKind.LAUNCH, stage
     attributes = {"rank": rank, "host": "here", "board": "b", "stages": np.array([stage]), "cycles": np.array([cycles])}
-    return RankRecord(attributes, events, np.zeros(0, POWER_DTYPE))
+    return RankRecord(attributes, events, np.zeros(0, POWER_DTYPE), np.zeros(0, PROFILE_DTYPE), ())
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def trace():
         1: record(1, 1, 600, [(4, 10)]),
         2: record(2, 1, 600, [(8, 14)]),
     }
-    return Trace({}, PLAN.to_json(), images, np.zeros(0), ranks)
+    return Trace({}, PLAN.to_json(), images, np.zeros(0, LINK_DTYPE), np.zeros(0), ranks)
 
 
 @pytest.fixture

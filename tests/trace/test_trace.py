@@ -12,7 +12,7 @@ from mpi_vta.trace.writer import BATCH_RECORDS, RankTrace
 
 
 def info(rank):
-    return RankInfo(rank, "here", "pynq_z1", "pynq_1x16", "sim", 1.5, 2.5, "a data sheet")
+    return RankInfo(rank, "here", "pynq_z1", "pynq_1x16", "sim", 1.5, 2.5, "a data sheet", 100.0, 100_000, 512, 8)
 
 
 def rank_file(tmp_path, rank, launches):

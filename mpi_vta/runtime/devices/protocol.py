@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.codegen.program import Program
+from mpi_vta.trace.schema import StageProfile
 
 Buffers = Mapping[str, NDArray[np.uint8]]
 
@@ -20,9 +21,12 @@ class LoadedProgram(Protocol):
     ----------
     cycles : int
         VTA cycles of one launch, from start to FINISH (modelled for simulated devices).
+    profile : StageProfile or None
+        Where those cycles go; None for a device that cannot tell.
     """
 
     cycles: int
+    profile: StageProfile | None
 
     def run(self, inputs: Buffers) -> dict[str, NDArray[np.uint8]]:
         """Launch once.

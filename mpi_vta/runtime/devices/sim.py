@@ -7,14 +7,32 @@ from numpy.typing import NDArray
 
 from mpi_vta.codegen.program import Binding, Program
 from mpi_vta.errors import InputError
+from mpi_vta.isa.table import Unit
 from mpi_vta.runtime.devices.protocol import Buffers
+from mpi_vta.simulator.attribution import attribute
 from mpi_vta.simulator.functional import Executable
 from mpi_vta.simulator.timing import simulate
+from mpi_vta.trace.schema import CYCLE_KINDS, PROFILE_DTYPE, StageProfile
 
 
-def launch_cycles(program: Program) -> int:
-    """Return the modelled cycles of one launch; they do not depend on data."""
-    return simulate(program.config, program.link(program.default_bases)).cycles
+def time_launch(program: Program) -> tuple[int, StageProfile]:
+    """Return the modelled cycles of one launch and where they go; they do not depend on data."""
+    insns = program.link(program.default_bases)
+    timing = simulate(program.config, insns)
+    names = [layer.name for layer in program.layers]
+    split = attribute(program.config, insns, timing, program.insn_layer, names)
+    rows = np.zeros(len(split.layers), PROFILE_DTYPE)
+    rows["layer"] = np.arange(len(rows))
+    for column, kind in enumerate(CYCLE_KINDS):
+        rows[kind] = split.cycles[:, column]
+    spent = timing.end_cycle - timing.start_cycle
+    layer_of = np.maximum(program.insn_layer, 0)
+    for field, unit in (("load_unit", Unit.LOAD), ("store_unit", Unit.STORE)):
+        chosen = timing.unit == unit
+        np.add.at(rows[field], layer_of[chosen], spent[chosen])
+    for field in ("gemm_uops", "alu_uops", "load_bytes", "store_bytes"):
+        rows[field] = [getattr(layer, field) for layer in program.layers]
+    return timing.cycles, StageProfile(split.layers, rows)
 
 
 class SimProgram:
@@ -24,7 +42,7 @@ class SimProgram:
         self._program = program
         self._dram = program.dram_image()
         self._executable = Executable(program.config, program.link(program.default_bases), self._dram)
-        self.cycles = launch_cycles(program)
+        self.cycles, self.profile = time_launch(program)
 
     def run(self, inputs: Buffers) -> dict[str, NDArray[np.uint8]]:
         """Launch once; see `LoadedProgram.run`."""

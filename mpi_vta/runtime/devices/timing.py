@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 from mpi_vta.codegen.program import Program
 from mpi_vta.runtime.devices.protocol import Buffers
-from mpi_vta.runtime.devices.sim import launch_cycles
+from mpi_vta.runtime.devices.sim import time_launch
 
 
 class TimedProgram:
     """The cycles of one program."""
 
     def __init__(self, program: Program) -> None:
-        self.cycles = launch_cycles(program)
+        self.cycles, self.profile = time_launch(program)
 
     def run(self, inputs: Buffers) -> dict[str, NDArray[np.uint8]]:
         """Compute nothing; the runtime adds the cycles to the rank's clock."""

@@ -1,0 +1,125 @@
+"""A run that ended early: its ranks' files, still lying in the output folder, made into one trace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.artifact import write_atomically
+from mpi_vta.errors import ArtifactError
+from mpi_vta.trace.merge import RankFile, RunRecord, merge_ranks, read_rank_file
+from mpi_vta.trace.schema import IMAGE_DTYPE, VERSION, EventKind
+
+OPENING_FORMAT = "mpi_vta run opening"
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What rank 0 knows of a run before it starts; kept beside the ranks' files until they are merged.
+
+    Attributes
+    ----------
+    plan_json : str
+        The plan.
+    ranks, images : int
+        Of the job.
+    provenance : mapping
+        Attributes of the trace, JSON-able.
+    """
+
+    plan_json: str
+    ranks: int
+    images: int
+    provenance: Mapping[str, Any]
+
+    def save(self, folder: Path) -> None:
+        """Write ``ranks/run.json`` in an output folder."""
+        data = {"format": OPENING_FORMAT, "version": VERSION, **vars(self)}
+        write_atomically(opening_path(folder), (json.dumps(data, indent=2) + "\n").encode())
+
+    @classmethod
+    def load(cls, folder: Path) -> Opening:
+        """Read what `save` wrote; raises `ArtifactError` if it is not there or damaged."""
+        path = opening_path(folder)
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            found = (data.pop("format"), data.pop("version"))
+            if found != (OPENING_FORMAT, VERSION):
+                raise ArtifactError(
+                    f"holds {found[0]} version {found[1]}", where=str(path), allowed=f"{OPENING_FORMAT} {VERSION}"
+                )
+            return cls(**data)
+        except FileNotFoundError as fault:
+            raise ArtifactError(
+                "no unmerged run there", where=str(folder), allowed="the output folder of a run that ended early"
+            ) from fault
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+            raise ArtifactError(f"not a readable run opening ({fault})", where=str(path)) from fault
+
+
+def opening_path(folder: Path) -> Path:
+    """Return where `Opening.save` writes."""
+    return folder / "ranks" / "run.json"
+
+
+def repair(folder: Path, *, without_missing: bool = False) -> tuple[Path, tuple[int, ...]]:
+    """Merge the ranks' files of a run that ended early into ``run.h5``; the files stay.
+
+    Parameters
+    ----------
+    folder : Path
+        Output folder of the run.
+    without_missing : bool
+        Whether ranks whose file is not there may be left out, as after the loss of a host.
+
+    Returns
+    -------
+    path : Path
+        The trace; its attribute ``repaired`` is 1 and ``missing_ranks`` names the ranks left out.
+    missing : tuple of int
+        Those ranks.
+
+    Raises
+    ------
+    ArtifactError
+        If there is no unmerged run, or a rank's file is missing or damaged.
+    """
+    opening = Opening.load(folder)
+    paths = {rank: folder / "ranks" / f"rank-{rank:03d}.h5" for rank in range(opening.ranks)}
+    missing = tuple(rank for rank, path in paths.items() if not path.is_file())
+    if missing and (not without_missing or len(missing) == opening.ranks):
+        raise ArtifactError(
+            f"the files of ranks {', '.join(map(str, missing))} are not there",
+            where=str(folder / "ranks"),
+            allowed=f"rank-NNN.h5 of all {opening.ranks} ranks",
+            remedy="copy them from their hosts' output folders, or leave them out with --without-missing",
+        )
+    files = [read_rank_file(path.read_bytes(), str(path)) for rank, path in paths.items() if rank not in missing]
+    group_images = int(json.loads(opening.plan_json)["group_images"])
+    images = image_times(files, group_images, opening.images)
+    noted = {**opening.provenance, "repaired": 1, "missing_ranks": list(missing), "images_asked": opening.images}
+    merge_ranks(folder / "run.h5", files, RunRecord(opening.plan_json, images, noted))
+    return folder / "run.h5", missing
+
+
+def image_times(files: list[RankFile], group_images: int, images: int) -> NDArray[Any]:
+    """Return the images that were finished, IMAGE_DTYPE, from rank 0's events."""
+    rows = []
+    for file in files:
+        if file.rank != 0:
+            continue
+        of_kind = {
+            kind: {int(row["image"]): int(row["end_ns"]) for row in file.events[file.events["kind"] == kind]}
+            for kind in (EventKind.START, EventKind.FINISH)
+        }
+        for first, end_ns in of_kind[EventKind.FINISH].items():
+            start_ns = of_kind[EventKind.START][first]
+            last = min(first + group_images, images)
+            rows += [(image, start_ns, end_ns, end_ns - start_ns) for image in range(first, last)]
+    return np.sort(np.array(rows, IMAGE_DTYPE), order="image")

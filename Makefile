@@ -1,19 +1,20 @@
-# make run | test | lint | slow | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
+# make run | test | lint | slow | board-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
 PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3))
 VENV := .venv
+BOARD_VENV := .venv-board
 BIN := $(CURDIR)/$(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUN := PATH="$(BIN):$$PATH" OPENBLAS_NUM_THREADS=1
 MODEL ?= yolo
 
-.PHONY: run test lint slow clean
+.PHONY: run test lint slow board-test clean
 
 run: $(VENV)/.installed
 	$(RUN) mpirun -f hostfile python -m mpi_vta.pipeline --model $(MODEL)
 
 # the tests that start mpirun take the cores themselves, so they run one at a time after the others
 test: lint
-	$(RUN) pytest -n 2 -m "not slow and not mpi"
+	$(RUN) pytest -n 2 -m "not slow and not mpi and not board and not cluster"
 	$(RUN) pytest -m "mpi and not slow"
 
 lint: $(VENV)/.installed-dev
@@ -25,8 +26,12 @@ lint: $(VENV)/.installed-dev
 slow: $(VENV)/.installed-dev
 	$(RUN) pytest -m slow
 
+# the driver and the real pynq package, built from source, on a register-level VTA
+board-test: $(BOARD_VENV)/.installed
+	OPENBLAS_NUM_THREADS=1 $(BOARD_VENV)/bin/pytest -m board
+
 clean:
-	rm -rf $(VENV) out dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(BOARD_VENV) out dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "make: no python3.11 or python3 found; install Python 3.11" >&2; exit 1; }
@@ -39,3 +44,9 @@ $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 	$(PIP) install -e .[dev]
 	touch $(VENV)/.installed $@
+
+$(BOARD_VENV)/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no python3.11 or python3 found; install Python 3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(BOARD_VENV)
+	$(BOARD_VENV)/bin/python -m pip --disable-pip-version-check --quiet install -e .[dev,board] "numpy<2"
+	touch $@

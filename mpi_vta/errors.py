@@ -77,6 +77,10 @@ class LaunchError(MpiVtaError):
     """An MPI start that cannot work: wrong pairing, too few ranks."""
 
 
+class DeviceError(MpiVtaError):
+    """A board that is missing, carries another VTA build, or does not answer."""
+
+
 class InputError(MpiVtaError):
     """A picture, option or data file that cannot be read or used."""
 

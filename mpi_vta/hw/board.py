@@ -52,6 +52,8 @@ class Board:
         Time of one launch beyond VTA's own cycles: cache maintenance, registers, polling.
     power : Power
         Idle and active power.
+    bitstream : str
+        File on the board itself that holds the VTA build; empty if a job has to name one.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Board:
     cpu_ns_per_packed_byte: float
     launch_overhead_ns: int
     power: Power
+    bitstream: str = ""
 
     @classmethod
     def load(cls, name_or_path: str) -> Board:
@@ -81,6 +84,7 @@ class Board:
         memory_bytes = table.integer("memory_mib", 16, 1 << 16) * MEBIBYTE
         cpu = table.number("cpu_ns_per_packed_byte", 0, 10_000)
         overhead = table.integer("launch_overhead_ns", 0, 1_000_000_000)
+        bitstream = table.text("bitstream", "")
         power_table = table.table("power")
         power = Power(
             power_table.number("idle_w", 0, 1000),
@@ -96,7 +100,7 @@ class Board:
         config = load_config(config_name, path.parent, table) if config_name else None
         table.raise_faults("illegal board", str(path))
         assert config is not None
-        return cls(name, part, config, clock_mhz, memory_bytes, cpu, overhead, power)
+        return cls(name, part, config, clock_mhz, memory_bytes, cpu, overhead, power, bitstream)
 
     def with_config(self, config: VTAConfig) -> Board:
         """Return this board carrying another VTA build.

@@ -18,7 +18,7 @@ from mpi_vta.job.inputs import Inputs, read_inputs
 from mpi_vta.job.ready_model import ReadyModel, ready_model
 from mpi_vta.job.request import Request
 from mpi_vta.runtime.assignment import RunOptions
-from mpi_vta.runtime.devices.registry import open_device
+from mpi_vta.runtime.devices.registry import carries_data
 from mpi_vta.runtime.progress import Progress
 from mpi_vta.runtime.session import Job, check_output
 from mpi_vta.schedule.assembly import assemble
@@ -77,7 +77,7 @@ def prepare(request: Request, ranks: int, progress: Progress) -> Prepared:
         Of the kind that says which part of the request cannot be met; nothing has been written then but
         caches and the empty output folder.
     """
-    with_data = open_device(request.device).carries_data
+    with_data = carries_data(request.device)
     if request.watchdog_s < 0:
         raise InputError(f"{request.watchdog_s:g} s", where="--watchdog-s", allowed="0 or more")
     cluster = select_cluster(request.cluster, ranks, load_named_config(request.config))
@@ -98,7 +98,7 @@ def prepare(request: Request, ranks: int, progress: Progress) -> Prepared:
         programs,
         {input_name: inputs.integers},
         {name: model.graph.values[name].shape for name in model.graph.outputs},
-        RunOptions(request.device, request.watchdog_s, str(request.folder)),
+        RunOptions(request.device, request.watchdog_s, str(request.folder), request.bitstream),
     )
     return Prepared(request, model, inputs, job, host_work(model, programs))
 

@@ -31,7 +31,9 @@ class Request:
     config, cluster : str or None
         VTA configuration of every board; boards and network.
     device : str
-        ``sim`` or ``timing``.
+        ``sim``, ``timing`` or ``pynq``.
+    bitstream : str
+        File on every board for ``pynq``; empty for the one that the board file names.
     output : Path or None
         Folder of the results; None for ``out/<model>-<strategy>``.
     json : bool
@@ -55,6 +57,7 @@ class Request:
     config: str | None
     cluster: str | None
     device: str
+    bitstream: str
     output: Path | None
     json: bool
     seed: int

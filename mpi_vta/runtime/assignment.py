@@ -32,11 +32,14 @@ class RunOptions:
         Longest wait for one message, 0 for no limit.
     output : str
         Folder in which the ranks keep their traces.
+    bitstream : str
+        File for real boards; empty for the one that each board file names.
     """
 
     device: str
     watchdog_s: float
     output: str
+    bitstream: str = ""
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,7 @@ class RankRun:
             Finish: self._finish,
         }
         self._check_times()
-        trace.note_stages({index: stage.cycles for index, stage in self._stages.items()})
+        trace.note_stages({index: job.plan.stages[index].cycles for index in self._stages})
         profiles = {index: stage.profile for index, stage in self._stages.items()}
         trace.note_profiles({index: profile for index, profile in profiles.items() if profile is not None})
 
@@ -131,6 +131,8 @@ class RankRun:
     def _check_times(self) -> None:
         """Refuse a plan whose times are not those of the programs at hand."""
         for index, stage in self._stages.items():
+            if stage.cycles is None:
+                continue
             planned = self._plan.stages[index]
             replica = planned.ranks.index(self._rank)
             found_ns = self._job.board.compute_ns(stage.cycles)

@@ -17,7 +17,8 @@ from mpi_vta.codegen.program import Program
 from mpi_vta.errors import InputError, LaunchError, MpiVtaError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.runtime.assignment import Assignment, RunOptions
-from mpi_vta.runtime.devices.registry import open_device
+from mpi_vta.runtime.devices.protocol import DeviceSetup
+from mpi_vta.runtime.devices.registry import carries_data, open_device
 from mpi_vta.runtime.endpoint import Endpoint
 from mpi_vta.runtime.failure import abort_all_on_uncaught, print_error
 from mpi_vta.runtime.pairing import check_pairing, find_launcher
@@ -181,8 +182,9 @@ def lead(transport: Transport, job: Job, on_finish: Callable[[], None] = lambda:
     config = job.cluster.boards[0].config
     endpoint = Endpoint(job.inputs, job.output_shapes, job.images, job.plan.group_images, config)
     rank_files, reports = _run(transport, assignments[0], endpoint, on_finish)
-    carries_data = open_device(job.options.device).carries_data
-    return RunResult(endpoint.outputs if carries_data else None, endpoint.times, rank_files, reports)
+    return RunResult(
+        endpoint.outputs if carries_data(job.options.device) else None, endpoint.times, rank_files, reports
+    )
 
 
 def check_output(folder: Path) -> None:
@@ -213,8 +215,8 @@ def _run(
     on_finish: Callable[[], None] = lambda: None,
 ) -> tuple[tuple[bytes, ...], tuple[dict[str, Any], ...]]:
     job, options = assignment.job, assignment.options
-    device = open_device(options.device)
     board = job.board
+    device = open_device(options.device, DeviceSetup(board, options.bitstream))
     info = RankInfo(
         transport.rank,
         transport.host,

@@ -27,8 +27,8 @@ class BoardStage:
 
     Attributes
     ----------
-    cycles : int
-        Cycles of one launch, from the device.
+    cycles : int or None
+        Modelled cycles of one launch; None for a device that does not model time.
     profile : StageProfile or None
         Where they go, if the device can tell.
     """

@@ -48,6 +48,9 @@ def test_file_gives_every_field(tmp_path):
     assert (board.clock_mhz, board.cpu_ns_per_packed_byte, board.launch_overhead_ns) == (142.5, 2.5, 1000)
     assert (board.power.idle_w, board.power.active_w, board.power.source) == (1.5, 2.0, "a wattmeter")
     assert board.config == VTAConfig.load(find("vta_configs", "pynq_1x16", ".json"))
+    assert board.bitstream == ""
+    named = Board.load(write(tmp_path, 'bitstream = "/home/xilinx/vta.bit"\n' + GOOD))
+    assert named.bitstream == "/home/xilinx/vta.bit"
 
 
 def test_configuration_may_lie_beside_the_board_file(tmp_path):

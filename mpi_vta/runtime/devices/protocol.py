@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.codegen.program import Program
+from mpi_vta.hw.board import Board
 from mpi_vta.trace.schema import StageProfile
 
 Buffers = Mapping[str, NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class DeviceSetup:
+    """What a real board needs to be opened; simulated ones need nothing of it.
+
+    Attributes
+    ----------
+    board : Board or None
+        Build, clock and part.
+    bitstream : str
+        File on the board; empty for the one that the board file names.
+    """
+
+    board: Board | None = None
+    bitstream: str = ""
 
 
 class LoadedProgram(Protocol):
@@ -19,13 +37,13 @@ class LoadedProgram(Protocol):
 
     Attributes
     ----------
-    cycles : int
-        VTA cycles of one launch, from start to FINISH (modelled for simulated devices).
+    cycles : int or None
+        Modelled VTA cycles of one launch, from start to FINISH; None for a device that does not model time.
     profile : StageProfile or None
         Where those cycles go; None for a device that cannot tell.
     """
 
-    cycles: int
+    cycles: int | None
     profile: StageProfile | None
 
     def run(self, inputs: Buffers) -> dict[str, NDArray[np.uint8]]:

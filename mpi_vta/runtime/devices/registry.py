@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
+from typing import Any
 
 from mpi_vta.errors import InputError
-from mpi_vta.runtime.devices.protocol import Device
+from mpi_vta.runtime.devices.protocol import Device, DeviceSetup
 
 # name -> (module, class), imported when chosen, as a device may need what only a board has
 _DEVICES: Mapping[str, tuple[str, str]] = {
     "sim": ("mpi_vta.runtime.devices.sim", "SimDevice"),
     "timing": ("mpi_vta.runtime.devices.timing", "TimingDevice"),
+    "pynq": ("mpi_vta.runtime.devices.pynq", "PynqDevice"),
 }
 
 
-def device_names() -> tuple[str, ...]:
-    """Return the names that `open_device` takes."""
-    return tuple(_DEVICES)
+def carries_data(name: str) -> bool:
+    """Return whether launches of a device compute, without opening it; raises as `open_device`."""
+    answer: bool = _device_class(name).carries_data
+    return answer
 
 
-def open_device(name: str) -> Device:
+def open_device(name: str, setup: DeviceSetup | None = None) -> Device:
     """Return a device by name.
+
+    Parameters
+    ----------
+    name : str
+        As given to ``--device``.
+    setup : DeviceSetup, optional
+        The board and its bitstream; simulated devices take no notice.
 
     Raises
     ------
     InputError
         If there is none of that name.
+    DeviceError
+        If it is a real board that cannot be used.
     """
+    device: Device = _device_class(name)(setup or DeviceSetup())
+    return device
+
+
+def _device_class(name: str) -> Any:
     if name not in _DEVICES:
         raise InputError(f"no device named {name!r}", where="--device", allowed=", ".join(_DEVICES))
     module, kind = _DEVICES[name]
-    opener: Callable[[], Device] = getattr(import_module(module), kind)
-    return opener()
+    return getattr(import_module(module), kind)

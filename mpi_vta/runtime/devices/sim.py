@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mpi_vta.codegen.program import Binding, Program
 from mpi_vta.errors import InputError
 from mpi_vta.isa.table import Unit
-from mpi_vta.runtime.devices.protocol import Buffers
+from mpi_vta.runtime.devices.protocol import Buffers, DeviceSetup
 from mpi_vta.simulator.attribution import attribute
 from mpi_vta.simulator.functional import Executable
 from mpi_vta.simulator.timing import simulate
@@ -68,6 +68,9 @@ class SimDevice:
 
     name = "sim"
     carries_data = True
+
+    def __init__(self, setup: DeviceSetup) -> None:
+        """Take a setup as every device does; a simulated one has no hardware to set up."""
 
     def load(self, program: Program) -> SimProgram:
         """Place a program in a DRAM image of its own."""

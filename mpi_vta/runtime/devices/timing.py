@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.codegen.program import Program
-from mpi_vta.runtime.devices.protocol import Buffers
+from mpi_vta.runtime.devices.protocol import Buffers, DeviceSetup
 from mpi_vta.runtime.devices.sim import time_launch
 
 
@@ -26,6 +26,9 @@ class TimingDevice:
 
     name = "timing"
     carries_data = False
+
+    def __init__(self, setup: DeviceSetup) -> None:
+        """Take a setup as every device does; a simulated one has no hardware to set up."""
 
     def load(self, program: Program) -> TimedProgram:
         """Time the program once."""

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mpi_vta.hw.cluster import Cluster
-from mpi_vta.job.prepare import open_costs
+from mpi_vta.job.planning import open_costs
 from mpi_vta.job.ready_model import ready_model
 from mpi_vta.runtime.progress import shown_progress
 from mpi_vta.schedule.strategies import AUTO, STRATEGIES, make_plan

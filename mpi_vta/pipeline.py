@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpi_vta.job.command_line import OneLineParser, add_model_options
+from mpi_vta.job.command_line import OneLineParser, add_model_options, add_plan_options, plan_wishes
 from mpi_vta.job.request import Request
 from mpi_vta.runtime.progress import shown_progress
 from mpi_vta.runtime.report import print_plan, print_report
@@ -28,11 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="mpi_vta.pipeline", description=__doc__, allow_abbrev=False)
     add_model_options(parser)
     parser.add_argument("--images", help="number of images, a picture, or a folder of pictures")
-    parser.add_argument("--strategy", default="pipeline", help="how to spread the work (default: %(default)s)")
-    parser.add_argument("--objective", default="throughput", help="what auto looks for (default: %(default)s)")
-    parser.add_argument("--stages", type=int, help="use exactly so many stages")
-    parser.add_argument("--plan", type=Path, help="run the stages of this plan file, as --dry-run writes it")
-    parser.add_argument("--cluster", help="boards and network: a shipped name or a TOML file")
+    add_plan_options(parser)
     parser.add_argument("--device", default="sim", help="sim, timing (cycles only) or pynq (default: %(default)s)")
     parser.add_argument("--bitstream", default="", help="bitstream file on every board, for --device pynq")
     parser.add_argument("--output", type=Path, help="folder for run.h5, summary.json and pictures")
@@ -47,7 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
 def parse(argv: Sequence[str]) -> Request:
     """Return the request that the options state; raises `InputError` for wrong ones."""
     options = build_parser().parse_args(argv)
-    return Request(argv=tuple(argv), **vars(options))
+    wanted = {name: value for name, value in vars(options).items() if name in Request.__dataclass_fields__}
+    return Request(argv=tuple(argv), wishes=plan_wishes(options), **wanted)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

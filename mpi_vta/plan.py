@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,14 +12,20 @@ from typing import Any
 
 from mpi_vta.errors import InputError
 from mpi_vta.hw.cluster import Cluster, select_cluster
-from mpi_vta.job.command_line import OneLineParser, add_model_options, load_named_config, run_on_rank_0, started_ranks
-from mpi_vta.job.prepare import open_costs
+from mpi_vta.job.command_line import (
+    OneLineParser,
+    add_model_options,
+    add_plan_options,
+    load_named_config,
+    plan_wishes,
+    run_on_rank_0,
+    started_ranks,
+)
+from mpi_vta.job.planning import Planned, plan_model
 from mpi_vta.job.ready_model import ready_model
 from mpi_vta.runtime.progress import shown_progress
 from mpi_vta.runtime.report import print_plan
 from mpi_vta.schedule.plan import Plan
-from mpi_vta.schedule.problem import OBJECTIVES
-from mpi_vta.schedule.strategies import AUTO, STRATEGIES, make_plan
 
 DEFAULT_IMAGES = 64
 
@@ -29,14 +34,11 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the options of the command."""
     parser = OneLineParser(prog="mpi_vta.plan", description=__doc__, allow_abbrev=False)
     add_model_options(parser)
-    parser.add_argument("--cluster", help="boards and network: a shipped name or a TOML file")
+    add_plan_options(parser)
     parser.add_argument(
-        "--strategy", default="pipeline", help=f"{', '.join((*STRATEGIES, AUTO))} (default: %(default)s)"
+        "--ranks", type=int, help="boards that there are (default: those of mpirun, or of the cluster, or 1)"
     )
-    parser.add_argument("--ranks", type=int, help="boards to use (default: those of mpirun, or of the cluster, or 1)")
     parser.add_argument("--images", type=int, default=DEFAULT_IMAGES, help="images of the job (default: %(default)s)")
-    parser.add_argument("--stages", type=int, help="use exactly so many stages")
-    parser.add_argument("--objective", default="throughput", help=f"{', '.join(OBJECTIVES)} (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print the plan as JSON and nothing else")
     parser.add_argument("-o", "--output", type=Path, help="write the plan to this file, for pipeline's --plan")
     return parser
@@ -53,27 +55,23 @@ def _run(arguments: Sequence[str]) -> int:
     with shown_progress(quiet=options.json) as progress:
         progress.phase(f"importing and quantising {options.model}")
         model = ready_model(options.model, seed=options.seed, weights=options.weights)
-        costs = open_costs(model.graph, progress)
-        begun_s = time.perf_counter()
-        ranks = len(cluster.boards)
-        plan = make_plan(
-            options.strategy, model.graph, cluster, ranks, options.images, costs, options.stages, options.objective
-        )
-        planner_s = time.perf_counter() - begun_s - costs.compile_seconds
+        planned = plan_model(plan_wishes(options), model.graph, cluster, options.images, progress)
     if options.output is not None:
-        _save(plan, options.output)
+        _save(planned.plan, options.output)
     if options.json:
-        print(json.dumps(summary(plan, cluster, planner_s, costs.compile_seconds), indent=2))
+        print(json.dumps(summary(planned, cluster), indent=2))
         return 0
-    print_plan(plan, cluster, sys.stdout)
-    print(f"planner     {planner_s:.3f} s, besides {costs.compile_seconds:.3f} s of compiling or of reading the cache")
+    print_plan(planned.plan, cluster, sys.stdout)
+    compile_s = planned.costs.compile_seconds
+    print(f"planner     {planned.planner_s:.3f} s, besides {compile_s:.3f} s of compiling or of reading the cache")
     if options.output is not None:
         print(f"written     {options.output}")
     return 0
 
 
-def summary(plan: Plan, cluster: Cluster, planner_s: float, compile_s: float) -> dict[str, Any]:
+def summary(planned: Planned, cluster: Cluster) -> dict[str, Any]:
     """Return the plan as ``--json`` prints it; all times are modelled but the two of the planner itself."""
+    plan = planned.plan
     stages = [{**asdict(stage), "boards": [cluster.boards[rank].name for rank in stage.ranks]} for stage in plan.stages]
     return {
         "model": plan.model,
@@ -85,8 +83,9 @@ def summary(plan: Plan, cluster: Cluster, planner_s: float, compile_s: float) ->
         "edges": [asdict(edge) for edge in plan.edges],
         "predicted": dict(plan.predicted),
         "ideal_fraction": plan.predicted["ideal_fraction"],
-        "planner_seconds": planner_s,
-        "compile_seconds": compile_s,
+        "planner_alternative": planned.alternative_figures,
+        "planner_seconds": planned.planner_s,
+        "compile_seconds": planned.costs.compile_seconds,
         "notes": list(plan.notes),
     }
 

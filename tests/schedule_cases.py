@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 from hypothesis import strategies as st
 
 from mpi_vta.graph.ir import Graph, Node, Value
@@ -31,6 +32,22 @@ def chain(count: int, skips: Mapping[int, int] | None = None, name: str = "chain
         nodes.append(Node(f"n{i}", "sum", tuple(inputs), f"v{i}", attrs, {}))
         values[f"v{i}"] = Value(f"v{i}", SHAPE, "int8", 0)
     return Graph(name, "int8", ("x",), (f"v{count - 1}",), tuple(nodes), values, {})
+
+
+def pooled(count):
+    """Pairs of a convolution and a pooling, one after another; the third convolution is read twice."""
+    values = {"x": Value("x", SHAPE, "int8", 0)}
+    nodes, last = [], "x"
+    for i in range(count):
+        conv = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "shift": 7, "lo": -128, "hi": 127}
+        conv |= {"leaky": None, "residual_shift": 0}
+        pool = {"kernel": (3, 3), "strides": (1, 1), "pads": (1, 1, 1, 1)}
+        nodes.append(Node(f"c{i}", "conv2d", (last,), f"a{i}", conv, {"weight": "w", "bias": "b"}))
+        nodes.append(Node(f"p{i}", "max_pool2d", (f"a{i}",), f"b{i}", pool, {}))
+        values |= {name: Value(name, SHAPE, "int8", 0) for name in (f"a{i}", f"b{i}")}
+        last = f"b{i}"
+    constants = {"w": np.ones((16, 16, 3, 3), np.int8), "b": np.zeros(16, np.int32)}
+    return Graph("pooled", "int8", ("x",), (last, "a2")[: 1 + (count > 2)], tuple(nodes), values, constants)
 
 
 @dataclass

@@ -7,12 +7,15 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from mpi_vta.errors import InputError, MpiVtaError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
 from mpi_vta.runtime.pairing import find_launcher
+
+if TYPE_CHECKING:
+    from mpi_vta.job.planning import PlanWishes
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -29,6 +32,31 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", type=Path, help="weights of a zoo model; seeded ones by default")
     parser.add_argument("--seed", type=int, default=0, help="of synthetic weights")
     parser.add_argument("--config", help="VTA configuration: a shipped name or a JSON file")
+
+
+def add_plan_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how the work is spread, by a strategy or by hand; see `plan_wishes`."""
+    group = parser.add_argument_group("spreading the work")
+    group.add_argument("--cluster", help="boards and network: a shipped name or a TOML file")
+    group.add_argument("--strategy", help="how to spread the work (default: pipeline, or fused with --allocate)")
+    group.add_argument("--objective", default="throughput", help="throughput, latency or energy (default: %(default)s)")
+    group.add_argument("--stages", type=int, help="use exactly so many stages")
+    group.add_argument("--boards", type=int, metavar="N", help="use only the first N boards")
+    group.add_argument("--cut", metavar="LAYERS", help="layers with which stages begin, in order: layer2.0.conv1,fc")
+    group.add_argument(
+        "--allocate", action="append", metavar="LAYERS=N", help="boards for layers by name or glob: 'layer3.*=4'"
+    )
+    group.add_argument("--plan", type=Path, help="take the stages of this plan file")
+
+
+def plan_wishes(options: argparse.Namespace) -> PlanWishes:
+    """Return what the options of `add_plan_options` say; raises `PlanError` for --cut or --allocate malformed."""
+    from mpi_vta.job.planning import PlanWishes
+    from mpi_vta.schedule.by_hand import ByHand
+
+    by_hand = ByHand.parse(options.cut, options.allocate)
+    strategy = options.strategy or ("fused" if by_hand.allocate else "pipeline")
+    return PlanWishes(strategy, options.objective, options.stages, options.boards, by_hand, options.plan)
 
 
 def load_named_config(name: str | None) -> VTAConfig | None:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mpi_vta.job.planning import PlanWishes
 
 
 @dataclass(frozen=True)
@@ -20,14 +24,8 @@ class Request:
         Weights of a zoo model.
     images : str or None
         A number, a picture or a folder; None for the model's default.
-    strategy : str
+    wishes : PlanWishes
         How to spread the work.
-    objective : str
-        What the strategy ``auto`` looks for.
-    stages : int or None
-        Exact number of stages.
-    plan : Path or None
-        A plan file whose stages are run.
     config, cluster : str or None
         VTA configuration of every board; boards and network.
     device : str
@@ -50,10 +48,7 @@ class Request:
     model: str
     weights: Path | None
     images: str | None
-    strategy: str
-    objective: str
-    stages: int | None
-    plan: Path | None
+    wishes: PlanWishes
     config: str | None
     cluster: str | None
     device: str
@@ -67,4 +62,4 @@ class Request:
     @property
     def folder(self) -> Path:
         """Where the results go."""
-        return self.output or Path("out") / f"{Path(self.model).stem}-{self.strategy}"
+        return self.output or Path("out") / f"{Path(self.model).stem}-{self.wishes.strategy}"

@@ -58,6 +58,7 @@ def conclude(prepared: Prepared, result: RunResult) -> dict[str, Any]:
         "device": prepared.request.device,
         "weights": model.weights_note,
         "wall_s": max(report["wall_s"] for report in result.rank_reports),
+        "planner_alternative": prepared.planner_alternative,
     }
     if result.outputs is not None:
         summary |= _answers(prepared, result.outputs, folder)

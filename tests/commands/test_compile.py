@@ -57,7 +57,7 @@ def test_second_start_compiles_nothing(capsys, monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("compiled again")
 
-    monkeypatch.setattr("mpi_vta.job.prepare.compile_graph", refuse)
+    monkeypatch.setattr("mpi_vta.job.planning.compile_graph", refuse)
     assert json_of(capsys)["sha256"] == first["sha256"]
 
 

@@ -76,6 +76,29 @@ def test_table_names_boards_and_labels_times_as_modelled(capsys):
     assert out.count("pynq_z1") >= 2
 
 
+def test_choice_by_hand_is_shown_beside_the_planner_s(capsys, tmp_path):
+    found = json_of(capsys, "--cluster", "pynq4", "--strategy", "auto")
+    assert found["planner_alternative"] is None
+    path = tmp_path / "plan.json"
+    for options in (["--cut", "conv2"], ["--allocate", "conv2=2"], ["--boards", "2"], ["--plan", str(path)]):
+        chosen = json_of(capsys, "--cluster", "pynq4", *options, *(["-o", str(path)] if "--cut" in options else []))
+        for name, value in chosen["planner_alternative"].items():
+            assert value == found["predicted"].get(name, value)
+        assert (
+            chosen["planner_alternative"]["throughput_images_per_s"] >= chosen["predicted"]["throughput_images_per_s"]
+        )
+        assert chosen["notes"][-1].startswith("by hand: ")
+        assert len([note for note in chosen["notes"] if note.startswith("by hand: ")]) == 1
+    assert main([*DIGITS, "--ranks", "2", "--cut", "conv2"]) == 0
+    assert "the planner would have got" in capsys.readouterr().out
+
+
+def test_boards_limits_the_ranks_used(capsys):
+    found = json_of(capsys, "--cluster", "pynq4", "--boards", "2", "--strategy", "scatter-gather")
+    assert found["ranks"] == 4
+    assert {rank for stage in found["stages"] for rank in stage["ranks"]} <= {0, 1}
+
+
 WRONG = {
     "model": (["--model", "nosuch"], "nosuch: no such model"),
     "cluster": ([*DIGITS, "--cluster", "nosuch"], "nosuch: no such file and no shipped clusters entry"),
@@ -85,6 +108,10 @@ WRONG = {
     "objective": ([*DIGITS, "--objective", "nosuch"], "--objective nosuch: no such objective"),
     "images": ([*DIGITS, "--images", "0"], "--images: 0 images"),
     "stages": ([*DIGITS, "--ranks", "99", "--stages", "98"], "--stages: 98 stages but digits has only"),
+    "too many boards": ([*DIGITS, "--ranks", "2", "--boards", "3"], "--boards: 3 boards; allowed: 1..2"),
+    "cut": ([*DIGITS, "--ranks", "2", "--cut", "conf2"], "--cut conf2: no such layer; allowed: a layer of the model"),
+    "allocate": ([*DIGITS, "--allocate", "conf*=1"], "--allocate conf*=1: no layer matches"),
+    "plan": ([*DIGITS, "--plan", "/nowhere.json"], "/nowhere.json: cannot read the plan"),
     "option": ([*DIGITS, "--nosuch"], "command line: unrecognized arguments: --nosuch"),
     "output": ([*DIGITS, "-o", "/proc/nowhere/plan.json"], "/proc/nowhere/plan.json: cannot write the plan"),
 }

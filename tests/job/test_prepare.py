@@ -91,6 +91,28 @@ def test_stages_of_a_plan_file_are_taken_and_its_figures_made_anew(request_of, t
     assert found.edges
 
 
+def test_notes_of_a_plan_file_are_made_anew(request_of, tmp_path):
+    plan = prepare(request_of("--stages", "3", "--images", "3"), 3, Silent()).job.plan
+    assert plan.notes
+    plan.save(tmp_path / "plan.json")
+    found = prepare(request_of("--plan", tmp_path / "plan.json", "--images", "3"), 3, Silent()).job.plan
+    assert len(set(found.notes)) == len(found.notes)
+
+
+def test_plan_by_hand_is_run_on_its_boards_beside_the_planner_s_figures(request_of):
+    _, summary = run_request(request_of("--boards", "2", "--cut", "conv2", "--images", "4"), 3)
+    assert sorted({row["rank"] for row in summary["stages"]}) == [0, 1]
+    assert [row["layers"][0] for row in summary["stages"]] == ["conv1", "conv2"]
+    assert summary["planner_alternative"]["throughput_images_per_s"] > 0
+    assert summary["notes"][-1].startswith("by hand: ")
+
+
+def test_plan_file_and_borders_contradict(request_of, tmp_path):
+    prepare(request_of(), 1, Silent()).job.plan.save(tmp_path / "plan.json")
+    with pytest.raises(PlanError, match=r"plan.json: the plan file says where the stages are; leave out --cut"):
+        prepare(request_of("--plan", tmp_path / "plan.json", "--cut", "conv2"), 1, Silent())
+
+
 def test_plan_file_that_loses_a_layer_is_refused(request_of, tmp_path):
     plan = prepare(request_of("--stages", "2"), 2, Silent()).job.plan
     short = replace(plan, stages=(plan.stages[0], replace(plan.stages[1], nodes=plan.stages[1].nodes[1:])))

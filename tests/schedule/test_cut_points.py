@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from schedule_cases import SHAPE, FakeCosts, chain
+from schedule_cases import SHAPE, FakeCosts, chain, pooled
 
 from mpi_vta.graph.ir import Graph, Node, Value
 from mpi_vta.hw.cluster import Cluster
@@ -88,22 +88,6 @@ def test_many_branches_are_cut_along_the_order_and_the_plan_says_so():
     costs = FakeCosts(graph, {node.name: 1_000_000 for node in nodes})
     plan = make_plan("pipeline", graph, Cluster.default(2), 2, 8, costs)
     assert plan.notes[0] == "the graph has many branches: cuts were sought along its topological order only"
-
-
-def pooled(count):
-    """Pairs of a convolution and a pooling, one after another; the third convolution is read twice."""
-    values = {"x": Value("x", SHAPE, "int8", 0)}
-    nodes, last = [], "x"
-    for i in range(count):
-        conv = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "shift": 7, "lo": -128, "hi": 127}
-        conv |= {"leaky": None, "residual_shift": 0}
-        pool = {"kernel": (3, 3), "strides": (1, 1), "pads": (1, 1, 1, 1)}
-        nodes.append(Node(f"c{i}", "conv2d", (last,), f"a{i}", conv, {"weight": "w", "bias": "b"}))
-        nodes.append(Node(f"p{i}", "max_pool2d", (f"a{i}",), f"b{i}", pool, {}))
-        values |= {name: Value(name, SHAPE, "int8", 0) for name in (f"a{i}", f"b{i}")}
-        last = f"b{i}"
-    constants = {"w": np.ones((16, 16, 3, 3), np.int8), "b": np.zeros(16, np.int32)}
-    return Graph("pooled", "int8", ("x",), (last, "a2")[: 1 + (count > 2)], tuple(nodes), values, constants)
 
 
 def test_pooling_stays_with_the_convolution_it_is_merged_into():

@@ -1,0 +1,172 @@
+"""From what the user wants of a plan to the plan, and beside a hand-made one the planner's own."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from mpi_vta.codegen.compiler import compile_graph
+from mpi_vta.codegen.program import Program
+from mpi_vta.errors import PlanError
+from mpi_vta.graph.ir import Graph
+from mpi_vta.hw.cluster import Cluster
+from mpi_vta.hw.config import VTAConfig
+from mpi_vta.runtime.progress import Progress
+from mpi_vta.schedule.assembly import assemble
+from mpi_vta.schedule.by_hand import ByHand, comparison
+from mpi_vta.schedule.cache import ProgramCache
+from mpi_vta.schedule.cost import CompiledCosts, time_program
+from mpi_vta.schedule.plan import Plan
+from mpi_vta.schedule.problem import Draft, Placement, Problem
+from mpi_vta.schedule.strategies import AUTO, make_plan
+
+COMPARED = ("throughput_images_per_s", "latency_ms", "energy_j_per_image")
+
+
+@dataclass(frozen=True)
+class PlanWishes:
+    """What the user wants of a plan.
+
+    Attributes
+    ----------
+    strategy : str
+        How to spread the work.
+    objective : str
+        What ``auto`` looks for.
+    stages : int or None
+        Exact number of stages.
+    boards : int or None
+        Use only so many boards, the first ones.
+    by_hand : ByHand
+        Stage borders and numbers of boards.
+    file : Path or None
+        A plan file whose stages are taken.
+    """
+
+    strategy: str
+    objective: str = "throughput"
+    stages: int | None = None
+    boards: int | None = None
+    by_hand: ByHand = field(default_factory=ByHand)
+    file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan and how it came about.
+
+    Attributes
+    ----------
+    plan : Plan
+        What will be run.
+    costs : CompiledCosts
+        With the compiled stages.
+    alternative : Plan or None
+        What the planner would have got, if the plan was made by hand.
+    planner_s : float
+        Time for planning, without compiling.
+    """
+
+    plan: Plan
+    costs: CompiledCosts
+    alternative: Plan | None
+    planner_s: float
+
+    @property
+    def alternative_figures(self) -> dict[str, Any] | None:
+        """The planner's own plan in short, JSON-able; None if nothing was chosen by hand."""
+        if self.alternative is None:
+            return None
+        figures = {name: self.alternative.predicted[name] for name in COMPARED}
+        return {"strategy": self.alternative.strategy, "boards": len(self.alternative.ranks), **figures}
+
+
+def open_costs(graph: Graph, progress: Progress) -> CompiledCosts:
+    """Return the costs of a graph from the program cache, telling of every layer that has to be compiled."""
+
+    def compile_shown(part: Graph, config: VTAConfig) -> Program:
+        progress.phase(f"compiling {part.name} for {config.name}")
+        return compile_graph(
+            part, config, progress=lambda name, done, total: progress.step(done, total), workers=os.cpu_count() or 1
+        )
+
+    return CompiledCosts(graph, ProgramCache(compile_shown, time_program))
+
+
+def plan_model(wishes: PlanWishes, graph: Graph, cluster: Cluster, images: int, progress: Progress) -> Planned:
+    """Make the plan that the user wants; if it is hand-made, also the planner's own, and note how they compare.
+
+    Parameters
+    ----------
+    wishes : PlanWishes
+        What is wanted.
+    graph : Graph
+        The int8 graph.
+    cluster : Cluster
+        All boards that there are.
+    images : int
+        Images of the job.
+    progress : Progress
+        Told of what is compiled.
+
+    Raises
+    ------
+    PlanError
+        If the wishes cannot be met.
+    """
+    costs = open_costs(graph, progress)
+    begun_s = time.perf_counter()
+    ranks = len(cluster.boards)
+    boards = ranks if wishes.boards is None else wishes.boards
+    if not 1 <= boards <= ranks:
+        raise PlanError(f"{boards} boards", where="--boards", allowed=f"1..{ranks}, as many as there are")
+    if wishes.file is not None:
+        plan = _plan_from_file(wishes, Problem(graph, cluster.first(boards), images, costs))
+    else:
+        plan = make_plan(
+            wishes.strategy, graph, cluster, boards, images, costs, wishes.stages, wishes.objective, wishes.by_hand
+        )
+    alternative = None
+    if wishes.file is not None or wishes.by_hand or boards < ranks:
+        alternative = make_plan(AUTO, graph, cluster, ranks, images, costs, None, wishes.objective)
+        plan = replace(plan, notes=(*plan.notes, comparison(plan, alternative)))
+    return Planned(plan, costs, alternative, time.perf_counter() - begun_s - costs.compile_seconds)
+
+
+def _plan_from_file(wishes: PlanWishes, problem: Problem) -> Plan:
+    """Return the plan of a file's stages and ranks on this cluster; its times, messages and notes are made anew."""
+    path = wishes.file
+    assert path is not None
+    where = str(path)
+    if wishes.by_hand or wishes.stages is not None:
+        raise PlanError("the plan file says where the stages are", where=where, remedy="leave out --cut and the like")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        raise PlanError(f"cannot read the plan ({fault})", where=where) from fault
+    stated = Plan.from_json(text, where=where)
+    needed = max(stated.ranks) + 1
+    if needed > problem.ranks:
+        raise PlanError(
+            f"the plan needs {needed} ranks, there are {problem.ranks}",
+            where=where,
+            remedy=f"start mpirun -n {needed}",
+        )
+    _check_layers(stated, problem.graph, where)
+    placements = tuple(Placement(stage.nodes, stage.ranks, stage.turns, stage.share) for stage in stated.stages)
+    return assemble(problem, Draft(placements), stated.strategy)
+
+
+def _check_layers(plan: Plan, graph: Graph, where: str) -> None:
+    # the parts of split layers are stages with the same nodes
+    placed = Counter(name for stage in plan.stages if stage.part is None for name in stage.nodes)
+    placed += Counter({name for stage in plan.stages if stage.part is not None for name in stage.nodes})
+    wanted = Counter(node.name for node in graph.nodes)
+    if placed != wanted:
+        parts = {"missing": wanted - placed, "double or unknown": placed - wanted}
+        found = "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names)
+        raise PlanError(f"the stages do not hold every layer of {graph.name} once: {found}", where=where)

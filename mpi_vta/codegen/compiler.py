@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from mpi_vta.codegen.layout import Layout, lay_out
 from mpi_vta.codegen.lowering import check_supported, fuse_pool, lower, pool_to_fuse
 from mpi_vta.codegen.memory import Constants, Place
 from mpi_vta.codegen.microops import UOP_SEGMENT, place_uops
+from mpi_vta.codegen.parallel import Progress, search_all
 from mpi_vta.codegen.program import Binding, Layer, Program, Segment
 from mpi_vta.codegen.search import choose
 from mpi_vta.codegen.stem import gather_patches
@@ -26,9 +27,6 @@ from mpi_vta.graph.verify import verify
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.codec import Instruction, encode
 
-Progress = Callable[[str, int, int], None]
-"""Called with (layer name, layers done, layers in all)."""
-
 
 def compile_graph(
     graph: Graph,
@@ -37,6 +35,7 @@ def compile_graph(
     *,
     schedules: Mapping[str, Tiling] | None = None,
     progress: Progress | None = None,
+    workers: int = 1,
 ) -> Program:
     """Compile an int8 graph, or a part of one, for a VTA configuration.
 
@@ -52,6 +51,8 @@ def compile_graph(
         Fixed schedules by node name; the others are searched.
     progress : callable, optional
         Told of every layer.
+    workers : int
+        Processes that search schedules; the program does not depend on it.
 
     Returns
     -------
@@ -74,6 +75,7 @@ def compile_graph(
     constants = Constants(config)
     layers = []
     kernels = _kernels(graph, layout.free, config)
+    search_all(graph, kernels, config, workers, progress)
     for index, kernel in enumerate(kernels):
         if progress:
             progress(kernel.name, index, len(kernels))

@@ -24,7 +24,8 @@ from mpi_vta.simulator.timing import simulate
 RANKED = 96  # candidates that closed form hands to the recurrence
 SIMULATED = 4  # candidates that the recurrence hands to the simulator
 
-_known: dict[tuple[object, ...], Tiling] = {}
+Key = tuple[object, ...]
+_known: dict[Key, Tiling] = {}
 
 
 def choose(kernel: Kernel, bias: BiasPlan, config: VTAConfig) -> Tiling:
@@ -35,10 +36,25 @@ def choose(kernel: Kernel, bias: BiasPlan, config: VTAConfig) -> Tiling:
     CompileError
         If nothing fits the buffers.
     """
-    key = (_shape(kernel), bias.taps, bias.acc_elements, config)
-    if key not in _known:
+    key = missing_key(kernel, bias, config)
+    if key is not None:
         _known[key] = _search(kernel, bias, config)
-    return _known[key]
+    return _known[_key(kernel, bias, config)]
+
+
+def missing_key(kernel: Kernel, bias: BiasPlan, config: VTAConfig) -> Key | None:
+    """Return None if the schedule of such a kernel was found before, else what to tell such kernels by."""
+    key = _key(kernel, bias, config)
+    return None if key in _known else key
+
+
+def remember(kernel: Kernel, bias: BiasPlan, config: VTAConfig, tiling: Tiling) -> None:
+    """Keep a schedule that was found elsewhere."""
+    _known[_key(kernel, bias, config)] = tiling
+
+
+def _key(kernel: Kernel, bias: BiasPlan, config: VTAConfig) -> Key:
+    return (_shape(kernel), bias.taps, bias.acc_elements, config)
 
 
 def _search(kernel: Kernel, bias: BiasPlan, config: VTAConfig) -> Tiling:

@@ -15,13 +15,14 @@ from mpi_vta.hw.board import Board
 from mpi_vta.runtime.devices.protocol import Device
 from mpi_vta.runtime.endpoint import Endpoint
 from mpi_vta.runtime.messages import Inbound, Outbound
+from mpi_vta.runtime.pieces import Pieces
 from mpi_vta.runtime.stage import BoardStage
 from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.runtime.watchdog import Watchdog
 from mpi_vta.schedule.clock import Span
 from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan
-from mpi_vta.schedule.timeline import Finish, Host, Launch, RankTimeline, Receive, Send, Start, rank_steps
+from mpi_vta.schedule.timeline import Assemble, Finish, Host, Launch, RankTimeline, Receive, Send, Start, rank_steps
 from mpi_vta.trace.schema import NO_EDGE, NO_PEER, EventKind
 from mpi_vta.trace.writer import RankTrace
 
@@ -82,6 +83,7 @@ class RankRun:
         self._carries_data = device.carries_data
         self._trace, self._watchdog, self._endpoint, self._on_finish = trace, watchdog, endpoint, on_finish
         self._timeline = RankTimeline(job.plan, self._rank, job.network)
+        self._pieces = Pieces(job.plan, job.board.config)
         self._stages = {index: BoardStage(program, device) for index, program in job.programs.items()}
         self._raw = {stage: _raw_values(job.plan, stage) for stage in job.programs}
         self._steps = list(rank_steps(job.plan, self._rank, job.groups))
@@ -91,6 +93,7 @@ class RankRun:
         self._to_release: dict[tuple[int, int], list[Inbound]] = {}
         self._handlers: dict[type, Callable[[Any], None]] = {
             Receive: self._receive,
+            Assemble: self._assemble,
             Host: self._host,
             Launch: self._launch,
             Send: self._send,
@@ -152,8 +155,11 @@ class RankRun:
         self._note(EventKind.RECEIVE, span, step.place, step.group, step.peer, step.edge)
         key = (step.place, step.group)
         if self._carries_data:
-            self._arrived.setdefault(key, {})[edge.value] = payload
+            self._pieces.put(edge, self._arrived.setdefault(key, {}), payload)
         self._to_release.setdefault(key, []).append(inbound)
+
+    def _assemble(self, step: Assemble) -> None:
+        self._note(EventKind.HOST, self._timeline.assemble(step), step.place, step.group)
 
     def _host(self, step: Host) -> None:
         self._note(EventKind.HOST, self._timeline.host(step), step.place, step.group)
@@ -170,7 +176,7 @@ class RankRun:
         span = self._timeline.send(step)
         edge = self._plan.edges[step.edge]
         self._note(EventKind.SEND, span, step.place, step.group, step.peer, step.edge)
-        payload = self._made[step.place][edge.value] if self._carries_data else None
+        payload = self._pieces.cut(edge, self._made[step.place][edge.value]) if self._carries_data else None
         self._outbound[step.edge].send(step.peer, span.end_ns, payload)
 
     def _start(self, step: Start) -> None:
@@ -191,9 +197,11 @@ class RankRun:
     def _hand_over(self, place: int, group: int, values: dict[str, NDArray[np.uint8]]) -> None:
         """Keep a place's results for its sends, and give them to the places on this rank that read them."""
         self._made[place] = values
-        for edge in self._plan.edges:
-            if edge.producer == place and self._plan.rank_of(edge.consumer, group) == self._rank:
-                self._arrived.setdefault((edge.consumer, group), {})[edge.value] = values[edge.value]
+        for index in self._plan.edges_out_of.get(place, ()):
+            edge = self._plan.edges[index]
+            if self._plan.rank_of(edge.consumer, group) == self._rank:
+                arrived = self._arrived.setdefault((edge.consumer, group), {})
+                self._pieces.put(edge, arrived, self._pieces.cut(edge, values[edge.value]))
 
     def _consume(self, place: int, group: int) -> dict[str, NDArray[np.uint8]]:
         return self._arrived.pop((place, group), {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from mpi_vta.schedule.advice import reasons
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.load import bottleneck
 from mpi_vta.schedule.memory import most_in_flight
@@ -30,6 +31,16 @@ def assemble(problem: Problem, draft: Draft, strategy: str) -> Plan:
     MemoryShortage
         If a board's memory does not suffice.
     """
+    plan = compose(problem, draft, strategy)
+    validate(plan, problem.graph, problem.ranks, problem.layout_config)
+    plan = replace(plan, in_flight_groups=_window(problem, plan, most_in_flight(problem, plan)))
+    prediction = predict(plan, problem.network, problem.images)
+    plan = replace(plan, predicted=_figures(problem, plan, prediction))
+    return replace(plan, notes=(*plan.notes, *_warnings(problem, plan)))
+
+
+def compose(problem: Problem, draft: Draft, strategy: str) -> Plan:
+    """Return the plan of a draft with stage costs and messages, one image group in flight, nothing predicted."""
     config = problem.layout_config
     traffic = find_traffic(problem.graph, draft.placements, config)
     copied = assembled_bytes(traffic, draft.placements)
@@ -41,12 +52,7 @@ def assemble(problem: Problem, draft: Draft, strategy: str) -> Plan:
         )
         for index, placement in enumerate(draft.placements)
     )
-    plan = Plan(problem.graph.name, strategy, config.batch, stages, traffic.edges, 1, {}, draft.notes, traffic.shapes)
-    validate(plan, problem.graph, problem.ranks, config)
-    plan = replace(plan, in_flight_groups=_window(problem, plan, most_in_flight(problem, plan)))
-    prediction = predict(plan, problem.network, problem.images)
-    plan = replace(plan, predicted=_figures(problem, plan, prediction))
-    return replace(plan, notes=(*plan.notes, *_warnings(problem, plan)))
+    return Plan(problem.graph.name, strategy, config.batch, stages, traffic.edges, 1, {}, draft.notes, traffic.shapes)
 
 
 def one_board_ns(problem: Problem, rank: int) -> int:
@@ -148,7 +154,7 @@ def _warnings(problem: Problem, plan: Plan) -> tuple[str, ...]:
             f"the {what} of rank {rank} sets the pace, not VTA: {float(period_ns) / 1e6:.3f} ms per image group "
             "(modelled)"
         )
-    return tuple(warnings)
+    return (*warnings, *reasons(problem, plan))
 
 
 def predict_one_board(problem: Problem) -> float:

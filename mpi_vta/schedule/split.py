@@ -74,7 +74,7 @@ def _walk(segment: Graph, last: str, share: Window, block: int) -> PartWindows:
     frame = next(segment.values[node.output].shape for node in segment.nodes if node.name == last)
     owns: dict[str, Window] = {}
     for name in segment.outputs:
-        window = _in_proportion(share, frame, segment.values[name].shape, block)
+        window = in_proportion(share, frame, segment.values[name].shape, block)
         if window is not None:
             owns[name] = window
     needed = dict(owns)
@@ -88,7 +88,7 @@ def _walk(segment: Graph, last: str, share: Window, block: int) -> PartWindows:
     return PartWindows(reads, {n.output: needed[n.output] for n in segment.nodes if n.output in needed}, owns)
 
 
-def _in_proportion(share: Window, frame: tuple[int, ...], shape: tuple[int, ...], block: int) -> Window | None:
+def in_proportion(share: Window, frame: tuple[int, ...], shape: tuple[int, ...], block: int) -> Window | None:
     """Return the share of a value of `shape` that goes with `share` of one of shape `frame`; None if empty."""
 
     def scaled(bounds: tuple[int, int], full: int, extent: int) -> tuple[int, int]:

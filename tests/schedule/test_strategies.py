@@ -9,6 +9,7 @@ from schedule_cases import FakeCosts, chain, graphs
 
 from mpi_vta.errors import ConfigError, PlanError
 from mpi_vta.hw.cluster import Cluster
+from mpi_vta.schedule.assembly import WINDOW_LOSS
 from mpi_vta.schedule.division import Wish, divide
 from mpi_vta.schedule.problem import Problem
 from mpi_vta.schedule.segment_load import board_types
@@ -209,6 +210,37 @@ def test_auto_is_never_below_the_best_strategy(objective):
         return sign * plan.predicted[key]
 
     assert result("auto") == max(result(strategy) for strategy in STRATEGIES)
+
+
+def test_auto_leaves_boards_idle_where_messages_outweigh_the_layers():
+    graph = chain(3)
+    slow = replace(MIXED, link=replace(MIXED.link, bandwidth_mb_s=0.01), boards=MIXED.boards[:6])
+    plan = make_plan("auto", graph, slow, 6, 40, costs_of(graph, 100_000))
+    assert plan.ranks == (0,)
+    assert plan.predicted["speedup"] >= 1
+    spread = make_plan("scatter-gather", graph, slow, 6, 40, costs_of(graph, 100_000))
+    assert spread.predicted["throughput_images_per_s"] < plan.predicted["throughput_images_per_s"]
+    assert any(note.startswith("link-bound: the messages of an image group take") for note in spread.notes)
+
+
+@settings(deadline=None, max_examples=25)
+@given(graphs(6), st.integers(1, 6), st.floats(0.01, 1000), st.data())
+def test_auto_never_loses_against_one_board_or_a_strategy(graph, ranks, bandwidth, data):
+    cycles = [data.draw(st.integers(1, 500_000)) for _ in graph.nodes]
+    link = replace(MIXED.link, bandwidth_mb_s=bandwidth)
+    cluster = replace(MIXED, link=link, boards=(*MIXED.boards[:3], *MIXED.boards[12:]))
+    best = make_plan("auto", graph, cluster, ranks, 20, costs_of(graph, cycles)).predicted["throughput_images_per_s"]
+    for strategy in STRATEGIES:
+        single = make_plan(strategy, graph, cluster, ranks, 20, costs_of(graph, cycles))
+        assert best >= single.predicted["throughput_images_per_s"]
+    alone = make_plan("pipeline", graph, cluster, 1, 20, costs_of(graph, cycles))
+    assert best >= alone.predicted["throughput_images_per_s"] * (1 - WINDOW_LOSS)
+
+
+def test_stages_too_small_for_a_board_are_named():
+    plan = plan_for("pipeline", chain(3), 3, cycles=[10, 2_000_000, 10], stages=3)
+    assert any(note.startswith("2 of 3 stages are too small for a board") for note in plan.notes)
+    assert not any("too small" in note for note in plan_for("pipeline", chain(3), 3, stages=3).notes)
 
 
 def test_auto_says_what_the_others_would_get():

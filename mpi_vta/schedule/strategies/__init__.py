@@ -11,10 +11,11 @@ from mpi_vta.hw.cluster import Cluster
 from mpi_vta.schedule.assembly import assemble
 from mpi_vta.schedule.by_hand import ByHand
 from mpi_vta.schedule.cost import Costs
+from mpi_vta.schedule.load import bottleneck
 from mpi_vta.schedule.memory import MemoryShortage
 from mpi_vta.schedule.plan import Plan
 from mpi_vta.schedule.problem import OBJECTIVES, Draft, Problem
-from mpi_vta.schedule.strategies import fused, pipeline, scatter_gather
+from mpi_vta.schedule.strategies import core_assignment, fused, pipeline, scatter_gather
 
 Strategy = Callable[[Problem], Draft]
 
@@ -22,6 +23,7 @@ STRATEGIES: Mapping[str, Strategy] = {
     "pipeline": pipeline.place,
     "scatter-gather": scatter_gather.place,
     "fused": fused.place,
+    "core-assignment": core_assignment.place,
 }
 AUTO = "auto"
 # Those that cut the model, and so can take borders and numbers of boards from the user
@@ -131,7 +133,16 @@ def _best_plan(problem: Problem) -> Plan:
     if not plans:
         raise PlanError(" | ".join(faults), where="--strategy auto")
     key, sign = OBJECTIVES[problem.objective]
-    best = max(plans, key=lambda name: (sign * plans[name].predicted[key], -len(plans[name].ranks)))
+
+    def merit(name: str) -> tuple[float, int]:
+        return (sign * plans[name].predicted[key], -len(plans[name].ranks))
+
+    whole = plans.get("scatter-gather")
+    if whole and bottleneck(plans[max(plans, key=merit)], problem.network)[1] != "vta":
+        for ranks in scatter_gather.ever_fewer(problem, whole.stages[0].ranks):
+            boards = "rank 0 alone" if ranks == (0,) else f"scatter-gather on {len(ranks)}"
+            plans[boards] = assemble(problem, scatter_gather.place(problem, ranks), "scatter-gather")
+    best = max(plans, key=merit)
     others = ", ".join(f"{name} {plans[name].predicted[key]:.4g}" for name in plans if name != best)
     note = f"auto chose {best} for {key} {plans[best].predicted[key]:.4g} (modelled); {others}"
     return replace(plans[best], notes=(*plans[best].notes, *faults, note))
@@ -140,8 +151,8 @@ def _best_plan(problem: Problem) -> Plan:
 def _candidates(problem: Problem) -> list[str]:
     """Return the strategies that can meet what the user fixed."""
     if problem.by_hand or problem.stages not in (None, 1):
-        # The whole model on every board is one stage: no answer to a wish for several
-        return [name for name in STRATEGIES if name != "scatter-gather" and (not problem.by_hand or name in CUTTING)]
+        # The whole model on every board is one stage, and parts of layers many: no answer to a wish for several
+        return list(CUTTING)
     return list(STRATEGIES)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 from mpi_vta.errors import PlanError
 from mpi_vta.schedule.assembly import one_board_ns, one_image_ns
 from mpi_vta.schedule.figures import group_count
@@ -10,11 +12,18 @@ from mpi_vta.schedule.turns import repeating_turns
 from mpi_vta.schedule.validate import edges_between
 
 
-def place(problem: Problem) -> Draft:
+def place(problem: Problem, within: Sequence[int] | None = None) -> Draft:
     """Put every layer on every rank and deal the image groups out.
 
     Equal boards take turns; of unequal ones the faster has more turns. A board that would only delay
     the end gets none. For latency, as images then go one at a time, one board does them all.
+
+    Parameters
+    ----------
+    problem : Problem
+        Model and boards.
+    within : sequence of int, optional
+        Use only these ranks.
 
     Raises
     ------
@@ -30,7 +39,9 @@ def place(problem: Problem) -> Draft:
         )
     nodes = tuple(node.name for node in problem.graph.nodes)
     boards = problem.cluster.boards
-    able = [rank for rank in range(problem.ranks) if (frozenset(nodes), boards[rank]) not in problem.ruled_out]
+    able = [
+        rank for rank in within or range(problem.ranks) if (frozenset(nodes), boards[rank]) not in problem.ruled_out
+    ]
     if not able:
         raise PlanError(
             "the whole model fits no board's memory", where="scatter-gather", remedy="take --strategy fused"
@@ -46,6 +57,17 @@ def place(problem: Problem) -> Draft:
     return Draft((placement,), () if one_at_a_time else _notes(problem, used, able, period_ns))
 
 
+def ever_fewer(problem: Problem, ranks: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """Yield ever fewer of the fastest of some ranks, and rank 0 alone: they may do better if messages set the pace."""
+    fastest = sorted(ranks, key=lambda rank: (one_board_ns(problem, rank), rank))
+    count = len(fastest) // 2
+    while count:
+        yield tuple(sorted(fastest[:count]))
+        count //= 2
+    if 0 in fastest[1:]:
+        yield (0,)
+
+
 def _quickest(problem: Problem, able: list[int]) -> int:
     """Return the rank of `able` that has one image group done first, messages from and to rank 0 included."""
     edges = edges_between(problem.graph, [[node.name for node in problem.graph.nodes]], problem.layout_config)
@@ -55,7 +77,10 @@ def _quickest(problem: Problem, able: list[int]) -> int:
 
 def _notes(problem: Problem, used: tuple[int, ...], able: list[int], period_ns: list[int]) -> tuple[str, ...]:
     notes = []
-    lacking = problem.ranks - len(able)
+    boards = problem.cluster.boards
+    lacking = sum(
+        (frozenset(node.name for node in problem.graph.nodes), board) in problem.ruled_out for board in boards
+    )
     if lacking:
         notes.append(f"{lacking} {_many(lacking)} idle: the whole model does not fit there")
     idle = len(able) - len(used)

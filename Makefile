@@ -48,5 +48,5 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 $(BOARD_VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: no python3.11 or python3 found; install Python 3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(BOARD_VENV)
-	$(BOARD_VENV)/bin/python -m pip --disable-pip-version-check --quiet install -e .[dev,board] "numpy<2"
+	$(BOARD_VENV)/bin/python -m pip --disable-pip-version-check --quiet install -e .[dev,board] "numpy<2" "pynq<4"
 	touch $@

@@ -255,6 +255,21 @@ class PynqDevice:
         return buffer
 
 
+def logic_clock_mhz() -> float:
+    """Return the clock of this board's programmable logic.
+
+    Raises
+    ------
+    DeviceError
+        If pynq cannot be imported, or cannot read it.
+    """
+    clocks = _import_pynq().Clocks
+    try:
+        return float(clocks.fclk0_mhz)
+    except (RuntimeError, OSError) as fault:
+        raise DeviceError(f"the clock cannot be read ({fault})", where="pynq", remedy="run as root") from fault
+
+
 def _named_bitstream(setup: DeviceSetup, board: Board) -> Path:
     named = setup.bitstream or board.bitstream
     if not named:

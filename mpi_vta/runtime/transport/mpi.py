@@ -117,6 +117,12 @@ class MpiTransport:
         return buffer.tobytes()
 
 
+def library_version() -> str:
+    """Return name and version of the MPI library, ``MPICH 5.0.2``."""
+    words = MPI.Get_library_version().replace(":", " ").replace(",", " ").replace("Version", " ").split()
+    return " ".join(words[:3] if words[0] == "Open" else words[:2])
+
+
 def _size_of(data: bytes) -> NDArray[np.uint8]:
     return np.array([len(data)], dtype=np.int64).view(np.uint8)
 

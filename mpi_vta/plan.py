@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mpi_vta.errors import InputError
+from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.cluster import Cluster, select_cluster
 from mpi_vta.job.command_line import (
     OneLineParser,
@@ -21,10 +22,12 @@ from mpi_vta.job.command_line import (
     run_on_rank_0,
     started_ranks,
 )
-from mpi_vta.job.planning import Planned, plan_model
+from mpi_vta.job.pareto_report import pareto_summary, print_pareto
+from mpi_vta.job.planning import Planned, open_costs, plan_model
 from mpi_vta.job.ready_model import ready_model
-from mpi_vta.runtime.progress import shown_progress
+from mpi_vta.runtime.progress import Progress, shown_progress
 from mpi_vta.runtime.report import print_plan
+from mpi_vta.schedule.pareto import find_pareto
 from mpi_vta.schedule.plan import Plan
 
 DEFAULT_IMAGES = 64
@@ -39,6 +42,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--ranks", type=int, help="boards that there are (default: those of mpirun, or of the cluster, or 1)"
     )
     parser.add_argument("--images", type=int, default=DEFAULT_IMAGES, help="images of the job (default: %(default)s)")
+    parser.add_argument(
+        "--pareto",
+        action="store_true",
+        help="the best plans in throughput, latency and energy over all strategies",
+    )
     parser.add_argument("--json", action="store_true", help="print the plan as JSON and nothing else")
     parser.add_argument("-o", "--output", type=Path, help="write the plan to this file, for pipeline's --plan")
     return parser
@@ -55,6 +63,8 @@ def _run(arguments: Sequence[str]) -> int:
     with shown_progress(quiet=options.json) as progress:
         progress.phase(f"importing and quantising {options.model}")
         model = ready_model(options.model, seed=options.seed, weights=options.weights)
+        if options.pareto:
+            return _show_pareto(options, model.graph, cluster, progress)
         planned = plan_model(plan_wishes(options), model.graph, cluster, options.images, progress)
     if options.output is not None:
         _save(planned.plan, options.output)
@@ -66,6 +76,23 @@ def _run(arguments: Sequence[str]) -> int:
     print(f"planner     {planned.planner_s:.3f} s, besides {compile_s:.3f} s of compiling or of reading the cache")
     if options.output is not None:
         print(f"written     {options.output}")
+    return 0
+
+
+def _show_pareto(options: argparse.Namespace, graph: Graph, cluster: Cluster, progress: Progress) -> int:
+    given = [
+        name for name in ("strategy", "stages", "boards", "cut", "allocate", "plan", "output") if getattr(options, name)
+    ]
+    if given:
+        raise InputError(
+            "it tries every strategy and number of boards", where="--pareto", remedy=f"leave out --{given[0]}"
+        )
+    costs = open_costs(graph, progress)
+    found = find_pareto(graph, cluster, options.images, costs, lambda done, total: progress.step(done, total))
+    if options.json:
+        print(json.dumps({"model": graph.name, "cluster": cluster.name, **pareto_summary(found)}, indent=2))
+    else:
+        print_pareto(f"{graph.name} on {cluster.name}", pareto_summary(found), sys.stdout)
     return 0
 
 

@@ -93,6 +93,18 @@ def test_choice_by_hand_is_shown_beside_the_planner_s(capsys, tmp_path):
     assert "the planner would have got" in capsys.readouterr().out
 
 
+def test_pareto_front_is_printed_and_labelled(capsys):
+    found = json_of(capsys, "--cluster", "pynq4", "--pareto", "--images", "16")
+    assert len(found["pareto"]) >= 1
+    assert "modelled estimate" in found["energy"]
+    best = max(row["throughput_images_per_s"] for row in found["pareto"])
+    assert best >= json_of(capsys, "--cluster", "pynq4", "--images", "16")["predicted"]["throughput_images_per_s"]
+    assert main([*DIGITS, "--ranks", "1", "--pareto"]) == 0
+    out = capsys.readouterr().out
+    assert "all modelled" in out
+    assert "energy is a modelled estimate" in out
+
+
 def test_boards_limits_the_ranks_used(capsys):
     found = json_of(capsys, "--cluster", "pynq4", "--boards", "2", "--strategy", "scatter-gather")
     assert found["ranks"] == 4
@@ -111,6 +123,10 @@ WRONG = {
     "too many boards": ([*DIGITS, "--ranks", "2", "--boards", "3"], "--boards: 3 boards; allowed: 1..2"),
     "cut": ([*DIGITS, "--ranks", "2", "--cut", "conf2"], "--cut conf2: no such layer; allowed: a layer of the model"),
     "allocate": ([*DIGITS, "--allocate", "conf*=1"], "--allocate conf*=1: no layer matches"),
+    "pareto": (
+        [*DIGITS, "--pareto", "--cut", "conv2"],
+        "--pareto: it tries every strategy; leave out --cut",
+    ),
     "plan": ([*DIGITS, "--plan", "/nowhere.json"], "/nowhere.json: cannot read the plan"),
     "option": ([*DIGITS, "--nosuch"], "command line: unrecognized arguments: --nosuch"),
     "output": ([*DIGITS, "-o", "/proc/nowhere/plan.json"], "/proc/nowhere/plan.json: cannot write the plan"),

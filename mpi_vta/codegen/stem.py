@@ -21,6 +21,7 @@ from mpi_vta.hw.config import VTAConfig
 
 THIN_CHANNELS = 4
 GATHERED = ".patches"
+OTHER_PASSES = 5  # reset, bias, shift, two clips
 GATHER_CYCLES_PER_BYTE = 0.5  # 5 ns a byte on a Cortex-A9, against a VTA of 100 MHz
 
 
@@ -70,12 +71,12 @@ class Packing:
     width: int
 
     def cost_cycles(self, out_pixels: int, config: VTAConfig) -> float:
-        """Return GEMM or load cycles, whichever is more, plus what the CPU's copying weighs."""
+        """Return compute or load cycles, whichever is more, plus what the CPU's copying weighs."""
         outputs, channels, taps, _ = self.weight.shape
         blocks = -(-channels // config.block)
         size_bytes = blocks * self.height * self.width * config.inp_bytes
-        gemm = out_pixels * blocks * taps * -(-outputs // config.block)
-        return float(max(gemm, size_bytes * 8 / config.bus_bits) + size_bytes * GATHER_CYCLES_PER_BYTE)
+        compute = out_pixels * -(-outputs // config.block) * (blocks * taps + OTHER_PASSES)
+        return float(max(compute, size_bytes * 8 / config.bus_bits) + size_bytes * GATHER_CYCLES_PER_BYTE)
 
 
 def packings(node: Node, height: int, width: int, weight: NDArray[np.int8]) -> list[Packing]:

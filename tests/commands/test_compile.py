@@ -45,6 +45,11 @@ def test_plot_is_a_picture(tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
+def test_check_says_what_was_checked(capsys):
+    assert main([*DIGITS, "--check"]) == 0
+    assert "no race, no deadlock" in capsys.readouterr().out
+
+
 def test_configuration_changes_program_and_board(capsys):
     found = json_of(capsys, "--config", "ultra96_1x16")
     assert (found["board"], found["clock_mhz"]) == ("ultra96", 333.0)

@@ -19,6 +19,8 @@ from mpi_vta.schedule.validate import edges_between, validate
 WINDOW_LOSS = 0.005
 # Groups over which the window is chosen: more would not change it
 WINDOW_GROUPS = 96
+# Fewer where there are many messages per group, as each costs the planner time
+WINDOW_MESSAGES = 20_000
 
 
 def assemble(problem: Problem, draft: Draft, strategy: str) -> Plan:
@@ -90,7 +92,8 @@ def _window(problem: Problem, plan: Plan, most: int) -> int:
     """Return the fewest groups in flight, up to `most`, that lose next to nothing: more only add latency."""
     if problem.objective == "latency":
         return 1
-    groups = min(group_count(problem.images, plan.group_images), WINDOW_GROUPS)
+    affordable = max(WINDOW_MESSAGES // max(len(plan.edges), 1), 1)
+    groups = min(group_count(problem.images, plan.group_images), WINDOW_GROUPS, affordable)
     images = groups * plan.group_images
 
     def makespan_ns(window: int) -> int:

@@ -23,15 +23,15 @@ Division = tuple[tuple[int, int, Grid], ...]
 
 @dataclass(frozen=True)
 class Run:
-    """Units [first, end) divided by a grid.
+    """Some units divided by a grid.
 
     Attributes
     ----------
-    nodes : tuple of str
-        Their nodes.
-    parts : tuple of (int, Window)
-        Rank and share of each part.
-    wants : mapping-like tuple of (str, Holding)
+    first, end : int
+        The units [first, end).
+    grid : Grid
+        How.
+    wants : tuple of (str, Holding)
         What the parts read, by value.
     compute_ns : float
         Time of the slowest part, gathering included (estimated, or from compiled parts).
@@ -40,8 +40,6 @@ class Run:
     first: int
     end: int
     grid: Grid
-    nodes: tuple[str, ...]
-    parts: tuple[tuple[int, Window], ...]
     wants: tuple[tuple[str, Holding], ...]
     compute_ns: float
 
@@ -78,17 +76,21 @@ class SplitSearch:
         table: list[dict[Grid, tuple[float, int, Grid]]] = [{} for _ in range(len(self._units) + 1)]
         table[0][ONE_BOARD] = (0.0, 0, ONE_BOARD)
         for first in range(len(self._units)):
+            states = sorted((spent, before) for before, (spent, _, _) in table[first].items())
             for run in self._runs(first):
-                options = (
-                    (spent + self._exchange_ns(run, before), first, before)
-                    for before, (spent, _, _) in table[first].items()
-                )
-                spent, _, before = min(options)
-                entry = (spent + run.compute_ns, first, before)
-                known = table[run.end].get(run.grid)
-                if known is None or entry < known:
-                    table[run.end][run.grid] = entry
+                known = table[run.end].get(run.grid, (float("inf"), 0, ONE_BOARD))
+                spent, before = self._cheapest(run, states, known[0] - run.compute_ns)
+                table[run.end][run.grid] = min(known, (spent + run.compute_ns, first, before))
         return self._walk_back(table)
+
+    def _cheapest(self, run: Run, states: list[tuple[float, Grid]], limit_ns: float) -> tuple[float, Grid]:
+        """Return the least time below a limit until a run has its inputs, and how the one before is then divided."""
+        best = (limit_ns, ONE_BOARD)
+        for spent, before in states:
+            if spent >= best[0]:
+                break
+            best = min(best, (spent + self._exchange_ns(run, before), before))
+        return best
 
     def placements(self, division: Division) -> tuple[Placement, ...]:
         """Return a division's parts in the order of the plan's stages."""
@@ -146,7 +148,7 @@ class SplitSearch:
                 reads.setdefault(name, []).append((rank, window))
             slowest = max(slowest, self._part_ns(nodes, share, windows, rank))
         wants = tuple((name, Holding.of(pieces, self._block_of(name))) for name, pieces in reads.items())
-        return Run(first, end, grid, nodes, parts, wants, slowest)
+        return Run(first, end, grid, wants, slowest)
 
     def _exchange_ns(self, run: Run, before: Grid) -> float:
         values = [

@@ -11,6 +11,7 @@ from mpi_vta.hw.cluster import Cluster
 from mpi_vta.schedule.assembly import assemble
 from mpi_vta.schedule.by_hand import ByHand
 from mpi_vta.schedule.cost import Costs
+from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.load import bottleneck
 from mpi_vta.schedule.memory import MemoryShortage
 from mpi_vta.schedule.plan import Plan
@@ -153,6 +154,10 @@ def _candidates(problem: Problem) -> list[str]:
     if problem.by_hand or problem.stages not in (None, 1):
         # The whole model on every board is one stage, and parts of layers many: no answer to a wish for several
         return list(CUTTING)
+    groups = group_count(problem.images, problem.layout_config.batch)
+    if problem.objective != "latency" and groups >= 2 * problem.ranks:
+        # Splitting adds halo rows, launches and messages to every image: it pays only where boards would be idle
+        return [name for name in STRATEGIES if name != "core-assignment"]
     return list(STRATEGIES)
 
 

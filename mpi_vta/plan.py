@@ -84,9 +84,7 @@ def _show_pareto(options: argparse.Namespace, graph: Graph, cluster: Cluster, pr
         name for name in ("strategy", "stages", "boards", "cut", "allocate", "plan", "output") if getattr(options, name)
     ]
     if given:
-        raise InputError(
-            "it tries every strategy and number of boards", where="--pareto", remedy=f"leave out --{given[0]}"
-        )
+        raise InputError("it tries every strategy", where="--pareto", remedy=f"leave out --{given[0]}")
     costs = open_costs(graph, progress)
     found = find_pareto(graph, cluster, options.images, costs, lambda done, total: progress.step(done, total))
     if options.json:

@@ -9,12 +9,13 @@ from importlib import import_module
 
 from mpi_vta.runtime.pairing import find_launcher
 
-# command -> what it is for; each is mpi_vta.<command> with a `main(argv)`
+# command -> what it is for; each is mpi_vta.<command>, or the __main__ of that package, with a `main(argv)`
 COMMANDS: Mapping[str, str] = {
     "pipeline": "run a model over the ranks of this MPI job (or over one)",
     "plan": "how a model would be spread over a cluster, and what that would give",
     "compile": "a model compiled for one VTA configuration, layer by layer",
     "doctor": "whether every rank of a job can work, and the remedy where it cannot",
+    "trace": "what a run's trace says: figures, pictures, report, Perfetto",
     "inspect": "replay, disassemble and look into programs and vectors",
 }
 
@@ -26,7 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments and arguments[0] in COMMANDS:
-        status: int = import_module(f"mpi_vta.{arguments[0]}").main(arguments[1:])
+        command = import_module(f"mpi_vta.{arguments[0]}")
+        if hasattr(command, "__path__"):
+            command = import_module(f"mpi_vta.{arguments[0]}.__main__")
+        status: int = command.main(arguments[1:])
         return status
     launcher = find_launcher(os.environ)
     is_first = launcher is None or launcher.rank == 0

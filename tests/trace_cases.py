@@ -20,7 +20,7 @@ PLAN = Plan(
     "pipeline",
     1,
     (Stage(0, ("a",), (0,), 800, (10 * US,), (2 * US,)), Stage(1, ("b", "c"), (1,), 2800, (30 * US,), (0,))),
-    (Edge("y", 0, 1, 1000), Edge("z", 1, SINK, 100)),
+    (Edge("y", 0, 1, 1000), Edge("z", 1, SINK, 100), Edge("x", SOURCE, 0, 64)),
     4,
     {"throughput_images_per_s": 30_000.0, "latency_ms": 0.05},
 )

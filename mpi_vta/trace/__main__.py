@@ -1,0 +1,109 @@
+"""``python -m mpi_vta.trace``: what a trace says, in numbers, pictures, a page, or for Perfetto."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from mpi_vta.errors import InputError, MpiVtaError
+from mpi_vta.trace.figures import QUESTIONS, save_figures
+from mpi_vta.trace.reader import read
+from mpi_vta.trace.repair import repair
+from mpi_vta.trace.run import Run
+from mpi_vta.trace.summary import difference_lines, summary_lines, to_json
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises a wrong option as the one-line error that every other fault is."""
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(message, where="command line", remedy="see python -m mpi_vta.trace --help")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the options of the command."""
+    parser = _Parser(prog="mpi_vta.trace", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    summary = commands.add_parser("summary", help="print the figures, the bottleneck, and what each rank waits for")
+    summary.add_argument("file", type=Path, help="a run.h5")
+    summary.add_argument("--json", action="store_true", help="print JSON")
+    plot = commands.add_parser("plot", help="draw figures as PNG")
+    plot.add_argument("file", type=Path, help="a run.h5")
+    named = "; ".join(f"{name}: {question}" for name, question in QUESTIONS.items())
+    plot.add_argument("--figure", action="append", metavar="NAME", help=f"which, all by default. {named}")
+    plot.add_argument("-o", "--output", type=Path, metavar="FOLDER", help="folder (default: figures beside the trace)")
+    difference = commands.add_parser("diff", help="compare two runs")
+    difference.add_argument("first", type=Path, help="a run.h5")
+    difference.add_argument("second", type=Path, help="another")
+    difference.add_argument("-o", "--output", type=Path, metavar="PNG", help="draw it as well")
+    merge = commands.add_parser("merge", help="make a trace of the ranks' files of a run that ended early")
+    merge.add_argument("folder", type=Path, help="output folder of the run")
+    merge.add_argument("--without-missing", action="store_true", help="leave out ranks whose file is lost")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit status."""
+    try:
+        options = build_parser().parse_args(argv)
+        _COMMANDS[options.command](options)
+        sys.stdout.flush()
+    except MpiVtaError as fault:
+        print(f"mpi_vta.trace: error: {fault}", file=sys.stderr)
+        return fault.exit_status
+    except BrokenPipeError:
+        # the reader, `head` for one, has seen enough; what is still buffered must not be tried again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as fault:
+        print(f"mpi_vta.trace: error: {fault.filename}: {fault.strerror}", file=sys.stderr)
+        return InputError.exit_status
+    return 0
+
+
+def _open(path: Path) -> Run:
+    return Run(read(path))
+
+
+def _summary(options: argparse.Namespace) -> None:
+    run = _open(options.file)
+    print(json.dumps(to_json(run)) if options.json else "\n".join(summary_lines(run)))
+
+
+def _plot(options: argparse.Namespace) -> None:
+    folder = options.output or options.file.parent / "figures"
+    for path in save_figures(_open(options.file), options.figure or list(QUESTIONS), folder):
+        print(f"written     {path}")
+
+
+def _difference(options: argparse.Namespace) -> None:
+    first, second = _open(options.first), _open(options.second)
+    print("\n".join(difference_lines(first, second)))
+    if options.output:
+        from mpi_vta.trace.figures.rates import draw_difference
+
+        draw_difference(first, second).savefig(options.output, dpi=120)
+        print(f"written     {options.output}")
+
+
+def _merge(options: argparse.Namespace) -> None:
+    path, missing = repair(options.folder, without_missing=options.without_missing)
+    if missing:
+        print(f"left out    ranks {', '.join(map(str, missing))}")
+    print(f"written     {path}: {len(read(path).images)} finished images")
+
+
+_COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
+    "summary": _summary,
+    "plot": _plot,
+    "diff": _difference,
+    "merge": _merge,
+}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""A trace with what every analysis asks of it: the plan's places, messages, durations, labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.errors import ArtifactError
+from mpi_vta.trace.messages import Messages, match_messages
+from mpi_vta.trace.reader import RankRecord, Trace
+from mpi_vta.trace.schema import EventKind
+
+SOURCE = -1
+SINK = -2
+
+
+class Run:
+    """One run as its analyses see it; everything is derived from the trace, when first asked for.
+
+    Parameters
+    ----------
+    trace : Trace
+        From `mpi_vta.trace.reader.read`.
+
+    Raises
+    ------
+    ArtifactError
+        If no image was finished: there is nothing to analyse.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        if not trace.images.size:
+            raise ArtifactError("no image was finished in this run", where="trace", remedy="let it run longer")
+        self.trace = trace
+        self.plan: Mapping[str, Any] = json.loads(trace.plan_json)
+        self.images = trace.images
+        self.ranks: Mapping[int, RankRecord] = dict(sorted(trace.ranks.items()))
+
+    @cached_property
+    def messages(self) -> Messages:
+        """Messages of which both ends are known."""
+        return match_messages({rank: record.events for rank, record in self.ranks.items()})
+
+    @cached_property
+    def end_ns(self) -> int:
+        """When the last event of any rank ends."""
+        return max(int(record.events["end_ns"].max()) for record in self.ranks.values() if record.events.size)
+
+    @property
+    def group_images(self) -> int:
+        """Images per launch."""
+        return int(self.plan["group_images"])
+
+    @property
+    def time_word(self) -> str:
+        """``modelled`` or ``measured``."""
+        return str(self.trace.attributes["time"])
+
+    @property
+    def title(self) -> str:
+        """Model, strategy and size of the run, for the head of a picture."""
+        attributes = self.trace.attributes
+        return f"{attributes['model']}, {attributes['strategy']}, {len(self.ranks)} ranks ({self.time_word})"
+
+    @property
+    def network(self) -> Mapping[str, int]:
+        """The network model's constants: ``bytes_per_s``, ``latency_ns``, ``per_message_ns``, ``per_byte_ps``."""
+        constants: Mapping[str, int] = json.loads(str(self.trace.attributes["network"]))
+        return constants
+
+    def events(self, rank: int, kind: EventKind) -> NDArray[Any]:
+        """Return a rank's events of one kind, by start."""
+        rows: NDArray[Any] = self.ranks[rank].events
+        chosen: NDArray[Any] = rows[rows["kind"] == kind]
+        return chosen
+
+    def stage_name(self, stage: int) -> str:
+        """Return a place's index and layers, short."""
+        if stage in (SOURCE, SINK):
+            return "source" if stage == SOURCE else "sink"
+        nodes = self.plan["stages"][stage]["nodes"]
+        return f"{stage}: {nodes[0]}" if len(nodes) == 1 else f"{stage}: {nodes[0]}..{nodes[-1]}"
+
+    def wire_ns(self, size_bytes: int) -> float:
+        """Return how long a message of that size occupies a port, by the network model."""
+        return size_bytes * 1e9 / self.network["bytes_per_s"]
+
+    def message_host_ns(self, size_bytes: int) -> float:
+        """Return how long a message of that size occupies a processor at either end, by the network model."""
+        return self.network["per_message_ns"] + size_bytes * self.network["per_byte_ps"] / 1000
+
+    @cached_property
+    def groups(self) -> NDArray[Any]:
+        """The first image of every finished group, IMAGE_DTYPE."""
+        firsts: NDArray[Any] = self.images[self.images["image"] % self.group_images == 0]
+        return firsts
+
+    @cached_property
+    def period_ns(self) -> float:
+        """Time from one finished group to the next, over the middle half of the run."""
+        ends = np.sort(self.groups["end_ns"])
+        if len(ends) < 2:
+            return float(ends[-1] - self.groups["start_ns"].min())
+        first, last = (len(ends) // 4, len(ends) // 4 + len(ends) // 2) if len(ends) >= 4 else (0, len(ends) - 1)
+        return float(ends[last] - ends[first]) / (last - first)
+
+    def first_of_group(self, image: int) -> int:
+        """Return the first image of an image's group: events carry that one."""
+        return image // self.group_images * self.group_images

@@ -1,0 +1,176 @@
+"""A run in numbers, and the difference of two."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mpi_vta.trace.activity import COMMUNICATION, COMPUTE, HOST, WAIT, Activity, activity
+from mpi_vta.trace.bottleneck import Bottleneck, bottleneck
+from mpi_vta.trace.run import Run
+from mpi_vta.trace.schema import MEASURED, EventKind
+
+CAUSES_SHOWN = 2
+KINDS = (COMPUTE, HOST, COMMUNICATION, WAIT)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures of a run.
+
+    Attributes
+    ----------
+    figures : mapping of str to float
+        By name with unit.
+    predicted : mapping of str to float
+        Those that the plan foretold, by the same names.
+    activity : Activity
+        What every rank did.
+    bottleneck : Bottleneck
+        What limits the rate.
+    """
+
+    figures: Mapping[str, float]
+    predicted: Mapping[str, float]
+    activity: Activity
+    bottleneck: Bottleneck
+
+
+def summarize(run: Run) -> Summary:
+    """Compute the figures of a run."""
+    latency_ms = run.images["latency_ns"] / 1e6
+    p50, p90, p99 = np.percentile(latency_ms, [50, 90, 99])
+    done = activity(run)
+    links = run.trace.links
+    images = len(run.images)
+    makespan_ns = int(run.images["end_ns"].max() - run.images["start_ns"].min())
+    figures = {
+        "images": float(images),
+        "makespan, ms": makespan_ns / 1e6,
+        "throughput, images/s": images * 1e9 / makespan_ns,
+        "steady rate, images/s": run.group_images * 1e9 / run.period_ns,
+        "latency p50, ms": float(p50),
+        "latency p90, ms": float(p90),
+        "latency p99, ms": float(p99),
+        "energy, J/image": sum(sum(joules(run, rank)) for rank in run.ranks) / images,
+        "messages per image": int(links["messages"].sum()) / images,
+        "sent, bytes/image": int(links["bytes"].sum()) / images,
+        "VTA busy, %": 100 * float(np.mean([done.share(rank, COMPUTE) for rank in run.ranks])),
+    }
+    return Summary(figures, _predicted(run), done, bottleneck(run))
+
+
+def joules(run: Run, rank: int) -> tuple[float, float]:
+    """Return a rank's energy over the run in joules: with VTA idle, with VTA running; by the board's power model."""
+    record = run.ranks[rank]
+    steps = record.power
+    seconds = (steps["end_ns"] - steps["start_ns"]) / 1e9
+    launches = run.events(rank, EventKind.LAUNCH)
+    busy = np.isin(steps["start_ns"], launches["start_ns"]) & (steps["watts"] == record.attributes["busy_watts"])
+    energy = seconds * steps["watts"]
+    return float(energy[~busy].sum()), float(energy[busy].sum())
+
+
+def _predicted(run: Run) -> dict[str, float]:
+    given = run.plan["predicted"]
+    names = {
+        "makespan, ms": "makespan_ms",
+        "throughput, images/s": "throughput_images_per_s",
+        "steady rate, images/s": "steady_images_per_s",
+        "latency p50, ms": "latency_ms",
+        "latency p99, ms": "latency_p99_ms",
+        "energy, J/image": "energy_j_per_image",
+    }
+    return {name: float(given[key]) for name, key in names.items() if key in given}
+
+
+def summary_lines(run: Run) -> list[str]:
+    """Return the summary as lines of text."""
+    found = summarize(run)
+    lines = [run.title]
+    for name, value in found.figures.items():
+        foretold = f"   plan: {found.predicted[name]:.6g}" if name in found.predicted else ""
+        lines.append(f"  {name:24} {value:>12.6g}{foretold}")
+    lines += [f"bottleneck  {sentence}" for sentence in bottleneck_sentences(run, found.bottleneck)]
+    lines.append("rank  board        compute    host   comm.    wait   waits longest for")
+    for rank, record in run.ranks.items():
+        shares = "".join(f"{100 * found.activity.share(rank, kind):7.1f}%" for kind in KINDS)
+        causes = ", ".join(f"{cause} ({ns / 1e6:.3g} ms)" for cause, ns in found.activity.causes(rank)[:CAUSES_SHOWN])
+        lines.append(f"{rank:4}  {record.attributes['board']!s:12}{shares}   {causes}")
+    return lines + warning_lines(run)
+
+
+def bottleneck_sentences(run: Run, found: Bottleneck) -> list[str]:
+    """Return what limits the run and what one more board would change."""
+    where = f"{found.resource} of rank {found.rank}"
+    if found.stage is not None:
+        where += f", mostly stage {run.stage_name(found.stage)}"
+    first = f"{where}: {found.period_ns / 1e6:.4g} ms per image group, the run takes {run.period_ns / 1e6:.4g} ms"
+    if found.stage is None:
+        return [first, "one more board would not raise the rate: it is not a VTA that limits it"]
+    rank, resource = found.next_limit
+    limit = "the new board itself" if rank not in run.ranks else f"{resource} of rank {rank}"
+    return [
+        first,
+        f"one more board for that stage: {found.gain:.2f} times the rate, then {limit} limits (estimate)",
+        f"all work spread anew, evenly, over one more board: at most {found.best_gain:.2f} times (bound)",
+    ]
+
+
+def warning_lines(run: Run) -> list[str]:
+    """Return what a reader of this trace must know before he trusts it."""
+    attributes = run.trace.attributes
+    lines = []
+    if attributes.get("repaired"):
+        missing = ", ".join(map(str, attributes["missing_ranks"].tolist())) or "none"
+        lines.append(
+            f"warning     the run ended early: {len(run.images)} of {attributes['images_asked']} images; "
+            f"ranks left out: {missing}"
+        )
+    if attributes["unmatched_messages"]:
+        lines.append(f"warning     {attributes['unmatched_messages']} messages have only one end in the trace")
+    if attributes["backward_messages"]:
+        lines.append(f"warning     {attributes['backward_messages']} messages arrive before they are sent")
+    if run.time_word == MEASURED:
+        lines.append(f"clocks      agree within {run.trace.clock['error_ns'].max() / 1000:.3g} µs")
+    return lines
+
+
+def difference_lines(first: Run, second: Run) -> list[str]:
+    """Return the figures of two runs side by side."""
+    ours, theirs = summarize(first).figures, summarize(second).figures
+    lines = [f"a: {first.title}", f"b: {second.title}", f"{'':24} {'a':>12} {'b':>12}   change"]
+    for name, value in ours.items():
+        change = f"{100 * (theirs[name] / value - 1):+8.1f} %" if value else ""
+        lines.append(f"{name:24} {value:>12.6g} {theirs[name]:>12.6g} {change}")
+    return lines
+
+
+def to_json(run: Run) -> dict[str, Any]:
+    """Return the summary as JSON-able data."""
+    found = summarize(run)
+    limits = found.bottleneck
+    return {
+        "title": run.title,
+        "time": run.time_word,
+        "figures": dict(found.figures),
+        "predicted": dict(found.predicted),
+        "bottleneck": {
+            "rank": limits.rank,
+            "resource": limits.resource,
+            "stage": limits.stage,
+            "period_ns": limits.period_ns,
+            "gain_with_next_board": limits.gain,
+        },
+        "ranks": {
+            str(rank): {
+                **{kind: found.activity.share(rank, kind) for kind in KINDS},
+                "waits_ns": dict(found.activity.causes(rank)),
+            }
+            for rank in run.ranks
+        },
+        "warnings": warning_lines(run),
+    }

@@ -42,12 +42,32 @@ class RunOptions:
     bitstream: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Feed:
+    """What the first rank of a plan needs to be source and sink.
+
+    Attributes
+    ----------
+    images : int
+        Images of the job.
+    inputs : mapping of str to ndarray of int8, shape (n, C, H, W)
+        Quantised images by graph input; empty for a device that carries no data.
+    output_shapes : mapping of str to tuple of int
+        (1, C, H, W) of each graph output.
+    """
+
+    images: int
+    inputs: Mapping[str, NDArray[np.int8]]
+    output_shapes: Mapping[str, tuple[int, ...]]
+
+
 @dataclass(frozen=True)
 class Assignment:
-    """One rank's job and how to run it."""
+    """One rank's job and how to run it; `feed` goes only to ranks other than 0 that are the first of a plan."""
 
     job: RankJob
     options: RunOptions
+    feed: Feed | None = None
 
     def to_bytes(self) -> bytes:
         """Serialise the assignment."""
@@ -59,11 +79,16 @@ class Assignment:
             "groups": job.groups,
             "stages": list(job.programs),
             "options": asdict(self.options),
+            "model": job.model,
+            "ranks": list(job.ranks),
         }
         arrays: dict[str, NDArray[Any]] = {
             f"program{stage}": np.frombuffer(program.to_bytes(), dtype=np.uint8)
             for stage, program in job.programs.items()
         }
+        if self.feed is not None:
+            header["feed"] = {"images": self.feed.images, "output_shapes": dict(self.feed.output_shapes)}
+            arrays |= {f"input.{name}": images for name, images in self.feed.inputs.items()}
         return artifact.pack("assignment", FORMAT_VERSION, header, arrays)
 
     @classmethod
@@ -80,8 +105,15 @@ class Assignment:
             board=_board(header["board"], where),
             programs=programs,
             groups=header["groups"],
+            model=header["model"],
+            ranks=tuple(header["ranks"]),
         )
-        return cls(job, RunOptions(**header["options"]))
+        feed = None
+        if "feed" in header:
+            inputs = {name.removeprefix("input."): a for name, a in arrays.items() if name.startswith("input.")}
+            shapes = {name: tuple(shape) for name, shape in header["feed"]["output_shapes"].items()}
+            feed = Feed(header["feed"]["images"], inputs, shapes)
+        return cls(job, RunOptions(**header["options"]), feed)
 
 
 def _board_dict(board: Board) -> dict[str, Any]:

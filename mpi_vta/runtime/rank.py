@@ -45,6 +45,10 @@ class RankJob:
         By stage, those that this rank runs.
     groups : int
         Image groups of the job.
+    model : int
+        Number of the model among those that run at the same time.
+    ranks : tuple of int
+        The job's rank for each rank of the plan; empty if they are the same.
     """
 
     plan: Plan
@@ -52,6 +56,8 @@ class RankJob:
     board: Board
     programs: Mapping[int, Program]
     groups: int
+    model: int = 0
+    ranks: tuple[int, ...] = ()
 
 
 class RankRun:
@@ -224,7 +230,8 @@ class RankRun:
             stage=place,
             image=group * self._plan.group_images,
             replica=self._plan.stages[place].replica_of(group) if place >= 0 else 0,
-            peer=peer,
+            peer=self._job.ranks[peer] if self._job.ranks and peer != NO_PEER else peer,
+            model=self._job.model,
             edge=edge,
             size_bytes=0 if edge == NO_EDGE else self._plan.edges[edge].size_bytes,
         )

@@ -91,7 +91,7 @@ def _stage_row(
     return {
         "stage": index,
         "replica": replica,
-        "rank": rank,
+        "rank": int(record.attributes["rank"]),
         "host": record.attributes["host"],
         "board": record.attributes["board"],
         "layers": list(layers),

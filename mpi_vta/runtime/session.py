@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 
 from mpi_vta.codegen.program import Program
 from mpi_vta.errors import InputError, LaunchError, MpiVtaError
+from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
-from mpi_vta.runtime.assignment import Assignment, RunOptions
+from mpi_vta.hw.config import VTAConfig
+from mpi_vta.runtime.assignment import Assignment, Feed, RunOptions
 from mpi_vta.runtime.devices.protocol import DeviceSetup
 from mpi_vta.runtime.devices.registry import carries_data, open_device
 from mpi_vta.runtime.endpoint import Endpoint
 from mpi_vta.runtime.failure import abort_all_on_uncaught, print_error
 from mpi_vta.runtime.pairing import check_pairing, find_launcher
 from mpi_vta.runtime.rank import RankJob, RankRun
+from mpi_vta.runtime.rank_report import RankReport
 from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.runtime.watchdog import Watchdog
 from mpi_vta.schedule.figures import group_count
@@ -52,6 +55,8 @@ class Job:
         (1, C, H, W) of each graph output, in the graph's order.
     options : RunOptions
         How to run.
+    ranks : tuple of int
+        Those on which the plan's ranks run, ascending, where several jobs share the ranks; empty for all.
     """
 
     plan: Plan
@@ -60,16 +65,22 @@ class Job:
     inputs: Mapping[str, NDArray[np.int8]]
     output_shapes: Mapping[str, tuple[int, ...]]
     options: RunOptions
+    ranks: tuple[int, ...] = ()
 
     @property
     def images(self) -> int:
         """Images of the job."""
         return len(next(iter(self.inputs.values())))
 
+    @property
+    def feed(self) -> Feed:
+        """What the plan's rank 0 needs; images only for a device that carries data."""
+        return Feed(self.images, self.inputs if carries_data(self.options.device) else {}, self.output_shapes)
+
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run left at rank 0.
+    """What a run of one job left at rank 0.
 
     Attributes
     ----------
@@ -78,9 +89,9 @@ class RunResult:
     times : ndarray of IMAGE_DTYPE
         Start, end and latency of every image, in virtual time.
     rank_files : tuple of bytes
-        Every rank's trace file.
+        The trace file of every rank of the job.
     rank_reports : tuple of dict
-        Per rank: ``host``, and ``wall_s``, the real seconds that its part took.
+        Per rank of the job: ``host``, and ``wall_s``, the real seconds that its part took.
     """
 
     outputs: Mapping[str, NDArray[np.int8]] | None
@@ -105,10 +116,14 @@ class Leader:
 
     def run(self, job: Job, on_finish: Callable[[], None] = lambda: None) -> RunResult:
         """Run a job over all ranks, once; see `lead`."""
+        return self.run_all([job], on_finish)[0]
+
+    def run_all(self, jobs: Sequence[Job], on_finish: Callable[[], None] = lambda: None) -> tuple[RunResult, ...]:
+        """Run several jobs at the same time, once, each on ranks of its own; see `lead`."""
         self.state = "running"
-        result = lead(self._transport, job, on_finish)
+        results = lead(self._transport, jobs, on_finish)
         self.state = "done"
-        return result
+        return results
 
 
 def take_part(command: Callable[[Leader], int]) -> int:
@@ -151,39 +166,66 @@ def command_rank(transport: Transport, command: Callable[[Leader], int]) -> int:
 
 def follow(transport: Transport) -> int:
     """Do what rank 0 says, on every other rank; return the exit status."""
-    status = int(json.loads(transport.broadcast(None))["status"])
-    if status != _GO:
-        return status
-    where = f"rank {transport.rank}"
-    _run(transport, Assignment.from_bytes(transport.scatter(None), where))
+    order = json.loads(transport.broadcast(None))
+    if order["status"] != _GO:
+        return int(order["status"])
+    assignment = Assignment.from_bytes(transport.scatter(None), f"rank {transport.rank}")
+    job, feed = assignment.job, assignment.feed
+    endpoint = None if feed is None else _endpoint(feed, job.plan, job.board.config)
+    _run(transport, order["groups"], assignment, endpoint)
     return 0
 
 
-def lead(transport: Transport, job: Job, on_finish: Callable[[], None] = lambda: None) -> RunResult:
-    """Hand out a prepared job from rank 0, take part in it, and collect what it leaves.
+def lead(
+    transport: Transport, jobs: Sequence[Job], on_finish: Callable[[], None] = lambda: None
+) -> tuple[RunResult, ...]:
+    """Hand out prepared jobs from rank 0, take part in one, and collect what they leave.
 
     Parameters
     ----------
     transport : Transport
         Rank 0's end.
-    job : Job
-        What to run.
+    jobs : sequence of Job
+        What to run at the same time; together they have every rank once. Each gets a network of its own.
     on_finish : callable
-        Called after every finished image group.
+        Called after every finished image group of the job that rank 0 is the first rank of.
+
+    Returns
+    -------
+    tuple of RunResult
+        In the order of the jobs.
     """
-    groups = group_count(job.images, job.plan.group_images)
-    network = NetworkModel.of(job.cluster)
-    assignments = [
-        Assignment(RankJob(job.plan, network, job.cluster.boards[rank], _programs_of(job, rank), groups), job.options)
-        for rank in range(transport.size)
-    ]
-    transport.broadcast(json.dumps({"status": _GO}).encode())
-    transport.scatter([assignment.to_bytes() for assignment in assignments])
-    config = job.cluster.boards[0].config
-    endpoint = Endpoint(job.inputs, job.output_shapes, job.images, job.plan.group_images, config)
-    rank_files, reports = _run(transport, assignments[0], endpoint, on_finish)
+    members = [job.ranks or tuple(range(transport.size)) for job in jobs]
+    assignments = {
+        rank: _assignment(job, model, place, ranks)
+        for model, (job, ranks) in enumerate(zip(jobs, members, strict=True))
+        for place, rank in enumerate(ranks)
+    }
+    groups = [assignments[rank].job.model for rank in range(transport.size)]
+    transport.broadcast(json.dumps({"status": _GO, "groups": groups}).encode())
+    transport.scatter([assignments[rank].to_bytes() for rank in range(transport.size)])
+    own = jobs[groups[0]]
+    endpoint = _endpoint(own.feed, own.plan, own.cluster.boards[0].config) if 0 in members[groups[0]][:1] else None
+    files, reports = _run(transport, groups, assignments[0], endpoint, on_finish)
+    return tuple(_result(job, ranks, files, reports) for job, ranks in zip(jobs, members, strict=True))
+
+
+def _assignment(job: Job, model: int, place: int, ranks: tuple[int, ...]) -> Assignment:
+    network, groups = NetworkModel.of(job.cluster), group_count(job.images, job.plan.group_images)
+    mine = RankJob(job.plan, network, job.cluster.boards[place], _programs_of(job, place), groups, model, ranks)
+    return Assignment(mine, job.options, job.feed if place == 0 and ranks[place] != 0 else None)
+
+
+def _endpoint(feed: Feed, plan: Plan, config: VTAConfig) -> Endpoint:
+    return Endpoint(feed.inputs, feed.output_shapes, feed.images, plan.group_images, config)
+
+
+def _result(job: Job, ranks: tuple[int, ...], files: Sequence[bytes], reports: Sequence[RankReport]) -> RunResult:
+    first = reports[ranks[0]]
+    assert first.times is not None, "the first rank of a plan is its sink"
+    outputs = first.outputs if carries_data(job.options.device) else None
     return RunResult(
-        endpoint.outputs if carries_data(job.options.device) else None, endpoint.times, rank_files, reports
+        outputs, first.times, tuple(files[rank] for rank in ranks), tuple(reports[rank].facts for rank in ranks)
     )
 
 
@@ -210,19 +252,40 @@ def _programs_of(job: Job, rank: int) -> dict[int, Program]:
 
 def _run(
     transport: Transport,
+    groups: Sequence[int],
     assignment: Assignment,
     endpoint: Endpoint | None = None,
     on_finish: Callable[[], None] = lambda: None,
-) -> tuple[tuple[bytes, ...], tuple[dict[str, Any], ...]]:
+) -> tuple[tuple[bytes, ...], tuple[RankReport, ...]]:
+    """Run one rank's part; at rank 0, return the trace files and reports of all ranks."""
     job, options = assignment.job, assignment.options
-    board = job.board
-    device = open_device(options.device, DeviceSetup(board, options.bitstream))
-    info = RankInfo(
+    device = open_device(options.device, DeviceSetup(job.board, options.bitstream))
+    watchdog = Watchdog(options.watchdog_s, transport.rank, transport.host, transport.abort)
+    path = Path(options.output) / "ranks" / f"rank-{transport.rank:03d}.h5"
+    own_network = transport.split(groups) if len(set(groups)) > 1 else transport
+    with RankTrace(path, _rank_info(transport, job.board, device.name)) as trace, watchdog.running():
+        run = RankRun(job, own_network, device, trace, watchdog, endpoint, on_finish)
+        # the ranks start together, so that a rank that still decodes its program does not look like a cut link
+        transport.barrier()
+        started = time.monotonic()
+        run.run()
+        facts = {"host": transport.host, "wall_s": time.monotonic() - started}
+        files = transport.gather(trace.close())
+    report = RankReport(facts, *((endpoint.times, endpoint.outputs) if endpoint is not None else ()))
+    reports = transport.gather(report.to_bytes())
+    path.unlink()
+    if files is None or reports is None:
+        return (), ()
+    return tuple(files), tuple(RankReport.from_bytes(data, f"rank {rank}") for rank, data in enumerate(reports))
+
+
+def _rank_info(transport: Transport, board: Board, device: str) -> RankInfo:
+    return RankInfo(
         transport.rank,
         transport.host,
         board.name,
         board.config.name,
-        device.name,
+        device,
         board.power.idle_w,
         board.power.active_w,
         board.power.source,
@@ -231,18 +294,3 @@ def _run(
         2 * board.config.batch * board.config.block * board.config.block,
         board.config.bus_bits // 8,
     )
-    watchdog = Watchdog(options.watchdog_s, transport.rank, transport.host, transport.abort)
-    path = Path(options.output) / "ranks" / f"rank-{transport.rank:03d}.h5"
-    with RankTrace(path, info) as trace, watchdog.running():
-        run = RankRun(job, transport, device, trace, watchdog, endpoint, on_finish)
-        # the ranks start together, so that a rank that still decodes its program does not look like a cut link
-        transport.barrier()
-        started = time.monotonic()
-        run.run()
-        report = {"host": transport.host, "wall_s": time.monotonic() - started}
-        files = transport.gather(trace.close())
-    reports = transport.gather(json.dumps(report).encode())
-    path.unlink()
-    if files is None or reports is None:
-        return (), ()
-    return tuple(files), tuple(json.loads(entry) for entry in reports)

@@ -28,10 +28,30 @@ from mpi_vta.trace.schema import (
     RUN_FORMAT,
     VERSION,
     EventKind,
+    model_group,
     rank_group,
 )
 
 _COMPRESSION = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
+
+
+@dataclass(frozen=True, eq=False)
+class ModelRecord:
+    """What belongs to one of several models that ran at the same time.
+
+    Attributes
+    ----------
+    plan_json : str
+        Its plan.
+    images : ndarray of IMAGE_DTYPE
+        When each of its images entered and when the last output arrived.
+    attributes : mapping
+        ``name``, ``ranks`` (the job's rank for each rank of the plan), hashes.
+    """
+
+    plan_json: str
+    images: NDArray[Any]
+    attributes: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -41,16 +61,19 @@ class RunRecord:
     Attributes
     ----------
     plan_json : str
-        The plan that was run.
+        The plan that was run; of several models that of the first.
     images : ndarray of IMAGE_DTYPE
-        When each image entered and when its last output arrived.
+        When each image entered and when its last output arrived; of several models those of the first.
     provenance : mapping
         Attributes of the file: argv, commit, versions, hashes, ``time`` = ``modelled`` or ``measured``.
+    models : tuple of ModelRecord
+        All models, numbered as in the events, if there are several.
     """
 
     plan_json: str
     images: NDArray[Any]
     provenance: Mapping[str, Any]
+    models: tuple[ModelRecord, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,6 +160,11 @@ def merge_ranks(path: Path, files: Sequence[RankFile], record: RunRecord) -> Non
         _dataset(run, "images", record.images, IMAGE_DTYPE)
         _dataset(run, "links", links, LINK_DTYPE)
         _dataset(run, "clock", np.array(clock, CLOCK_DTYPE), CLOCK_DTYPE)
+        for number, model in enumerate(record.models):
+            group = run.create_group(model_group(number))
+            group.attrs.update(model.attributes)
+            group.create_dataset("plan", data=model.plan_json)
+            _dataset(group, "images", model.images, IMAGE_DTYPE)
         for file in files:
             _write_rank(run.create_group(rank_group(file.rank)), file, events[file.rank], end_ns)
         run.attrs["complete"] = 1

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ArtifactError
@@ -41,6 +42,15 @@ class RankRecord:
     layers: tuple[str, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class ModelPart:
+    """One of several models that ran at the same time; see `mpi_vta.trace.merge.ModelRecord`."""
+
+    plan_json: str
+    images: NDArray[Any]
+    attributes: Mapping[str, Any]
+
+
 @dataclass(frozen=True)
 class Trace:
     """A whole run, read into memory.
@@ -59,6 +69,8 @@ class Trace:
         Clock of each rank against rank 0.
     ranks : mapping of int to RankRecord
         By rank.
+    models : tuple of ModelPart
+        All models, numbered as in the events, if several ran; then the above is that of the first.
     """
 
     attributes: Mapping[str, Any]
@@ -67,6 +79,16 @@ class Trace:
     links: NDArray[Any]
     clock: NDArray[Any]
     ranks: Mapping[int, RankRecord]
+    models: tuple[ModelPart, ...] = ()
+
+    def of_model(self, number: int) -> Trace:
+        """Return what a run of one of several models alone would have left, its ranks numbered as in its plan."""
+        part = self.models[number]
+        ranks = [int(rank) for rank in part.attributes["ranks"]]
+        records = {place: self.ranks[rank] for place, rank in enumerate(ranks)}
+        links = self.links[np.isin(self.links["source"], ranks)]
+        clock = self.clock[np.isin(self.clock["rank"], ranks)]
+        return Trace({**self.attributes, **part.attributes}, part.plan_json, part.images, links, clock, records)
 
 
 def read(path: str | Path) -> Trace:
@@ -111,5 +133,9 @@ def _read(file: h5py.File) -> Trace:
         ranks[int(group.attrs["rank"])] = RankRecord(
             dict(group.attrs), group["events"][:], group["power"][:], profile[:], tuple(profile.attrs["layers"])
         )
+    models = tuple(
+        ModelPart(group["plan"].asstr()[()], group["images"][:], dict(group.attrs))
+        for group in (file["models"].values() if "models" in file else ())
+    )
     plan_json = file["plan"].asstr()[()]
-    return Trace(dict(file.attrs), plan_json, file["images"][:], file["links"][:], file["clock"][:], ranks)
+    return Trace(dict(file.attrs), plan_json, file["images"][:], file["links"][:], file["clock"][:], ranks, models)

@@ -153,3 +153,8 @@ class RankInfo:
 def rank_group(rank: int) -> str:
     """Return the group of a rank, ``ranks/003``."""
     return f"ranks/{rank:03d}"
+
+
+def model_group(model: int) -> str:
+    """Return the name of a model's group in ``run.h5``; there are such groups only if several models ran."""
+    return f"models/{model:03d}"

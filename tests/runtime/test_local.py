@@ -45,3 +45,20 @@ def test_failure_of_one_rank_ends_the_others_and_is_raised():
 
     with pytest.raises(InputError, match="a fault of rank 1"):
         run_ranks(3, work)
+
+
+def test_groups_have_networks_of_their_own():
+    def work(transport):
+        group = transport.split([0, 1, 0, 1, 1])
+        everyone = group.gather(bytes([transport.rank]))
+        group.barrier()
+        name = group.broadcast(
+            b"even" if group.rank == 0 and transport.rank == 0 else b"odd" if not group.rank else None
+        )
+        return group.rank, group.size, everyone, name
+
+    found = run_ranks(5, work)
+    assert [entry[:2] for entry in found] == [(0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]
+    assert found[0][2] == [b"\x00", b"\x02"]
+    assert found[1][2] == [b"\x01", b"\x03", b"\x04"]
+    assert [entry[3] for entry in found] == [b"even", b"odd", b"even", b"odd", b"odd"]

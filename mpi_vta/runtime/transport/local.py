@@ -72,20 +72,31 @@ class _Receive:
 
 
 class LocalTransport:
-    """One thread's end of a `LocalWorld`."""
+    """One thread's end of a `LocalWorld`, or of a group of its ranks.
 
-    def __init__(self, world: LocalWorld, rank: int) -> None:
+    Parameters
+    ----------
+    world : LocalWorld
+        Shared by all.
+    rank : int
+        Whose end, among all ranks of the world.
+    members : sequence of int, optional
+        The ranks of the group; all by default.
+    """
+
+    def __init__(self, world: LocalWorld, rank: int, members: Sequence[int] | None = None) -> None:
         self._world = world
-        self.rank, self.size, self.host = rank, world.size, "localhost"
+        self._members = tuple(range(world.size) if members is None else members)
+        self.rank, self.size, self.host = self._members.index(rank), len(self._members), "localhost"
 
     def isend(self, buffer: NDArray[np.uint8], peer: int, tag: int) -> _Sent:
         """Copy the buffer into the receiver's queue."""
-        self._world.put((self.rank, peer, tag), buffer.tobytes())
+        self._world.put(self._key(self.rank, peer, tag), buffer.tobytes())
         return _Sent()
 
     def irecv(self, buffer: NDArray[np.uint8], peer: int, tag: int) -> _Receive:
         """Start receiving; see `Transport.irecv`."""
-        return _Receive(self._world, (peer, self.rank, tag), buffer)
+        return _Receive(self._world, self._key(peer, self.rank, tag), buffer)
 
     def barrier(self) -> None:
         """Return once every rank has called it."""
@@ -101,20 +112,28 @@ class LocalTransport:
         if parts is None:
             return self._take_from(0)
         for peer, part in enumerate(parts):
-            self._world.put((self.rank, peer, _COLLECTIVE_TAG), part)
+            self._world.put(self._key(self.rank, peer, _COLLECTIVE_TAG), part)
         return self._take_from(0)
 
     def gather(self, data: bytes) -> list[bytes] | None:
         """Bring every rank's bytes to rank 0."""
-        self._world.put((self.rank, 0, _COLLECTIVE_TAG), data)
+        self._world.put(self._key(self.rank, 0, _COLLECTIVE_TAG), data)
         return None if self.rank else [self._take_from(peer) for peer in range(self.size)]
+
+    def split(self, groups: Sequence[int]) -> LocalTransport:
+        """Give each group a numbering of its own; see `Transport.split`."""
+        mine = [member for member, group in zip(self._members, groups, strict=True) if group == groups[self.rank]]
+        return LocalTransport(self._world, self._members[self.rank], mine)
 
     def abort(self, status: int) -> None:
         """Let every rank that waits fail."""
         self._world.failed.set()
 
+    def _key(self, source: int, target: int, tag: int) -> tuple[int, int, int]:
+        return (self._members[source], self._members[target], tag)
+
     def _take_from(self, peer: int) -> bytes:
-        request = _Receive(self._world, (peer, self.rank, _COLLECTIVE_TAG), None)
+        request = _Receive(self._world, self._key(peer, self.rank, _COLLECTIVE_TAG), None)
         wait(request)
         assert request.data is not None
         return request.data

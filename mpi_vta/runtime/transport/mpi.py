@@ -37,10 +37,10 @@ class MpiRequest:
 
 
 class MpiTransport:
-    """Buffers between the ranks of ``MPI_COMM_WORLD``, waited for politely."""
+    """Buffers between the ranks of a communicator, all ranks by default, waited for politely."""
 
-    def __init__(self) -> None:
-        self._comm = MPI.COMM_WORLD
+    def __init__(self, comm: MPI.Comm | None = None) -> None:
+        self._comm = MPI.COMM_WORLD if comm is None else comm
         self.rank = int(self._comm.Get_rank())
         self.size = int(self._comm.Get_size())
         self.host = str(MPI.Get_processor_name())
@@ -94,12 +94,16 @@ class MpiTransport:
         wait(MpiRequest(self._comm.Igatherv([mine, MPI.BYTE], target, root=0), (mine, target)))
         return [everything[offsets[r] : offsets[r + 1]].tobytes() for r in range(self.size)]
 
+    def split(self, groups: Sequence[int]) -> MpiTransport:
+        """Give each group a communicator; see `Transport.split`."""
+        return MpiTransport(self._comm.Split(groups[self.rank], self.rank))
+
     def abort(self, status: int) -> None:
         """End every rank; MPI's own message about it would only repeat ours, so it goes to /dev/null."""
         # a launcher that is told of the abort drops what it has not read of our stderr yet
         time.sleep(_FORWARDING_S)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        self._comm.Abort(status)
+        MPI.COMM_WORLD.Abort(status)
 
     def _shared_buffer(self, data: bytes | None) -> NDArray[np.uint8]:
         size = _size_of(data) if data is not None else np.zeros(1, dtype=np.int64).view(np.uint8)

@@ -56,6 +56,16 @@ class Transport(Protocol):
         """Bring every rank's bytes to rank 0, in rank order; the others get None."""
         ...
 
+    def split(self, groups: Sequence[int]) -> Transport:
+        """Return this rank's end of a network of its own for its group; all ranks call it with the same groups.
+
+        Parameters
+        ----------
+        groups : sequence of int
+            The group of each rank. Within a group, ranks are numbered anew in the same order.
+        """
+        ...
+
     def abort(self, status: int) -> None:
         """End every rank at once with an exit status; does not return under MPI."""
         ...

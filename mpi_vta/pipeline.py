@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mpi_vta.job.command_line import OneLineParser, add_model_options, add_plan_options, plan_wishes
 from mpi_vta.job.request import Request
+from mpi_vta.runtime.assignment import VIRTUAL, WALL
 from mpi_vta.runtime.progress import shown_progress
 from mpi_vta.runtime.report import print_plan, print_report
 from mpi_vta.runtime.session import Leader, take_part
@@ -30,6 +31,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--images", help="number of images, a picture, or a folder of pictures")
     add_plan_options(parser)
     parser.add_argument("--device", default="sim", help="sim, timing (cycles only) or pynq (default: %(default)s)")
+    parser.add_argument(
+        "--clock",
+        choices=(VIRTUAL, WALL),
+        default=VIRTUAL,
+        help="virtual: modelled times; wall: measured ones, launches of simulated boards held for their modelled time",
+    )
     parser.add_argument("--bitstream", default="", help="bitstream file on every board, for --device pynq")
     parser.add_argument("--output", type=Path, help="folder for run.h5, summary.json and pictures")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON and nothing else")

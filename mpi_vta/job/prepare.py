@@ -95,7 +95,7 @@ def prepare(request: Request, ranks: int, progress: Progress) -> Prepared:
         programs,
         {input_name: inputs.integers},
         {name: model.graph.values[name].shape for name in model.graph.outputs},
-        RunOptions(request.device, request.watchdog_s, str(request.folder), request.bitstream),
+        RunOptions(request.device, request.watchdog_s, str(request.folder), request.clock, request.bitstream),
     )
     return Prepared(request, model, inputs, job, host_work(model, programs), planned.alternative_figures)
 

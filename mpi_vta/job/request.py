@@ -30,6 +30,8 @@ class Request:
         VTA configuration of every board; boards and network.
     device : str
         ``sim``, ``timing`` or ``pynq``.
+    clock : str
+        ``virtual`` for modelled times, ``wall`` for measured ones.
     bitstream : str
         File on every board for ``pynq``; empty for the one that the board file names.
     output : Path or None
@@ -52,6 +54,7 @@ class Request:
     config: str | None
     cluster: str | None
     device: str
+    clock: str
     bitstream: str
     output: Path | None
     json: bool

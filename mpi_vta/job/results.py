@@ -16,13 +16,14 @@ from mpi_vta.frontend.detection import best_classes, decode_yolo, draw_boxes
 from mpi_vta.frontend.models import CLASSIFY, DETECT
 from mpi_vta.job.prepare import Prepared
 from mpi_vta.job.provenance import versions_and_argv
+from mpi_vta.runtime.assignment import WALL
 from mpi_vta.runtime.report import output_sha256, summarize
 from mpi_vta.runtime.session import RunResult
 from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.trace.merge import RunRecord, merge
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.repair import Opening, opening_path
-from mpi_vta.trace.schema import MODELLED
+from mpi_vta.trace.schema import MEASURED, MODELLED
 
 MOST_SHOWN = 16
 
@@ -71,7 +72,7 @@ def _provenance(prepared: Prepared) -> dict[str, Any]:
     programs = {stage: program.sha256 for (stage, _), program in sorted(job.programs.items(), reverse=True)}
     return {
         **versions_and_argv(("mpi_vta.pipeline", *request.argv)),
-        "time": MODELLED,
+        "time": MEASURED if request.clock == WALL else MODELLED,
         "model": model.name,
         "strategy": job.plan.strategy,
         "device": request.device,

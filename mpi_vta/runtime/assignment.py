@@ -17,6 +17,7 @@ from mpi_vta.runtime.rank import RankJob
 from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.schedule.plan import Plan
 
+VIRTUAL, WALL = "virtual", "wall"
 FORMAT_VERSION = 1
 
 
@@ -32,6 +33,8 @@ class RunOptions:
         Longest wait for one message, 0 for no limit.
     output : str
         Folder in which the ranks keep their traces.
+    clock : str
+        ``virtual`` or ``wall``.
     bitstream : str
         File for real boards; empty for the one that each board file names.
     """
@@ -39,6 +42,7 @@ class RunOptions:
     device: str
     watchdog_s: float
     output: str
+    clock: str = VIRTUAL
     bitstream: str = ""
 
 

@@ -43,6 +43,11 @@ class Inbound:
         for index in range(_POSTED_AHEAD):
             self._post(index)
 
+    def arrived(self) -> bool:
+        """Return whether the next message is there, so that `take` would not wait."""
+        request = self._requests.get(self._taken)
+        return request is not None and request.done()
+
     def take(self, watchdog: Watchdog) -> tuple[int, NDArray[np.uint8]]:
         """Wait for the next message.
 
@@ -88,6 +93,10 @@ class Outbound:
             buffer[HEADER_BYTES:] = payload
         self._open.append((self._transport.isend(buffer, peer, self._tag), buffer))
 
+    def progress(self) -> None:
+        """Move on what is under way: a library without a thread of its own sends only when it is asked."""
+        self._free.extend(self._completed())
+
     def drain(self, watchdog: Watchdog) -> None:
         """Wait until everything has left."""
         with watchdog.waiting(f"{self._what} to be taken"):
@@ -96,11 +105,16 @@ class Outbound:
         self._open.clear()
 
     def _free_buffer(self) -> NDArray[np.uint8]:
-        still_open = []
+        self.progress()
+        return self._free.pop() if self._free else np.empty(HEADER_BYTES + self._payload_bytes, dtype=np.uint8)
+
+    def _completed(self) -> list[NDArray[np.uint8]]:
+        """Return the buffers of the sends that have completed since the last call."""
+        done, still_open = [], []
         for request, buffer in self._open:
             if request.done():
-                self._free.append(buffer)
+                done.append(buffer)
             else:
                 still_open.append((request, buffer))
         self._open = still_open
-        return self._free.pop() if self._free else np.empty(HEADER_BYTES + self._payload_bytes, dtype=np.uint8)
+        return done

@@ -13,7 +13,7 @@ from mpi_vta.hw.cluster import Cluster
 from mpi_vta.schedule.figures import Figures, measure
 from mpi_vta.schedule.plan import Plan
 from mpi_vta.trace.reader import RankRecord, Trace
-from mpi_vta.trace.schema import EventKind
+from mpi_vta.trace.schema import MODELLED, EventKind
 
 REPORT_COLUMNS = 132
 
@@ -62,12 +62,13 @@ def summarize(
         "strategy": plan.strategy,
         "ranks": len(trace.ranks),
         "images": figures.images,
-        "time": "modelled",
+        "time": trace.attributes["time"],
         "throughput_images_per_s": figures.throughput_images_per_s,
         "steady_images_per_s": figures.steady_images_per_s,
         "latency_ms": {"p50": figures.latency_p50_ms, "p99": figures.latency_p99_ms},
         "speedup": figures.throughput_images_per_s / plan.predicted["one_board_images_per_s"],
         "ideal_fraction": figures.throughput_images_per_s / plan.predicted["ideal_images_per_s"],
+        "predicted_images_per_s": plan.predicted["throughput_images_per_s"],
         "stages": [
             _stage_row(plan, stage.index, rank, trace.ranks[rank], figures.makespan_ns, layers[stage.index])
             for stage in plan.stages
@@ -97,14 +98,14 @@ def _stage_row(
         "layers": list(layers),
         "launches": len(launches),
         "cycles": cycles[index],
-        "ms": stage.compute_ns[replica] / 1e6,
+        "ms": busy_ns / max(len(launches), 1) / 1e6,
         "busy_percent": 100.0 * busy_ns / makespan_ns,
     }
 
 
 def print_report(summary: Mapping[str, Any], stream: TextIO) -> None:
     """Print the table of stages and the figures."""
-    title = f"{summary['model']}, {summary['strategy']}, {summary['ranks']} ranks: all times modelled"
+    title = f"{summary['model']}, {summary['strategy']}, {summary['ranks']} ranks: all times {summary['time']}"
     _print_stages(title, summary["stages"], stream)
     print("\n".join(figure_lines(summary)), file=stream)
 
@@ -133,13 +134,15 @@ def print_plan(plan: Plan, cluster: Cluster, stream: TextIO) -> None:
 
 def figure_lines(summary: Mapping[str, Any]) -> list[str]:
     """Return the figures as lines of text."""
-    latency = summary["latency_ms"]
+    latency, time = summary["latency_ms"], summary["time"]
+    against = MODELLED if time == MODELLED else f"{time} against {MODELLED}"
+    predicted = "" if time == MODELLED else f"; predicted {summary['predicted_images_per_s']:.3f}, {MODELLED}"
     lines = [
         f"throughput  {summary['throughput_images_per_s']:.3f} images/s over {summary['images']} images "
-        f"(steady {summary['steady_images_per_s']:.3f}, modelled)",
-        f"latency     p50 {latency['p50']:.3f} ms, p99 {latency['p99']:.3f} ms (modelled)",
+        f"(steady {summary['steady_images_per_s']:.3f}, {time}{predicted})",
+        f"latency     p50 {latency['p50']:.3f} ms, p99 {latency['p99']:.3f} ms ({time})",
         f"speed-up    {summary['speedup']:.2f} against one board, {100 * summary['ideal_fraction']:.1f} % of the "
-        f"ideal of {summary['ranks']} boards (modelled)",
+        f"ideal of {summary['ranks']} boards ({against})",
     ]
     for entry in summary["host_ops"]:
         untimed = "" if entry["timed"] else "; not in the modelled time"

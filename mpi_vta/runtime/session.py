@@ -18,7 +18,8 @@ from mpi_vta.errors import InputError, LaunchError, MpiVtaError
 from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
-from mpi_vta.runtime.assignment import Assignment, Feed, RunOptions
+from mpi_vta.runtime.assignment import WALL, Assignment, Feed, RunOptions
+from mpi_vta.runtime.clock_comparison import compare_clocks
 from mpi_vta.runtime.devices.protocol import DeviceSetup
 from mpi_vta.runtime.devices.registry import carries_data, open_device
 from mpi_vta.runtime.endpoint import Endpoint
@@ -27,6 +28,7 @@ from mpi_vta.runtime.pairing import check_pairing, find_launcher
 from mpi_vta.runtime.rank import RankJob, RankRun
 from mpi_vta.runtime.rank_report import RankReport
 from mpi_vta.runtime.transport.protocol import Transport
+from mpi_vta.runtime.wall import WallClock, WallRun
 from mpi_vta.runtime.watchdog import Watchdog
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.network import NetworkModel
@@ -264,11 +266,20 @@ def _run(
     path = Path(options.output) / "ranks" / f"rank-{transport.rank:03d}.h5"
     own_network = transport.split(groups) if len(set(groups)) > 1 else transport
     with RankTrace(path, _rank_info(transport, job.board, device.name)) as trace, watchdog.running():
-        run = RankRun(job, own_network, device, trace, watchdog, endpoint, on_finish)
+        clock = WallClock()
+        run: RankRun
+        if options.clock == WALL:
+            run = WallRun(job, own_network, device, trace, watchdog, clock, endpoint, on_finish)
+        else:
+            run = RankRun(job, own_network, device, trace, watchdog, endpoint, on_finish)
         # the ranks start together, so that a rank that still decodes its program does not look like a cut link
         transport.barrier()
+        samples = compare_clocks(transport, clock.now_ns) if options.clock == WALL else None
         started = time.monotonic()
         run.run()
+        if samples is not None:
+            transport.barrier()
+            trace.note_clock(np.concatenate([samples, compare_clocks(transport, clock.now_ns)]))
         facts = {"host": transport.host, "wall_s": time.monotonic() - started}
         files = transport.gather(trace.close())
     report = RankReport(facts, *((endpoint.times, endpoint.outputs) if endpoint is not None else ()))

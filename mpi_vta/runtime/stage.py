@@ -40,7 +40,11 @@ class BoardStage:
         self.profile = self._loaded.profile
 
     def run(self, values: Values, raw: frozenset[str]) -> dict[str, NDArray[np.uint8]]:
-        """Make the inputs ready and launch.
+        """Make the inputs ready and launch; `prepare`, then `launch`."""
+        return self.launch(self.prepare(values, raw))
+
+    def prepare(self, values: Values, raw: frozenset[str]) -> dict[str, NDArray[np.uint8]]:
+        """Make the program's inputs ready on the processor.
 
         Parameters
         ----------
@@ -52,7 +56,7 @@ class BoardStage:
         Returns
         -------
         dict of str to ndarray of uint8
-            Outputs, packed.
+            The program's inputs, gathered and packed.
         """
         config = self._program.config
         gathered = {step.result: step for step in self._program.host_steps}
@@ -70,6 +74,10 @@ class BoardStage:
                 inputs[binding.value] = pack_activation(_images(values[binding.value], binding.shape), config)
             else:
                 inputs[binding.value] = values[binding.value]
+        return inputs
+
+    def launch(self, inputs: Values) -> dict[str, NDArray[np.uint8]]:
+        """Launch once on inputs that `prepare` gave; return the outputs, packed."""
         return self._loaded.run(inputs)
 
 

@@ -63,6 +63,17 @@ def reference_sha256(cache):
     return of
 
 
+def test_real_time_gives_the_same_bits_and_says_that_times_are_measured(digits, tmp_path, reference_sha256):
+    summary = digits(3, "--images", "6", "--clock", "wall")
+    assert summary["output_sha256"] == reference_sha256(6)
+    assert summary["time"] == "measured"
+    trace = read(tmp_path / "out" / "run.h5")
+    assert trace.attributes["time"] == "measured"
+    assert trace.attributes["unmatched_messages"] == 0
+    assert (trace.images["latency_ns"] > 0).all()
+    assert len(trace.clock) == 3
+
+
 @pytest.mark.parametrize(
     "ranks",
     [0, 1, 2, 5, pytest.param(12, marks=pytest.mark.slow), pytest.param(16, marks=pytest.mark.slow)],
@@ -198,7 +209,7 @@ DIGITS = ("--model", "digits")
         ((*DIGITS, "--stages", "99"), r"--stages: 99 stages but digits has only 6 layers; .*"),
         ((*DIGITS, "--stages", "3"), r"--stages: 3 stages on 2 ranks; .*mpirun -n 3.*"),
         ((*DIGITS, "--strategy", "magic"), r"--strategy magic: no such strategy; allowed: .*pipeline.*"),
-        ((*DIGITS, "--device", "abacus"), r"--device: no device named 'abacus'; allowed: sim, timing"),
+        ((*DIGITS, "--device", "abacus"), r"--device: no device named 'abacus'; allowed: sim, timing, pynq"),
         ((*DIGITS, "--plan", "plan.json"), r"plan.json: not a readable plan .*"),
         ((*DIGITS, "--plan", "nowhere.json"), r"nowhere.json: cannot read the plan .*"),
         ((*DIGITS, "--output", "file"), r"--output file: cannot write there .*"),

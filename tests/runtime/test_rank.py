@@ -35,6 +35,7 @@ class Adder:
     """A device whose launch adds all inputs and the number of its stage, modulo 256."""
 
     name = "adder"
+    simulated = True
 
     def __init__(self, carries_data=True):
         self.carries_data = carries_data

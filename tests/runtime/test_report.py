@@ -13,7 +13,7 @@ from mpi_vta.trace.reader import RankRecord, Trace
 from mpi_vta.trace.schema import EVENT_DTYPE, IMAGE_DTYPE, LINK_DTYPE, POWER_DTYPE, PROFILE_DTYPE, EventKind
 
 MS = 1_000_000
-PREDICTED = {"one_board_images_per_s": 100.0, "ideal_images_per_s": 250.0}
+PREDICTED = {"throughput_images_per_s": 200.0, "one_board_images_per_s": 100.0, "ideal_images_per_s": 250.0}
 PLAN = Plan(
     "net",
     "pipeline",
@@ -43,7 +43,7 @@ def trace():
         1: record(1, 1, 600, [(4, 10)]),
         2: record(2, 1, 600, [(8, 14)]),
     }
-    return Trace({}, PLAN.to_json(), images, np.zeros(0, LINK_DTYPE), np.zeros(0), ranks)
+    return Trace({"time": "modelled"}, PLAN.to_json(), images, np.zeros(0, LINK_DTYPE), np.zeros(0), ranks)
 
 
 @pytest.fixture
@@ -104,3 +104,10 @@ def test_run_without_data_has_no_hash(trace):
     summary = summarize(PLAN, trace, layers={0: ["a"], 1: ["b"]}, host_ops=[], outputs=None, output_order=["z"])
     assert summary["output_sha256"] is None
     assert any("models time only" in line for line in figure_lines(summary))
+
+
+def test_measured_run_says_so_and_shows_the_prediction_beside_it(summary):
+    text = "\n".join(figure_lines({**summary, "time": "measured"}))
+    assert "measured; predicted 200.000, modelled)" in text
+    assert "boards (measured against modelled)" in text
+    assert "predicted" not in "\n".join(figure_lines(summary))

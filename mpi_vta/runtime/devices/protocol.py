@@ -71,10 +71,13 @@ class Device(Protocol):
         As given to ``--device``.
     carries_data : bool
         Whether launches compute; if not, only time passes.
+    simulated : bool
+        Whether a launch has no time of its own, so that in real time it has to be held for its modelled one.
     """
 
     name: str
     carries_data: bool
+    simulated: bool
 
     def load(self, program: Program) -> LoadedProgram:
         """Place a program in the board's memory; several may be loaded at once."""

@@ -176,6 +176,7 @@ class PynqDevice:
 
     name = "pynq"
     carries_data = True
+    simulated = False
 
     def __init__(self, setup: DeviceSetup, timeout_s: float = LAUNCH_TIMEOUT_S) -> None:
         board = setup.board

@@ -68,6 +68,7 @@ class SimDevice:
 
     name = "sim"
     carries_data = True
+    simulated = True
 
     def __init__(self, setup: DeviceSetup) -> None:
         """Take a setup as every device does; a simulated one has no hardware to set up."""

@@ -26,6 +26,7 @@ class TimingDevice:
 
     name = "timing"
     carries_data = False
+    simulated = True
 
     def __init__(self, setup: DeviceSetup) -> None:
         """Take a setup as every device does; a simulated one has no hardware to set up."""

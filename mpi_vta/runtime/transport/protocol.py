@@ -71,10 +71,21 @@ class Transport(Protocol):
         ...
 
 
-def wait(request: Request) -> None:
-    """Wait without burning a core: several ranks may share one, and MPI's own wait spins."""
-    spins = 0
-    while not request.done():
-        spins += 1
-        if spins > _SPINS_BEFORE_SLEEP:
+class Pause:
+    """A wait without burning a core, as several ranks may share one: it spins for a moment, then sleeps."""
+
+    def __init__(self) -> None:
+        self._spins = 0
+
+    def once(self) -> None:
+        """Wait a little; called between two looks at what is waited for."""
+        self._spins += 1
+        if self._spins > _SPINS_BEFORE_SLEEP:
             time.sleep(_SLEEP_S)
+
+
+def wait(request: Request) -> None:
+    """Wait politely for one request: MPI's own wait spins."""
+    pause = Pause()
+    while not request.done():
+        pause.once()

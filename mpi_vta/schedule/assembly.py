@@ -137,7 +137,8 @@ def _warnings(problem: Problem, plan: Plan) -> tuple[str, ...]:
     """Return what speaks against the plan: boards that lose, a network or processor that sets the pace, bounds."""
     warnings = []
     figures = plan.predicted
-    if problem.objective == "latency":
+    split = any(stage.part is not None for stage in plan.stages)
+    if problem.objective == "latency" and not split:
         least_ms = min(one_image_ns(problem, rank) for rank in range(problem.ranks)) / 1e6
         warnings.append(
             f"no plan of whole layers beats {least_ms:.3f} ms by much: an image passes all layers one after another, "
@@ -157,7 +158,7 @@ def _warnings(problem: Problem, plan: Plan) -> tuple[str, ...]:
             f"the {what} of rank {rank} sets the pace, not VTA: {float(period_ns) / 1e6:.3f} ms per image group "
             "(modelled)"
         )
-    return (*warnings, *reasons(problem, plan))
+    return tuple(warnings) if split else (*warnings, *reasons(problem, plan))
 
 
 def predict_one_board(problem: Problem) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -63,6 +63,8 @@ class SplitSearch:
         self._node = {node.name: node for node in self._graph.nodes}
         self._windows: dict[tuple[tuple[str, ...], Window], PartWindows] = {}
         self._held: dict[tuple[str, int, Grid], Holding | None] = {}
+        self._wanted: dict[tuple[tuple[str, ...], Grid], tuple[tuple[str, Holding], ...]] = {}
+        self._exchanges: dict[tuple[int, int, Grid, Grid], float] = {}
         self._known: dict[tuple[tuple[str, ...], Window, Board], int] = {}
         self._estimated_cycles = self._true_cycles = 1.0
 
@@ -102,6 +104,15 @@ class SplitSearch:
             found += [Placement(nodes, (rank,), (), None if whole else share) for rank, share in parts]
         return tuple(found)
 
+    def busy_ns(self, placements: tuple[Placement, ...]) -> Mapping[int, float]:
+        """Return how long each rank's VTA is busy per image group, estimated."""
+        busy = dict.fromkeys(range(self._problem.ranks), 0.0)
+        for placement in placements:
+            board = self._problem.cluster.boards[placement.ranks[0]]
+            windows = self._part_windows(placement.nodes, placement.share or self._whole(placement.nodes))
+            busy[placement.ranks[0]] += board.compute_ns(round(self._cycles(placement.nodes, windows, board)))
+        return busy
+
     def learn(self, placements: tuple[Placement, ...]) -> None:
         """Compile parts, and use their true times from now on; estimates of others are scaled by what was found."""
         estimated = true = 0.0
@@ -134,29 +145,46 @@ class SplitSearch:
                 continue
             shape = self._shape(nodes[-1])
             for grid in useful_grids(shape[2], -(-shape[1] // self._block), self._problem.ranks):
-                narrow = 1 in (grid.bands, grid.columns) or 2 * grid.boards > self._problem.ranks
-                if grid != ONE_BOARD and narrow:
+                if grid != ONE_BOARD and self._is_considered(grid):
                     yield self._run(first, end, grid, nodes)
+
+    def _is_considered(self, grid: Grid) -> bool:
+        """Return whether a grid is worth a look: any of bands or of columns, and crossings of most boards.
+
+        Where latency is not the objective, most boards in every case: it saves the planner's time.
+        """
+        if 2 * grid.boards > self._problem.ranks:
+            return True
+        return 1 in (grid.bands, grid.columns) and self._problem.objective == "latency"
 
     def _run(self, first: int, end: int, grid: Grid, nodes: tuple[str, ...]) -> Run:
         parts = self._parts(nodes, grid)
-        reads: dict[str, list[tuple[int, Window]]] = {}
-        slowest = 0.0
-        for rank, share in parts:
-            windows = self._part_windows(nodes, share)
-            for name, window in windows.reads.items():
-                reads.setdefault(name, []).append((rank, window))
-            slowest = max(slowest, self._part_ns(nodes, share, windows, rank))
-        wants = tuple((name, Holding.of(pieces, self._block_of(name))) for name, pieces in reads.items())
-        return Run(first, end, grid, wants, slowest)
+        slowest = max(self._part_ns(nodes, share, self._part_windows(nodes, share), rank) for rank, share in parts)
+        return Run(first, end, grid, self._wants(nodes, grid, parts), slowest)
+
+    def _wants(
+        self, nodes: tuple[str, ...], grid: Grid, parts: Sequence[tuple[int, Window]]
+    ) -> tuple[tuple[str, Holding], ...]:
+        key = (nodes, grid)
+        if key not in self._wanted:
+            reads: dict[str, list[tuple[int, Window]]] = {}
+            for rank, share in parts:
+                for name, window in self._part_windows(nodes, share).reads.items():
+                    reads.setdefault(name, []).append((rank, window))
+            self._wanted[key] = tuple((n, Holding.of(pieces, self._block_of(n))) for n, pieces in reads.items())
+        return self._wanted[key]
 
     def _exchange_ns(self, run: Run, before: Grid) -> float:
-        values = [
-            Exchanged(held, wanted, self._row_bytes(name))
-            for name, wanted in run.wants
-            if (held := self._holding(name, run.first, before)) is not None
-        ]
-        return exchange_ns(values, self._problem.ranks, self._problem.network, self._copy_ns_per_byte)
+        key = (run.first, run.end, run.grid, before)
+        if key not in self._exchanges:
+            values = [
+                Exchanged(held, wanted, self._row_bytes(name))
+                for name, wanted in run.wants
+                if (held := self._holding(name, run.first, before)) is not None
+            ]
+            network, copy_ns = self._problem.network, self._copy_ns_per_byte
+            self._exchanges[key] = exchange_ns(values, self._problem.ranks, network, copy_ns)
+        return self._exchanges[key]
 
     def _gather_ns(self, grid: Grid) -> float:
         values = []
@@ -225,8 +253,12 @@ class SplitSearch:
         return self._windows[key]
 
     def _parts(self, nodes: tuple[str, ...], grid: Grid) -> tuple[tuple[int, Window], ...]:
-        speeds = [self._speed(rank) for rank in self.ranks]
-        return tuple((self.ranks[i], share) for i, share in grid.shares(self._shape(nodes[-1]), self._block, speeds))
+        shares = grid.shares(self._shape(nodes[-1]), self._block, self._speeds)
+        return tuple((self.ranks[i], share) for i, share in shares)
+
+    @cached_property
+    def _speeds(self) -> tuple[float, ...]:
+        return tuple(self._speed(rank) for rank in self.ranks)
 
     def _nodes(self, first: int, end: int) -> tuple[str, ...]:
         return tuple(name for unit in self._units[first:end] for name in unit)

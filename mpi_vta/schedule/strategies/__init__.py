@@ -11,7 +11,6 @@ from mpi_vta.hw.cluster import Cluster
 from mpi_vta.schedule.assembly import assemble
 from mpi_vta.schedule.by_hand import ByHand
 from mpi_vta.schedule.cost import Costs
-from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.load import bottleneck
 from mpi_vta.schedule.memory import MemoryShortage
 from mpi_vta.schedule.plan import Plan
@@ -124,8 +123,21 @@ def plan_by(name: str, problem: Problem) -> Plan:
 
 def _best_plan(problem: Problem) -> Plan:
     """Return the best plan of all strategies and of one board; of equal ones that with the fewest boards."""
-    plans, faults = {}, []
+    plans: dict[str, Plan] = {}
+    faults = []
+    key, sign = OBJECTIVES[problem.objective]
+
+    def merit(name: str) -> tuple[float, int]:
+        return (sign * plans[name].predicted[key], -len(plans[name].ranks))
+
+    def best_figures() -> Mapping[str, float]:
+        return plans[max(plans, key=merit)].predicted
+
     for name in _candidates(problem):
+        # A split takes long to compile: only if its boards' loads allow it to win
+        if name == "core-assignment" and plans and not core_assignment.may_reach(problem, best_figures()):
+            faults.append(f"no plan with {name}: the loads of its boards exclude that it is better (estimated)")
+            continue
         try:
             plans[name] = plan_by(name, problem)
         except PlanError as fault:
@@ -133,11 +145,6 @@ def _best_plan(problem: Problem) -> Plan:
             faults.append(f"no plan with {name}: {fault}")
     if not plans:
         raise PlanError(" | ".join(faults), where="--strategy auto")
-    key, sign = OBJECTIVES[problem.objective]
-
-    def merit(name: str) -> tuple[float, int]:
-        return (sign * plans[name].predicted[key], -len(plans[name].ranks))
-
     whole = plans.get("scatter-gather")
     if whole and bottleneck(plans[max(plans, key=merit)], problem.network)[1] != "vta":
         for ranks in scatter_gather.ever_fewer(problem, whole.stages[0].ranks):
@@ -154,10 +161,9 @@ def _candidates(problem: Problem) -> list[str]:
     if problem.by_hand or problem.stages not in (None, 1):
         # The whole model on every board is one stage, and parts of layers many: no answer to a wish for several
         return list(CUTTING)
-    groups = group_count(problem.images, problem.layout_config.batch)
-    if problem.objective != "latency" and groups >= 2 * problem.ranks:
-        # Splitting adds halo rows, launches and messages to every image: it pays only where boards would be idle
-        return [name for name in STRATEGIES if name != "core-assignment"]
+    if problem.objective == "latency":
+        # There fused is core assignment, as images go one at a time
+        return [name for name in STRATEGIES if name != "fused"]
     return list(STRATEGIES)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from mpi_vta.errors import PlanError
-from mpi_vta.schedule.assembly import compose
+from mpi_vta.schedule.assembly import compose, one_image_ns
 from mpi_vta.schedule.predict import predict
 from mpi_vta.schedule.problem import Draft, Placement, Problem
 from mpi_vta.schedule.split_search import Division, SplitSearch
@@ -39,10 +41,70 @@ def place(problem: Problem) -> Draft:
         placements = search.placements(division)
         search.learn(placements)
         found.append((latency_ns(problem, placements), placements))
-    return Draft(min(found, key=lambda entry: entry[0])[1])
+    least_ns, placements = min(found, key=lambda entry: entry[0])
+    return Draft(placements, _notes(problem, placements, least_ns))
+
+
+def may_reach(problem: Problem, predicted: Mapping[str, float]) -> bool:
+    """Return whether a split could do better than a plan's predicted figures, before anything is compiled.
+
+    For latency always. Otherwise it is taken to do no more than the boards' estimated loads allow: every board
+    busy without a gap, nothing lost to messages.
+    """
+    if problem.objective == "latency":
+        return True
+    search = SplitSearch(problem)
+    busy_ns = search.busy_ns(search.placements(search.best()))
+    period_s = max(busy_ns.values()) / 1e9 / problem.layout_config.batch
+    if problem.objective == "throughput":
+        return 1 / period_s > predicted["throughput_images_per_s"]
+    energy_j = 0.0
+    for rank, board in enumerate(problem.cluster.boards):
+        active_s = busy_ns[rank] / 1e9 / problem.layout_config.batch
+        energy_j += period_s * board.power.idle_w + active_s * (board.power.active_w - board.power.idle_w)
+    return energy_j < predicted["energy_j_per_image"]
 
 
 def latency_ns(problem: Problem, placements: tuple[Placement, ...]) -> int:
     """Return the predicted time of one image group alone (modelled)."""
     plan = compose(problem, Draft(placements), "core-assignment")
     return predict(plan, problem.network, plan.group_images).figures.makespan_ns
+
+
+def _notes(problem: Problem, placements: tuple[Placement, ...], least_ns: int) -> tuple[str, ...]:
+    used = {rank for placement in placements for rank in placement.ranks}
+    if all(placement.share is None for placement in placements):
+        return (_why_whole(problem),) if problem.ranks > 1 else ()
+    alone_ns = min(one_image_ns(problem, rank) for rank in range(problem.ranks))
+    slowest: dict[tuple[str, ...], tuple[int, int]] = {}
+    for placement in placements:
+        board = problem.cluster.boards[placement.ranks[0]]
+        cost = problem.costs.stage(placement.nodes, board.config, placement.share)
+        entry = (board.compute_ns(cost.cycles), board.launch_overhead_ns)
+        slowest[placement.nodes] = max(slowest.get(placement.nodes, entry), entry)
+    launches_ns, overhead_ns = (sum(entry[i] for entry in slowest.values()) for i in (0, 1))
+    notes = [
+        f"one image group takes {least_ns / 1e6:.3f} ms, on the fastest board alone {alone_ns / 1e6:.3f} ms: "
+        f"{alone_ns / least_ns:.2f} times as long (modelled)",
+        f"what bounds it: the slowest parts of {len(slowest)} runs of layers take {launches_ns / 1e6:.3f} ms, "
+        f"{overhead_ns / 1e6:.3f} ms of that to launch; gathering, messages and waiting for them take the other "
+        f"{(least_ns - launches_ns) / 1e6:.3f} ms (modelled)",
+    ]
+    if idle := problem.ranks - len(used):
+        notes.append(
+            f"{idle} {'board stays' if idle == 1 else 'boards stay'} idle: smaller shares would save less than their "
+            "messages cost (modelled)"
+        )
+    return tuple(notes)
+
+
+def _why_whole(problem: Problem) -> str:
+    """Return why no layer is split: what the longest one takes, and the least that a part elsewhere costs."""
+    board = problem.cluster.boards[0]
+    name, cycles = max(problem.costs.node_cycles(board.config).items(), key=lambda entry: entry[1])
+    saved_us = (board.compute_ns(cycles) - board.launch_overhead_ns) / 1e3
+    message_us = problem.network.message_ns(0) / 1e3
+    return (
+        f"no layer is split: the longest, {name}, takes {saved_us:.1f} us, a part of it on another board at least two "
+        f"messages of {message_us:.1f} us and a launch of {board.launch_overhead_ns / 1e3:.1f} us (modelled)"
+    )

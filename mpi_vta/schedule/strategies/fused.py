@@ -1,4 +1,4 @@
-"""Fused: a pipeline whose stages may be replicated, over boards of several types."""
+"""Fused: a pipeline whose stages may be replicated or split, over boards of several types."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from mpi_vta.schedule.division import BoardType, Share, divide
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.problem import Draft, Placement, Problem
 from mpi_vta.schedule.segment_load import board_types
+from mpi_vta.schedule.strategies import core_assignment
 from mpi_vta.schedule.strategies.pipeline import order_notes
 from mpi_vta.schedule.turns import repeating_turns
 
@@ -16,13 +17,16 @@ PERIOD_LOSS = 0.001
 def place(problem: Problem) -> Draft:
     """Cut the layers into stages and give each the boards that make the period shortest.
 
-    Exact in the model of `mpi_vta.schedule.division`; replicas get turns by their speed.
+    Exact in the model of `mpi_vta.schedule.division`; replicas get turns by their speed. For latency, where
+    replicas are of no use as images go one at a time, stages are split instead, as `core_assignment` does it.
 
     Raises
     ------
     PlanError
         If what the user fixed is impossible.
     """
+    if problem.objective == "latency" and problem.stages is None and not problem.by_hand:
+        return core_assignment.place(problem)
     types = board_types(problem)
     division = divide(types, problem.wish(replicas=True), PERIOD_LOSS)
     free = [list(kind.ranks) for kind in types]

@@ -7,14 +7,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUN := PATH="$(BIN):$$PATH" OPENBLAS_NUM_THREADS=1
 MODEL ?= yolo
 
-.PHONY: run test lint slow board-test clean
+.PHONY: run test lint slow browser-test board-test clean
 
 run: $(VENV)/.installed
 	$(RUN) mpirun -f hostfile python -m mpi_vta.pipeline --model $(MODEL)
 
 # the tests that start mpirun take the cores themselves, so they run one at a time after the others
 test: lint
-	$(RUN) pytest -n 2 -m "not slow and not mpi and not board and not cluster"
+	$(RUN) pytest -n 2 -m "not slow and not mpi and not browser and not board and not cluster"
 	$(RUN) pytest -m "mpi and not slow"
 
 lint: $(VENV)/.installed-dev
@@ -27,6 +27,10 @@ slow: $(VENV)/.installed-dev
 	$(RUN) pytest -m slow
 
 # the driver and the real pynq package, built from source, on a register-level VTA
+# opens and clicks the report; needs chromium and chromedriver
+browser-test: $(VENV)/.installed-dev
+	$(RUN) pytest -m browser
+
 board-test: $(BOARD_VENV)/.installed
 	OPENBLAS_NUM_THREADS=1 $(BOARD_VENV)/bin/pytest -m board
 

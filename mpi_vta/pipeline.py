@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _lead(leader: Leader, arguments: Sequence[str]) -> int:
     # only rank 0 prepares: the other ranks start faster, and a board need not have what this imports
     from mpi_vta.job.prepare import prepare
-    from mpi_vta.job.results import answer_lines, conclude, open_run
+    from mpi_vta.job.results import answer_lines, conclude, open_run, write_page
 
     request = parse(arguments)
     with shown_progress(quiet=request.json) as progress:
@@ -84,6 +84,7 @@ def _lead(leader: Leader, arguments: Sequence[str]) -> int:
     else:
         print_report(summary, sys.stdout)
         print("\n".join([*answer_lines(summary), f"written     {request.folder}"]))
+        print(f"report      {write_page(request.folder)}")
     return 0
 
 

@@ -67,6 +67,16 @@ def conclude(prepared: Prepared, result: RunResult) -> dict[str, Any]:
     return summary
 
 
+def write_page(folder: Path) -> Path:
+    """Write ``report.html`` beside the trace of an output folder, and return its path."""
+    from mpi_vta.trace.report import write_report
+    from mpi_vta.trace.run import Run
+
+    path = folder / "report.html"
+    write_report(Run(read(folder / "run.h5")), path)
+    return path
+
+
 def _provenance(prepared: Prepared) -> dict[str, Any]:
     request, job, model = prepared.request, prepared.job, prepared.model
     programs = {stage: program.sha256 for (stage, _), program in sorted(job.programs.items(), reverse=True)}

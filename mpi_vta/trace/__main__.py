@@ -41,6 +41,11 @@ def build_parser() -> argparse.ArgumentParser:
     difference.add_argument("first", type=Path, help="a run.h5")
     difference.add_argument("second", type=Path, help="another")
     difference.add_argument("-o", "--output", type=Path, metavar="PNG", help="draw it as well")
+    report = commands.add_parser("report", help="write one page of HTML with a zoomable time line")
+    report.add_argument("file", type=Path, help="a run.h5")
+    report.add_argument(
+        "-o", "--output", type=Path, metavar="HTML", help="page (default: report.html beside the trace)"
+    )
     merge = commands.add_parser("merge", help="make a trace of the ranks' files of a run that ended early")
     merge.add_argument("folder", type=Path, help="output folder of the run")
     merge.add_argument("--without-missing", action="store_true", help="leave out ranks whose file is lost")
@@ -90,6 +95,14 @@ def _difference(options: argparse.Namespace) -> None:
         print(f"written     {options.output}")
 
 
+def _report(options: argparse.Namespace) -> None:
+    from mpi_vta.trace.report import write_report
+
+    path = options.output or options.file.with_name("report.html")
+    write_report(_open(options.file), path)
+    print(f"written     {path}")
+
+
 def _merge(options: argparse.Namespace) -> None:
     path, missing = repair(options.folder, without_missing=options.without_missing)
     if missing:
@@ -102,6 +115,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "plot": _plot,
     "diff": _difference,
     "merge": _merge,
+    "report": _report,
 }
 
 

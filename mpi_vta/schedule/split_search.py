@@ -15,6 +15,7 @@ from mpi_vta.schedule.split import PartWindows, in_proportion, part_windows
 
 # Longest run of units that is split; of longer ones the halo rows outweigh what they save
 MOST_UNITS = 4
+MOST_UNITS_QUICKLY = 2
 ONE_BOARD = Grid(1, 1)
 
 Division = tuple[tuple[int, int, Grid], ...]
@@ -141,7 +142,7 @@ class SplitSearch:
         for end in range(first + 1, len(self._units) + 1):
             nodes = self._nodes(first, end)
             yield self._run(first, end, ONE_BOARD, nodes)
-            if end - first > MOST_UNITS:
+            if end - first > (MOST_UNITS if self._problem.objective == "latency" else MOST_UNITS_QUICKLY):
                 continue
             shape = self._shape(nodes[-1])
             for grid in useful_grids(shape[2], -(-shape[1] // self._block), self._problem.ranks):
@@ -151,11 +152,10 @@ class SplitSearch:
     def _is_considered(self, grid: Grid) -> bool:
         """Return whether a grid is worth a look: any of bands or of columns, and crossings of most boards.
 
-        Where latency is not the objective, most boards in every case: it saves the planner's time.
+        Where latency is not the objective only bands or columns of most boards: it saves the planner's time.
         """
-        if 2 * grid.boards > self._problem.ranks:
-            return True
-        return 1 in (grid.bands, grid.columns) and self._problem.objective == "latency"
+        most, plain = 2 * grid.boards > self._problem.ranks, 1 in (grid.bands, grid.columns)
+        return most or plain if self._problem.objective == "latency" else most and plain
 
     def _run(self, first: int, end: int, grid: Grid, nodes: tuple[str, ...]) -> Run:
         parts = self._parts(nodes, grid)

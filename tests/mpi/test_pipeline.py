@@ -151,6 +151,42 @@ def test_people_get_a_table_with_figures_and_accuracy(pipeline, tmp_path):
         assert part in ended.stdout
 
 
+def test_several_models_at_once_give_what_each_gives_alone(pipeline, digits, tmp_path):
+    options = ("--images", "7", "--strategy", "auto")
+    ended = pipeline(5, "--model", "digits", "--model", "digits", "--json", "--output", tmp_path / "two", *options)
+    assert (ended.status, ended.stderr) == (0, "")
+    first, second = json.loads(ended.stdout)["models"]
+    assert (first["name"], second["name"]) == ("digits-1", "digits-2")
+    assert sorted(first["on_ranks"] + second["on_ranks"]) == [0, 1, 2, 3, 4]
+    for model in (first, second):
+        alone = digits(len(model["on_ranks"]), *options)
+        for key in ("output_sha256", "throughput_images_per_s", "latency_ms", "accuracy"):
+            assert model[key] == alone[key]
+        assert {row["rank"] for row in model["stages"]} <= set(model["on_ranks"])
+    trace = read(tmp_path / "two" / "run.h5")
+    assert [part.attributes["name"] for part in trace.models] == ["digits-1", "digits-2"]
+    for rank, record in trace.ranks.items():
+        model = 0 if rank in first["on_ranks"] else 1
+        assert set(record.events["model"].tolist()) <= {model}
+        peers = set(record.events["peer"].tolist()) - {-1}
+        assert peers <= set((first, second)[model]["on_ranks"])
+    assert trace.attributes["unmatched_messages"] == trace.attributes["backward_messages"] == 0
+
+
+def test_each_model_of_several_may_be_planned_and_no_more(pipeline, tmp_path):
+    several = ("--model", "digits", "--model", "digits")
+    ended = pipeline(4, *several, "--dry-run", "--share", "digits-1=3,digits-2=1", "--output", tmp_path / "dry")
+    assert ended.status == 0
+    plans = [Plan.from_json((tmp_path / "dry" / f"plan-digits-{i}.json").read_text()) for i in (1, 2)]
+    assert [len(plan.ranks) for plan in plans] == [3, 1]
+    (line,) = pipeline(1, *several, timeout_s=60).error_lines
+    assert line.startswith("mpi_vta: error: --model: 2 models on 1 boards; allowed: at most 1 models")
+    (line,) = pipeline(2, *several, "--cut", "conv2", timeout_s=60).error_lines
+    assert line == "mpi_vta: error: --cut: it is for one model; run one model, or leave it out"
+    (line,) = pipeline(2, "--model", "digits", "--share", "digits=1", timeout_s=60).error_lines
+    assert line == "mpi_vta: error: --share: there is one model only; name several with --model"
+
+
 def test_planned_run_can_be_run_from_its_file(pipeline, digits, reference_sha256, tmp_path):
     ended = pipeline(2, "--model", "digits", "--dry-run", "--images", "9", "--output", tmp_path / "plan")
     assert (ended.status, ended.stderr) == (0, "")
@@ -268,3 +304,57 @@ def test_board_that_fails_in_the_middle_ends_the_job_with_one_line(start_program
         # mpirun may return a moment before the rank that it killed has let go of the file's lock
         with h5py.File(path, "r", locking=False) as file:
             assert list(file["ranks"]) == [path.stem.removeprefix("rank-")]
+
+
+FAST_BOARD = """
+name = "slow_vta"
+part = "none"
+config = "{config}"
+clock_mhz = 5.0
+memory_mib = 256
+cpu_ns_per_packed_byte = 0.1
+launch_overhead_ns = 100
+power = {{ idle_w = 1.0, active_w = 2.0, source = "a test" }}
+"""
+FAST_CLUSTER = """
+name = "fast links"
+link = {{ bandwidth_mb_s = 10000.0, latency_ns = 100, per_message_ns = 100, per_byte_ns = 0.01 }}
+switch = {{ latency_ns = 10 }}
+boards = [{{ board = "board.toml", count = {ranks} }}]
+"""
+
+
+@pytest.mark.parametrize(("ranks", "config"), [(2, "pynq_1x16"), (3, "pynq_1x16"), (5, "pynq_1x16"), (3, "pynq_2x16")])
+@pytest.mark.parametrize("objective", ["latency", "throughput"])
+def test_layers_split_over_boards_give_the_reference_s_bits(
+    digits, tmp_path, reference_sha256, ranks, config, objective
+):
+    (tmp_path / "board.toml").write_text(FAST_BOARD.format(config=config))
+    (tmp_path / "cluster.toml").write_text(FAST_CLUSTER.format(ranks=ranks))
+    options = ("--strategy", "core-assignment", "--objective", objective, "--cluster", tmp_path / "cluster.toml")
+    summary = digits(ranks, *options, "--images", "7")
+    assert summary["output_sha256"] == reference_sha256(7)
+    plan = Plan.from_json(read(tmp_path / "out" / "run.h5").plan_json)
+    # shares of the eight rows get no smaller with a fifth board
+    assert {stage.ranks[0] for stage in plan.stages if stage.part is not None} == set(range(min(ranks, 4)))
+    assert summary["latency_ms"]["p50"] == plan.predicted["latency_ms"]
+    assert summary["throughput_images_per_s"] == plan.predicted["throughput_images_per_s"]
+
+
+@pytest.mark.slow
+def test_resnet18_split_over_12_boards_gives_the_reference_s_bits_four_times_as_soon(
+    pipeline, cache, tmp_path, monkeypatch
+):
+    options = ("--model", "resnet18", "--cluster", "zynq12", "--images", "2", "--json", "--objective", "latency")
+    output = tmp_path / "out"
+    ended = pipeline(12, *options, "--strategy", "core-assignment", "--output", output, timeout_s=900)
+    assert (ended.status, ended.stderr) == (0, "")
+    summary = json.loads(ended.stdout)
+    monkeypatch.setenv("MPI_VTA_CACHE", str(cache))
+    model = ready_model("resnet18", seed=0, weights=None)
+    integers = read_inputs(model, "2", 0, with_data=True).integers
+    outputs = execute(model.graph, {model.graph.inputs[0]: integers})
+    assert summary["output_sha256"] == output_sha256(outputs, model.graph.outputs)
+    assert summary["latency_ms"]["p50"] == Plan.from_json(read(output / "run.h5").plan_json).predicted["latency_ms"]
+    alone = pipeline(0, *options, "--output", tmp_path / "alone", timeout_s=300)
+    assert json.loads(alone.stdout)["latency_ms"]["p50"] >= 4 * summary["latency_ms"]["p50"]

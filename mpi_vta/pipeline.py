@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpi_vta.job.command_line import OneLineParser, add_model_options, add_plan_options, plan_wishes
+from mpi_vta.job.command_line import OneLineParser, add_model_options, add_plan_options, check_share, plan_wishes
 from mpi_vta.job.request import Request
 from mpi_vta.runtime.assignment import VIRTUAL, WALL
 from mpi_vta.runtime.progress import shown_progress
@@ -27,7 +27,7 @@ DEFAULT_WATCHDOG_S = 300.0
 def build_parser() -> argparse.ArgumentParser:
     """Return the options of the command."""
     parser = OneLineParser(prog="mpi_vta.pipeline", description=__doc__, allow_abbrev=False)
-    add_model_options(parser)
+    add_model_options(parser, several=True)
     parser.add_argument("--images", help="number of images, a picture, or a folder of pictures")
     add_plan_options(parser)
     parser.add_argument("--device", default="sim", help="sim, timing (cycles only) or pynq (default: %(default)s)")
@@ -50,7 +50,10 @@ def build_parser() -> argparse.ArgumentParser:
 def parse(argv: Sequence[str]) -> Request:
     """Return the request that the options state; raises `InputError` for wrong ones."""
     options = build_parser().parse_args(argv)
+    check_share(options)
     wanted = {name: value for name, value in vars(options).items() if name in Request.__dataclass_fields__}
+    first, *others = options.model
+    wanted |= {"model": first, "models": (first, *others) if others else ()}
     return Request(argv=tuple(argv), wishes=plan_wishes(options), **wanted)
 
 
@@ -66,6 +69,8 @@ def _lead(leader: Leader, arguments: Sequence[str]) -> int:
     from mpi_vta.job.results import answer_lines, conclude, open_run, write_page
 
     request = parse(arguments)
+    if request.models:
+        return _lead_several(leader, request)
     with shown_progress(quiet=request.json) as progress:
         prepared = prepare(request, leader.ranks, progress)
         if request.dry_run:
@@ -88,14 +93,39 @@ def _lead(leader: Leader, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _show_plan(prepared: Prepared) -> int:
+def _lead_several(leader: Leader, request: Request) -> int:
+    from mpi_vta.job.results import answer_lines
+    from mpi_vta.job.several import conclude_several, labels_of, open_several, prepare_several
+
+    with shown_progress(quiet=request.json) as progress:
+        prepared = prepare_several(request, leader.ranks, progress)
+        if request.dry_run:
+            for label, single in zip(labels_of(request.models), prepared, strict=True):
+                _show_plan(single, f"plan-{label}.json")
+            return 0
+        progress.phase(f"running {len(prepared)} models on {leader.ranks} ranks")
+        open_several(request, prepared)
+        results = leader.run_all([single.job for single in prepared])
+        summary = conclude_several(request, prepared, results)
+    if request.json:
+        print(json.dumps(summary))
+        return 0
+    for single_summary in summary["models"]:
+        print(f"{single_summary['name']}: on ranks {', '.join(map(str, single_summary['on_ranks']))} of the job")
+        print_report(single_summary, sys.stdout)
+        print("\n".join(answer_lines(single_summary)))
+    print(f"written     {request.folder}")
+    return 0
+
+
+def _show_plan(prepared: Prepared, name: str = "plan.json") -> int:
     plan, folder = prepared.job.plan, prepared.request.folder
-    plan.save(folder / "plan.json")
+    plan.save(folder / name)
     if prepared.request.json:
         print(plan.to_json(), end="")
     else:
         print_plan(plan, prepared.job.cluster, sys.stdout)
-        print(f"written     {folder / 'plan.json'}")
+        print(f"written     {folder / name}")
     return 0
 
 

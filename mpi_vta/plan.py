@@ -17,6 +17,7 @@ from mpi_vta.job.command_line import (
     OneLineParser,
     add_model_options,
     add_plan_options,
+    check_share,
     load_named_config,
     plan_wishes,
     run_on_rank_0,
@@ -25,6 +26,7 @@ from mpi_vta.job.command_line import (
 from mpi_vta.job.pareto_report import pareto_summary, print_pareto
 from mpi_vta.job.planning import Planned, open_costs, plan_model
 from mpi_vta.job.ready_model import ready_model
+from mpi_vta.job.several import check_wishes, labels_of, part_of, share_cluster
 from mpi_vta.runtime.progress import Progress, shown_progress
 from mpi_vta.runtime.report import print_plan
 from mpi_vta.schedule.pareto import find_pareto
@@ -36,7 +38,7 @@ DEFAULT_IMAGES = 64
 def build_parser() -> argparse.ArgumentParser:
     """Return the options of the command."""
     parser = OneLineParser(prog="mpi_vta.plan", description=__doc__, allow_abbrev=False)
-    add_model_options(parser)
+    add_model_options(parser, several=True)
     add_plan_options(parser)
     parser.add_argument(
         "--ranks", type=int, help="boards that there are (default: those of mpirun, or of the cluster, or 1)"
@@ -60,9 +62,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str]) -> int:
     options = build_parser().parse_args(arguments)
     cluster = _cluster(options)
+    check_share(options)
+    if len(options.model) > 1:
+        return _run_several(options, cluster)
     with shown_progress(quiet=options.json) as progress:
-        progress.phase(f"importing and quantising {options.model}")
-        model = ready_model(options.model, seed=options.seed, weights=options.weights)
+        (name,) = options.model
+        progress.phase(f"importing and quantising {name}")
+        model = ready_model(name, seed=options.seed, weights=options.weights)
         if options.pareto:
             return _show_pareto(options, model.graph, cluster, progress)
         planned = plan_model(plan_wishes(options), model.graph, cluster, options.images, progress)
@@ -71,12 +77,43 @@ def _run(arguments: Sequence[str]) -> int:
     if options.json:
         print(json.dumps(summary(planned, cluster), indent=2))
         return 0
-    print_plan(planned.plan, cluster, sys.stdout)
-    compile_s = planned.costs.compile_seconds
-    print(f"planner     {planned.planner_s:.3f} s, besides {compile_s:.3f} s of compiling or of reading the cache")
+    _print(planned, cluster)
     if options.output is not None:
         print(f"written     {options.output}")
     return 0
+
+
+def _run_several(options: argparse.Namespace, cluster: Cluster) -> int:
+    wishes = plan_wishes(options)
+    check_wishes(wishes, weights=options.weights)
+    if options.output is not None or options.pareto:
+        raise InputError("it is for one model", where="--pareto, --output", remedy="plan one model")
+    labels = labels_of(options.model)
+    with shown_progress(quiet=options.json) as progress:
+        graphs = []
+        for name in options.model:
+            progress.phase(f"importing and quantising {name}")
+            graphs.append(ready_model(name, seed=options.seed, weights=None).graph)
+        division = share_cluster(graphs, labels, cluster, options.share, progress)
+        parts = [part_of(cluster, ranks) for ranks in division]
+        plans = [
+            plan_model(wishes, graph, part, options.images, progress) for graph, part in zip(graphs, parts, strict=True)
+        ]
+    rows = list(zip(labels, division, plans, parts, strict=True))
+    if options.json:
+        models = [{"name": label, "on_ranks": ranks, **summary(plan, part)} for label, ranks, plan, part in rows]
+        print(json.dumps({"cluster": cluster.name, "ranks": len(cluster.boards), "models": models}, indent=2))
+        return 0
+    for label, ranks, planned, part in rows:
+        print(f"{label}: on ranks {', '.join(map(str, ranks))} of the job")
+        _print(planned, part)
+    return 0
+
+
+def _print(planned: Planned, cluster: Cluster) -> None:
+    print_plan(planned.plan, cluster, sys.stdout)
+    compile_s = planned.costs.compile_seconds
+    print(f"planner     {planned.planner_s:.3f} s, besides {compile_s:.3f} s of compiling or of reading the cache")
 
 
 def _show_pareto(options: argparse.Namespace, graph: Graph, cluster: Cluster, progress: Progress) -> int:

@@ -26,12 +26,23 @@ class OneLineParser(argparse.ArgumentParser):
         raise InputError(message, where="command line", remedy=f"see python -m {self.prog} --help")
 
 
-def add_model_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that choose a model and its VTA configuration."""
-    parser.add_argument("--model", required=True, help="resnet18, yolo, digits, or an ONNX file")
+def add_model_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+    """Add the options that choose a model, or with `several` a list of them, and its VTA configuration."""
+    what = "resnet18, yolo, digits, or an ONNX file"
+    if several:
+        parser.add_argument("--model", required=True, action="append", help=f"{what}; several share the boards")
+        parser.add_argument("--share", metavar="MODEL=PART", help="parts of the boards' power: yolo=0.5,resnet18=0.5")
+    else:
+        parser.add_argument("--model", required=True, help=what)
     parser.add_argument("--weights", type=Path, help="weights of a zoo model; seeded ones by default")
     parser.add_argument("--seed", type=int, default=0, help="of synthetic weights")
     parser.add_argument("--config", help="VTA configuration: a shipped name or a JSON file")
+
+
+def check_share(options: argparse.Namespace) -> None:
+    """Refuse ``--share`` for a single model with `InputError`."""
+    if options.share is not None and len(options.model) == 1:
+        raise InputError("there is one model only", where="--share", remedy="name several with --model")
 
 
 def add_plan_options(parser: argparse.ArgumentParser) -> None:

@@ -74,17 +74,51 @@ def prepare(request: Request, ranks: int, progress: Progress) -> Prepared:
         Of the kind that says which part of the request cannot be met; nothing has been written then but
         caches and the empty output folder.
     """
-    with_data = carries_data(request.device)
+    return prepare_on(request, open_model(request, progress), open_cluster(request, ranks), progress)
+
+
+def open_cluster(request: Request, ranks: int) -> Cluster:
+    """Return the boards of a job, after checking the options of the run itself; see `prepare` for errors."""
+    carries_data(request.device)
     if request.watchdog_s < 0:
         raise InputError(f"{request.watchdog_s:g} s", where="--watchdog-s", allowed="0 or more")
-    cluster = select_cluster(request.cluster, ranks, load_named_config(request.config))
-    model = ready_model(
+    return select_cluster(request.cluster, ranks, load_named_config(request.config))
+
+
+def open_model(request: Request, progress: Progress) -> ReadyModel:
+    """Import and quantise a request's model; see `prepare` for errors."""
+    return ready_model(
         request.model,
         seed=request.seed,
         weights=request.weights,
         on_import=lambda: progress.phase(f"importing and quantising {request.model}"),
     )
-    inputs = read_inputs(model, request.images, request.seed, with_data=with_data)
+
+
+def prepare_on(
+    request: Request, model: ReadyModel, cluster: Cluster, progress: Progress, ranks: tuple[int, ...] = ()
+) -> Prepared:
+    """Compile and plan a model for some boards.
+
+    Parameters
+    ----------
+    request : Request
+        What is wanted of this model.
+    model : ReadyModel
+        Imported and quantised.
+    cluster : Cluster
+        Its boards.
+    progress : Progress
+        Told of every phase.
+    ranks : tuple of int
+        Their ranks in the job, if other models have the others.
+
+    Raises
+    ------
+    MpiVtaError
+        As for `prepare`.
+    """
+    inputs = read_inputs(model, request.images, request.seed, with_data=carries_data(request.device))
     planned = plan_model(request.wishes, model.graph, cluster, len(inputs.integers), progress)
     check_output(request.folder)
     programs = _programs(planned.plan, cluster, planned.costs)
@@ -96,6 +130,7 @@ def prepare(request: Request, ranks: int, progress: Progress) -> Prepared:
         {input_name: inputs.integers},
         {name: model.graph.values[name].shape for name in model.graph.outputs},
         RunOptions(request.device, request.watchdog_s, str(request.folder), request.clock, request.bitstream),
+        ranks,
     )
     return Prepared(request, model, inputs, job, host_work(model, programs), planned.alternative_figures)
 

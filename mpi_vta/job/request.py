@@ -24,6 +24,10 @@ class Request:
         Weights of a zoo model.
     images : str or None
         A number, a picture or a folder; None for the model's default.
+    models : tuple of str
+        All models, `model` first, if several run at the same time; empty otherwise.
+    share : str or None
+        Parts of the boards' power by model.
     wishes : PlanWishes
         How to spread the work.
     config, cluster : str or None
@@ -61,8 +65,11 @@ class Request:
     seed: int
     dry_run: bool
     watchdog_s: float
+    models: tuple[str, ...] = ()
+    share: str | None = None
 
     @property
     def folder(self) -> Path:
         """Where the results go."""
-        return self.output or Path("out") / f"{Path(self.model).stem}-{self.wishes.strategy}"
+        names = "+".join(Path(model).stem for model in self.models or (self.model,))
+        return self.output or Path("out") / f"{names}-{self.wishes.strategy}"

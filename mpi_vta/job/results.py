@@ -21,7 +21,7 @@ from mpi_vta.runtime.report import output_sha256, summarize
 from mpi_vta.runtime.session import RunResult
 from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.trace.merge import RunRecord, merge
-from mpi_vta.trace.reader import read
+from mpi_vta.trace.reader import Trace, read
 from mpi_vta.trace.repair import Opening, opening_path
 from mpi_vta.trace.schema import MEASURED, MODELLED
 
@@ -31,7 +31,7 @@ MOST_SHOWN = 16
 def open_run(prepared: Prepared) -> None:
     """Leave beside the ranks' files what ``trace merge`` needs if the job ends early."""
     job = prepared.job
-    opening = Opening(job.plan.to_json(), len(job.cluster.boards), job.images, _provenance(prepared))
+    opening = Opening(job.plan.to_json(), len(job.cluster.boards), job.images, provenance_of(prepared))
     opening.save(prepared.request.folder)
 
 
@@ -42,14 +42,34 @@ def conclude(prepared: Prepared, result: RunResult) -> dict[str, Any]:
     """
     folder, model, job = prepared.request.folder, prepared.model, prepared.job
     hashed = "" if result.outputs is None else output_sha256(result.outputs, model.graph.outputs)
-    provenance = {**_provenance(prepared), "output_sha256": hashed}
+    provenance = {**provenance_of(prepared), "output_sha256": hashed}
     record = RunRecord(job.plan.to_json(), result.times, provenance)
     merge(folder / "run.h5", result.rank_files, record)
     opening_path(folder).unlink(missing_ok=True)
-    _remove_empty(folder / "ranks")
+    remove_empty(folder / "ranks")
+    summary = summary_of(prepared, result, read(folder / "run.h5"), folder)
+    write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    return summary
+
+
+def summary_of(prepared: Prepared, result: RunResult, trace: Trace, folder: Path) -> dict[str, Any]:
+    """Return the summary of one model's run, after writing its pictures.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The model.
+    result : RunResult
+        What its run left.
+    trace : Trace
+        Of this model alone.
+    folder : Path
+        For pictures.
+    """
+    model, job = prepared.model, prepared.job
     summary = summarize(
         job.plan,
-        read(folder / "run.h5"),
+        trace,
         layers=prepared.layers,
         host_ops=[asdict(work) for work in prepared.host_work],
         outputs=result.outputs,
@@ -63,7 +83,6 @@ def conclude(prepared: Prepared, result: RunResult) -> dict[str, Any]:
     }
     if result.outputs is not None:
         summary |= _answers(prepared, result.outputs, folder)
-    write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
     return summary
 
 
@@ -77,7 +96,8 @@ def write_page(folder: Path) -> Path:
     return path
 
 
-def _provenance(prepared: Prepared) -> dict[str, Any]:
+def provenance_of(prepared: Prepared) -> dict[str, Any]:
+    """Return where a model's results come from, as attributes of the trace, JSON-able."""
     request, job, model = prepared.request, prepared.job, prepared.model
     programs = {stage: program.sha256 for (stage, _), program in sorted(job.programs.items(), reverse=True)}
     return {
@@ -129,7 +149,7 @@ def _draw(prepared: Prepared, heads: list[NDArray[np.float32]], folder: Path) ->
     return drawn
 
 
-def _remove_empty(folder: Path) -> None:
+def remove_empty(folder: Path) -> None:
     """Remove the folder of the ranks' own traces, which on this host are merged now."""
     if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()

@@ -105,6 +105,17 @@ def test_pareto_front_is_printed_and_labelled(capsys):
     assert "energy is a modelled estimate" in out
 
 
+def test_several_models_share_the_boards(capsys):
+    found = json_of(capsys, "--model", "digits", "--cluster", "pynq4", "--share", "digits-1=3,digits-2=1")
+    assert [(model["name"], model["on_ranks"]) for model in found["models"]] == [
+        ("digits-1", [0, 1, 2]),
+        ("digits-2", [3]),
+    ]
+    assert [model["ranks"] for model in found["models"]] == [3, 1]
+    assert main([*DIGITS, *DIGITS, "--cluster", "pynq4"]) == 0
+    assert "digits-2: on ranks 2, 3 of the job" in capsys.readouterr().out
+
+
 def test_boards_limits_the_ranks_used(capsys):
     found = json_of(capsys, "--cluster", "pynq4", "--boards", "2", "--strategy", "scatter-gather")
     assert found["ranks"] == 4
@@ -127,6 +138,8 @@ WRONG = {
         [*DIGITS, "--pareto", "--cut", "conv2"],
         "--pareto: it tries every strategy; leave out --cut",
     ),
+    "share": ([*DIGITS, "--share", "digits=1"], "--share: there is one model only; name several with --model"),
+    "several": ([*DIGITS, *DIGITS, "--ranks", "2", "--pareto"], "--pareto, --output: it is for one model; plan one"),
     "plan": ([*DIGITS, "--plan", "/nowhere.json"], "/nowhere.json: cannot read the plan"),
     "option": ([*DIGITS, "--nosuch"], "command line: unrecognized arguments: --nosuch"),
     "output": ([*DIGITS, "-o", "/proc/nowhere/plan.json"], "/proc/nowhere/plan.json: cannot write the plan"),

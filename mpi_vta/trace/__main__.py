@@ -46,6 +46,9 @@ def build_parser() -> argparse.ArgumentParser:
     report.add_argument(
         "-o", "--output", type=Path, metavar="HTML", help="page (default: report.html beside the trace)"
     )
+    export = commands.add_parser("export", help="write a Chrome trace, which Perfetto opens")
+    export.add_argument("file", type=Path, help="a run.h5")
+    export.add_argument("-o", "--output", type=Path, metavar="JSON", help="file (default: trace.json beside the trace)")
     merge = commands.add_parser("merge", help="make a trace of the ranks' files of a run that ended early")
     merge.add_argument("folder", type=Path, help="output folder of the run")
     merge.add_argument("--without-missing", action="store_true", help="leave out ranks whose file is lost")
@@ -103,6 +106,14 @@ def _report(options: argparse.Namespace) -> None:
     print(f"written     {path}")
 
 
+def _export(options: argparse.Namespace) -> None:
+    from mpi_vta.trace.chrome_trace import write_chrome_trace
+
+    path = options.output or options.file.with_name("trace.json")
+    write_chrome_trace(_open(options.file), path)
+    print(f"written     {path}")
+
+
 def _merge(options: argparse.Namespace) -> None:
     path, missing = repair(options.folder, without_missing=options.without_missing)
     if missing:
@@ -115,6 +126,7 @@ _COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "plot": _plot,
     "diff": _difference,
     "merge": _merge,
+    "export": _export,
     "report": _report,
 }
 

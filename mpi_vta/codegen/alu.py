@@ -68,17 +68,8 @@ class TileAlu:
         nest = _cached_split(tuple(merged(dims)), (depth, depth, 1))
         if nest is None:
             raise AssertionError("ALU loops have no reduction")
-        values = {
-            "alu_opcode": int(opcode),
-            "iter_out": nest.outer.count,
-            "iter_in": nest.inner.count,
-            "dst_factor_out": nest.outer.dst,
-            "dst_factor_in": nest.inner.dst,
-            "src_factor_out": nest.outer.src,
-            "src_factor_in": nest.inner.src,
-            **fields,
-        }
-        uops = (nest.dst + dst, nest.src + src, nest.wgt)
+        values = {"alu_opcode": int(opcode), **nest.loop_fields(), **fields}
+        uops = nest.uops(dst, src)
         self.stream.emit(Opcode.ALU, values, uops=uops, writes=[region or self.region])
         self.work.alu_uops += nest.steps
 

@@ -289,18 +289,9 @@ class Emitter:
         *,
         reset: bool = False,
     ) -> None:
-        fields = {
-            "reset": int(reset),
-            "iter_out": nest.outer.count,
-            "iter_in": nest.inner.count,
-            "dst_factor_out": nest.outer.dst,
-            "dst_factor_in": nest.inner.dst,
-            "src_factor_out": nest.outer.src,
-            "src_factor_in": nest.inner.src,
-            "wgt_factor_out": nest.outer.wgt,
-            "wgt_factor_in": nest.inner.wgt,
-        }
-        uops = (nest.dst + dst, nest.src + src, nest.wgt + wgt)
+        wgt_fields = {"wgt_factor_out": nest.outer.wgt, "wgt_factor_in": nest.inner.wgt}
+        fields = {"reset": int(reset), **nest.loop_fields(), **wgt_fields}
+        uops = nest.uops(dst, src, wgt)
         self.stream.emit(Opcode.GEMM, fields, uops=uops, reads=reads, writes=writes)
         self.work.gemm_uops += nest.steps
 

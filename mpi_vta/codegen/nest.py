@@ -40,6 +40,21 @@ class Nest:
         """Micro-ops executed."""
         return self.outer.count * self.inner.count * len(self.dst)
 
+    def loop_fields(self) -> dict[str, int]:
+        """Return the instruction fields of the two loops that GEMM and ALU share."""
+        return {
+            "iter_out": self.outer.count,
+            "iter_in": self.inner.count,
+            "dst_factor_out": self.outer.dst,
+            "dst_factor_in": self.inner.dst,
+            "src_factor_out": self.outer.src,
+            "src_factor_in": self.inner.src,
+        }
+
+    def uops(self, dst: int, src: int, wgt: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+        """Return the micro-op list for the given first elements."""
+        return self.dst + dst, self.src + src, self.wgt + wgt
+
 
 _UNIT = Dim(1, 0)
 

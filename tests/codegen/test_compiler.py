@@ -15,9 +15,7 @@ from mpi_vta.graph.reference import execute
 CONFIGS = ("pynq_1x16", "pynq_1x32", "pynq_2x16", "pynq_4x8", "ultra96_1x16")
 
 
-@settings(deadline=None, max_examples=60)
-@given(int8_graphs(), st.sampled_from(CONFIGS), st.integers(0, 1000))
-def test_random_graphs_equal_the_reference(graph: Graph, name: str, seed: int) -> None:
+def assert_equals_reference(graph: Graph, name: str, seed: int) -> None:
     config = config_named(name)
     inputs = random_inputs(graph, config.batch, seed)
     expected = execute(graph, inputs)
@@ -27,16 +25,17 @@ def test_random_graphs_equal_the_reference(graph: Graph, name: str, seed: int) -
         np.testing.assert_array_equal(outputs[value], array)
 
 
+@settings(deadline=None, max_examples=60)
+@given(int8_graphs(), st.sampled_from(CONFIGS), st.integers(0, 1000))
+def test_random_graphs_equal_the_reference(graph: Graph, name: str, seed: int) -> None:
+    assert_equals_reference(graph, name, seed)
+
+
 @pytest.mark.slow
 @settings(deadline=None, max_examples=1500)
 @given(int8_graphs(), st.sampled_from(CONFIGS), st.integers(0, 1000))
 def test_many_random_graphs_equal_the_reference(graph: Graph, name: str, seed: int) -> None:
-    config = config_named(name)
-    inputs = random_inputs(graph, config.batch, seed)
-    expected = execute(graph, inputs)
-    outputs = run_program(compile_graph(graph, config), inputs, config.batch)
-    for value, array in expected.items():
-        np.testing.assert_array_equal(outputs[value], array)
+    assert_equals_reference(graph, name, seed)
 
 
 def test_slices_and_aligned_concats_cost_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any, TextIO
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from mpi_vta.graph.ir import array_sha256
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.schedule.figures import Figures, measure
-from mpi_vta.schedule.plan import Plan
+from mpi_vta.schedule.plan import Plan, Stage
 from mpi_vta.trace.reader import RankRecord, Trace
 from mpi_vta.trace.schema import MODELLED, EventKind
 
@@ -96,11 +97,20 @@ def _stage_row(
         "host": record.attributes["host"],
         "board": record.attributes["board"],
         "layers": list(layers),
+        "part": _part_text(stage),
         "launches": len(launches),
         "cycles": cycles[index],
         "ms": busy_ns / max(len(launches), 1) / 1e6,
         "busy_percent": 100.0 * busy_ns / makespan_ns,
     }
+
+
+def _part_text(stage: Stage) -> str | None:
+    """Return which rows and channels a part owns of its last layer's result; None for whole layers."""
+    if stage.share is None:
+        return None
+    (row, end_row), (channel, end_channel) = stage.share.rows, stage.share.channels
+    return f"rows {row}..{end_row - 1}, channels {channel}..{end_channel - 1}"
 
 
 def print_report(summary: Mapping[str, Any], stream: TextIO) -> None:
@@ -119,7 +129,8 @@ def print_plan(plan: Plan, cluster: Cluster, stream: TextIO) -> None:
             "rank": rank,
             "host": "",
             "board": cluster.boards[rank].name,
-            "layers": stage.nodes,
+            "layers": list(stage.nodes),
+            "part": _part_text(stage),
             "cycles": stage.cycles,
             "ms": stage.compute_ns[replica] / 1e6,
             "busy_percent": None,
@@ -162,17 +173,46 @@ def _print_stages(title: str, rows: Sequence[Mapping[str, Any]], stream: TextIO)
     table = Table(title=title)
     for name in ("stage", "rank", "host", "board", "layers", "cycles", "ms", "busy %"):
         table.add_column(name, justify="left" if name in ("host", "board", "layers") else "right")
-    for row in rows:
-        layers, busy = row["layers"], row["busy_percent"]
-        table.add_row(
-            f"{row['stage']}.{row['replica']}" if row["replica"] else str(row["stage"]),
-            str(row["rank"]),
-            row["host"],
-            row["board"],
-            layers[0] if len(layers) == 1 else f"{len(layers)}: {layers[0]} .. {layers[-1]}",
-            f"{row['cycles']:,}",
-            f"{row['ms']:.3f}",
-            "" if busy is None else f"{busy:.1f}",
-        )
+    for _, same in groupby(rows, key=lambda row: (row["layers"], None if row["part"] else row["stage"])):
+        parts = list(same)
+        if parts[0]["part"]:
+            table.add_row(*_split_cells(parts))
+        else:
+            for row in parts:
+                table.add_row(*_cells(row))
     width = None if stream.isatty() else REPORT_COLUMNS
     Console(file=stream, width=width, highlight=False).print(table)
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{row['stage']}.{row['replica']}" if row["replica"] else str(row["stage"]),
+        str(row["rank"]),
+        row["host"],
+        row["board"],
+        _layers_text(row["layers"]),
+        f"{row['cycles']:,}",
+        f"{row['ms']:.3f}",
+        "" if row["busy_percent"] is None else f"{row['busy_percent']:.1f}",
+    )
+
+
+def _split_cells(parts: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return one line for all parts of some layers: the slowest one's time, and how busy they are on average."""
+    slowest = max(parts, key=lambda row: row["ms"])
+    busy = [row["busy_percent"] for row in parts if row["busy_percent"] is not None]
+    kinds = dict.fromkeys(row["board"] for row in parts)
+    return (
+        f"{parts[0]['stage']}-{parts[-1]['stage']}",
+        ",".join(str(rank) for rank in sorted(row["rank"] for row in parts)),
+        "",
+        ", ".join(kinds),
+        f"{_layers_text(slowest['layers'])} in {len(parts)} parts, the slowest {slowest['part']}",
+        f"{slowest['cycles']:,}",
+        f"{slowest['ms']:.3f}",
+        f"{sum(busy) / len(busy):.1f}" if busy else "",
+    )
+
+
+def _layers_text(layers: Sequence[str]) -> str:
+    return layers[0] if len(layers) == 1 else f"{len(layers)}: {layers[0]} .. {layers[-1]}"

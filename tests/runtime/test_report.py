@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from mpi_vta.graph.ir import array_sha256
-from mpi_vta.runtime.report import figure_lines, output_sha256, print_report, summarize
-from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan, Stage
+from mpi_vta.graph.window import Window
+from mpi_vta.hw.cluster import Cluster
+from mpi_vta.runtime.report import figure_lines, output_sha256, print_plan, print_report, summarize
+from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Part, Plan, Stage
 from mpi_vta.trace.reader import RankRecord, Trace
 from mpi_vta.trace.schema import EVENT_DTYPE, IMAGE_DTYPE, LINK_DTYPE, POWER_DTYPE, PROFILE_DTYPE, EventKind
 
@@ -111,3 +113,18 @@ def test_measured_run_says_so_and_shows_the_prediction_beside_it(summary):
     assert "measured; predicted 200.000, modelled)" in text
     assert "boards (measured against modelled)" in text
     assert "predicted" not in "\n".join(figure_lines(summary))
+
+
+def test_parts_of_one_run_of_layers_are_one_line():
+    share = [Window((0, 3), (0, 16)), Window((3, 8), (0, 16))]
+    stages = tuple(
+        Stage(i, ("a", "b"), (i,), 100 * (i + 1), (1000 * (i + 1),), (0,), part=Part(share[i], {})) for i in range(2)
+    )
+    whole = Stage(2, ("c",), (0,), 7, (70,), (0,))
+    plan = Plan("m", "core-assignment", 1, (*stages, whole), (), 1, {"latency_ms": 1.5})
+    stream = io.StringIO()
+    print_plan(plan, Cluster.default(2), stream)
+    rows = [line for line in stream.getvalue().splitlines() if line.startswith("│")]
+    assert len(rows) == 2
+    assert all(text in rows[0] for text in ("0-1", "0,1", "2: a .. b in 2 parts", "rows 3..7", "200", "0.002"))
+    assert " c " in rows[1]

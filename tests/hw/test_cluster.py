@@ -38,6 +38,7 @@ def write(tmp_path, text):
         ("pynq12", {"pynq_z1": 12}),
         ("zynq12", {"pynq_z1": 12}),
         ("ultrascale5", {"zcu104": 1, "ultra96": 4}),
+        ("mixed4", {"pynq_z1": 2, "ultra96": 2}),
         ("mixed17", {"pynq_z1": 12, "ultra96": 5}),
     ],
 )
@@ -93,7 +94,7 @@ def test_cluster_without_boards_is_refused(tmp_path):
 
 
 def test_unknown_cluster_lists_the_shipped_ones():
-    with pytest.raises(ConfigError, match=r"nosuch: .*mixed17, pynq1, pynq12"):
+    with pytest.raises(ConfigError, match=r"nosuch: .*mixed17, mixed4, pynq1, pynq12"):
         Cluster.load("nosuch")
 
 

@@ -13,7 +13,7 @@ from mpi_vta.schedule.pieces import assembled_bytes, find_traffic
 from mpi_vta.schedule.plan import Plan, Stage
 from mpi_vta.schedule.predict import Prediction, predict
 from mpi_vta.schedule.problem import Draft, Placement, Problem
-from mpi_vta.schedule.validate import edges_between, validate
+from mpi_vta.schedule.validate import check_shares, edges_between, validate
 
 # A window of fewer groups is taken if it loses no more of the throughput than this
 WINDOW_LOSS = 0.005
@@ -42,8 +42,15 @@ def assemble(problem: Problem, draft: Draft, strategy: str) -> Plan:
 
 
 def compose(problem: Problem, draft: Draft, strategy: str) -> Plan:
-    """Return the plan of a draft with stage costs and messages, one image group in flight, nothing predicted."""
+    """Return the plan of a draft with stage costs and messages, one image group in flight, nothing predicted.
+
+    Raises
+    ------
+    PlanError
+        If parts of layers are not disjoint and complete.
+    """
     config = problem.layout_config
+    check_shares(draft.placements, problem.graph, config.block)
     traffic = find_traffic(problem.graph, draft.placements, config)
     copied = assembled_bytes(traffic, draft.placements)
     stages = tuple(

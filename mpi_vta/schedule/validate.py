@@ -9,8 +9,10 @@ from mpi_vta.errors import PlanError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.window import Window
 from mpi_vta.hw.config import VTAConfig
-from mpi_vta.schedule.pieces import WholeLayers, find_traffic
+from mpi_vta.schedule.pieces import Placed, WholeLayers, find_traffic
 from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan, Stage
+
+_REMEDY = "mend the file, or let the planner make one"
 
 
 def edges_between(graph: Graph, stages: Sequence[Sequence[str]], config: VTAConfig) -> tuple[Edge, ...]:
@@ -54,7 +56,7 @@ def validate(plan: Plan, graph: Graph, ranks: int, config: VTAConfig) -> None:
         raise PlanError(
             "the plan cannot be run: " + " | ".join(faults),
             where=f"plan of {plan.model}",
-            remedy="mend the file, or let the planner make one",
+            remedy=_REMEDY,
         )
 
 
@@ -91,29 +93,45 @@ def _order_faults(plan: Plan, graph: Graph) -> list[str]:
     ]
 
 
-def _share_faults(plan: Plan, graph: Graph, block: int) -> list[str]:
-    """Return whether the parts of each run of layers are disjoint, complete, and of whole blocks of channels."""
+def check_shares(stages: Sequence[Placed], graph: Graph, block: int) -> None:
+    """Check that parts are whole blocks of channels on one rank each, disjoint, and all of their layers' result.
+
+    Raises
+    ------
+    PlanError
+        With every fault.
+    """
+    faults = _share_faults(stages, graph, block)
+    if faults:
+        raise PlanError("the plan cannot be run: " + " | ".join(faults), where=f"plan of {graph.name}", remedy=_REMEDY)
+
+
+def _share_faults(stages: Sequence[Placed], graph: Graph, block: int) -> list[str]:
     made_by = {node.name: graph.values[node.output].shape for node in graph.nodes}
+    runs: dict[tuple[str, ...], list[tuple[int, Window]]] = {}
     faults = []
-    for run in _runs(plan):
-        shares = [stage.share for stage in run if stage.share is not None]
-        whole = Window.whole(made_by[run[0].nodes[-1]])
-        for stage, share in zip(run, shares, strict=False):
-            where = f"the share of stage {stage.index}, {_window_text(share)},"
+    for index, stage in enumerate(stages):
+        if stage.share is None:
+            continue
+        runs.setdefault(stage.nodes, []).append((index, stage.share))
+        if len(stage.ranks) != 1:
+            faults.append(f"stage {index}, a part, is on {len(stage.ranks)} ranks (allowed: one)")
+    for nodes, parts in runs.items():
+        whole = Window.whole(made_by[nodes[-1]])
+        for index, share in parts:
+            where = f"the share of stage {index}, {_window_text(share)},"
             if whole & share != share:
                 faults.append(f"{where} leaves its result (allowed: within {_window_text(whole)})")
             if share.channels[0] % block or (share.channels[1] % block and share.channels[1] != whole.channels[1]):
-                faults.append(f"{where} cuts a block of {block} channels (allowed: multiples of {block})")
-            if len(stage.ranks) != 1:
-                faults.append(f"stage {stage.index}, a part, is on {len(stage.ranks)} ranks (allowed: one)")
-        common = any(a & b for i, a in enumerate(shares) for b in shares[:i])
-        if shares and (common or sum(share.area for share in shares) != whole.area):
-            faults.append(f"the parts of {run[0].nodes[-1]} overlap or are not all of it")
+                faults.append(f"{where} cuts a block of channels (allowed: multiples of {block})")
+        common = any(a & b for i, (_, a) in enumerate(parts) for _, b in parts[:i])
+        if common or sum(share.area for _, share in parts) != whole.area:
+            faults.append(f"the parts of {nodes[-1]} overlap or are not all of it")
     return faults
 
 
 def _edge_faults(plan: Plan, graph: Graph, config: VTAConfig) -> list[str]:
-    faults = _share_faults(plan, graph, config.block)
+    faults = _share_faults(plan.stages, graph, config.block)
     if faults:
         return faults
     traffic = find_traffic(graph, plan.stages, config)

@@ -341,6 +341,28 @@ def test_layers_split_over_boards_give_the_reference_s_bits(
     assert summary["throughput_images_per_s"] == plan.predicted["throughput_images_per_s"]
 
 
+def test_edited_split_is_run_or_refused_by_name(digits, pipeline, tmp_path, reference_sha256):
+    (tmp_path / "board.toml").write_text(FAST_BOARD.format(config="pynq_1x16"))
+    (tmp_path / "cluster.toml").write_text(FAST_CLUSTER.format(ranks=2))
+    options = ("--cluster", tmp_path / "cluster.toml", "--images", "3")
+    digits(2, *options, "--strategy", "core-assignment")
+    plan = json.loads(read(tmp_path / "out" / "run.h5").plan_json)
+    first, second = (stage["part"]["share"] for stage in plan["stages"][:2])
+    border = first["rows"][1] - 1
+    first["rows"][1] = second["rows"][0] = border
+    file = tmp_path / "plan.json"
+    file.write_text(json.dumps(plan))
+    assert digits(2, *options, "--plan", file)["output_sha256"] == reference_sha256(3)
+    run = Plan.from_json(read(tmp_path / "out" / "run.h5").plan_json)
+    assert run.stages[0].share.rows[1] == run.stages[1].share.rows[0] == border
+    second["rows"][0] = border + 1
+    file.write_text(json.dumps(plan))
+    ended = pipeline(2, "--model", "digits", *options, "--plan", file, "--output", tmp_path / "out")
+    assert ended.status != 0
+    assert "overlap or are not all of it" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+
+
 @pytest.mark.slow
 def test_resnet18_split_over_12_boards_gives_the_reference_s_bits_four_times_as_soon(
     pipeline, cache, tmp_path, monkeypatch

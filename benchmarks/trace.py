@@ -1,0 +1,82 @@
+"""What tracing costs: ``python benchmarks/trace.py``. Prints each figure against its target.
+
+Runs resnet18 bit-exactly on one rank with events recorded and with recording switched off, alternately, and
+compares the fastest of each; then records events into a rank's file as fast as it goes, and merges them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from mpi_vta.trace.merge import RunRecord, merge
+from mpi_vta.trace.schema import IMAGE_DTYPE, EventKind, RankInfo
+from mpi_vta.trace.writer import RankTrace
+
+REPEATS = 3
+EVENTS = 1_000_000
+OVERHEAD_TARGET = 0.01
+RATE_TARGET_PER_S = 1e6
+RUN = """
+import sys
+from mpi_vta.pipeline import main
+from mpi_vta.trace.writer import RankTrace
+if sys.argv.pop(1) == "off":
+    RankTrace.record = lambda *arguments, **named: None
+sys.exit(main(sys.argv[1:]))
+"""
+INFO = RankInfo(0, "here", "a board", "a build", "sim", 1.0, 2.0, "none", 100.0, 0, 512, 8)
+
+
+def run_s(folder: Path, recording: str, *options: str) -> float:
+    """Return the wall time of the run itself, start and planning left out, with recording ``on`` or ``off``."""
+    command = [sys.executable, "-c", RUN, recording, "--model", "resnet18", "--json", "--output", str(folder), *options]
+    environ = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=True, env=environ, capture_output=True, text=True)
+    wall_s: float = json.loads(done.stdout)["wall_s"]
+    return wall_s
+
+
+def overhead(folder: Path, *options: str) -> tuple[float, float]:
+    """Return the relative cost of recording, and the time of the run without."""
+    times: dict[str, list[float]] = {"on": [], "off": []}
+    for _ in range(REPEATS):
+        for recording, found in times.items():
+            found.append(run_s(folder, recording, *options))
+    return min(times["on"]) / min(times["off"]) - 1, min(times["off"])
+
+
+def record_rate(folder: Path) -> tuple[float, float]:
+    """Return events per second from `RankTrace.record` to the file, and of the merge."""
+    trace = RankTrace(folder / "rank.h5", INFO)
+    started = time.perf_counter()
+    for number in range(EVENTS):
+        trace.record(EventKind.LAUNCH, number, number + 1, stage=0, image=number)
+    data = trace.close()
+    recorded = time.perf_counter()
+    merge(folder / "run.h5", [data], RunRecord("{}", np.zeros(0, IMAGE_DTYPE), {}))
+    return EVENTS / (recorded - started), EVENTS / (time.perf_counter() - recorded)
+
+
+def main() -> None:
+    """Measure and print."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rates = [record_rate(folder) for _ in range(REPEATS)]
+        rate, merged = max(rate for rate, _ in rates), max(merged for _, merged in rates)
+        print(f"events to disk, one rank   {rate / 1e6:6.2f} M/s, target {RATE_TARGET_PER_S / 1e6:.0f} M/s")
+        print(f"events merged, compressed  {merged / 1e6:6.2f} M/s")
+        share, whole_s = overhead(folder, "--images", "4")
+        target = f"target < {100 * OVERHEAD_TARGET:.0f} %"
+        print(f"cost of recording          {100 * share:6.2f} % of {whole_s:.2f} s, {target}")
+
+
+if __name__ == "__main__":
+    main()

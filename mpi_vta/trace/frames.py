@@ -1,0 +1,99 @@
+"""Traces as pandas data frames, for notebooks; needs the extra ``analysis``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mpi_vta.trace.activity import activity
+from mpi_vta.trace.reader import read
+from mpi_vta.trace.run import Run
+from mpi_vta.trace.schema import CYCLE_KINDS, EventKind
+from mpi_vta.trace.summary import joules, summarize
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def events_frame(run: Run) -> pd.DataFrame:
+    """Return all events with their rank; ``kind`` by name, times in nanoseconds."""
+    import pandas as pd
+
+    parts = [pd.DataFrame(record.events).assign(rank=rank) for rank, record in run.ranks.items()]
+    frame = pd.concat(parts, ignore_index=True)
+    frame["kind"] = frame["kind"].map({kind.value: kind.name.lower() for kind in EventKind})
+    return frame
+
+
+def images_frame(run: Run) -> pd.DataFrame:
+    """Return ``start_ns``, ``end_ns`` and ``latency_ns`` by image."""
+    import pandas as pd
+
+    return pd.DataFrame(run.images).set_index("image")
+
+
+def messages_frame(run: Run) -> pd.DataFrame:
+    """Return every message with both of its ends."""
+    import pandas as pd
+
+    return pd.DataFrame(run.messages.matched)
+
+
+def activity_frame(run: Run) -> pd.DataFrame:
+    """Return milliseconds per rank, kind of activity and cause of waiting."""
+    import pandas as pd
+
+    rows = [
+        (rank, kind, cause, ns / 1e6)
+        for rank, totals in activity(run).totals_ns.items()
+        for (kind, cause), ns in totals.items()
+    ]
+    return pd.DataFrame(rows, columns=["rank", "kind", "cause", "ms"])
+
+
+def energy_frame(run: Run) -> pd.DataFrame:
+    """Return joules per image by rank, with VTA idle and running (modelled)."""
+    import pandas as pd
+
+    images = len(run.images)
+    rows = {rank: tuple(part / images for part in joules(run, rank)) for rank in run.ranks}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["idle", "running"]).rename_axis("rank")
+
+
+def layers_frame(run: Run) -> pd.DataFrame:
+    """Return every layer of every stage with its cycles, work and place under the roofline (modelled).
+
+    ``operations`` and ``bytes`` are per launch, ``intensity`` is their ratio, ``gops`` what is attained,
+    ``peak_gops`` and ``bus_gb_s`` the roofs of the rank's VTA.
+    """
+    import pandas as pd
+
+    parts = []
+    for rank, record in run.ranks.items():
+        part = pd.DataFrame(record.profile)
+        about = record.attributes
+        part["name"] = [record.layers[index] for index in part["layer"]]
+        part["rank"] = rank
+        part["cycles"] = part[list(CYCLE_KINDS)].sum(axis=1)
+        part["operations"] = part["gemm_uops"] * int(about["operations_per_uop"])
+        part["bytes"] = part["load_bytes"] + part["store_bytes"]
+        part["intensity"] = part["operations"] / part["bytes"].clip(lower=1)
+        part["gops"] = part["operations"] * float(about["clock_mhz"]) / 1e3 / part["cycles"].clip(lower=1)
+        part["peak_gops"] = float(about["operations_per_uop"]) * float(about["clock_mhz"]) / 1e3
+        part["bus_gb_s"] = float(about["bus_bytes"]) * float(about["clock_mhz"]) / 1e3
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def runs_frame(paths: Iterable[Path]) -> pd.DataFrame:
+    """Return the figures of several runs, a row each, with ``model``, ``strategy``, ``ranks`` and ``path``."""
+    import pandas as pd
+
+    rows = []
+    for path in paths:
+        run = Run(read(path))
+        attributes = run.trace.attributes
+        about = {"model": attributes["model"], "strategy": attributes["strategy"], "ranks": len(run.ranks)}
+        rows.append({**about, **summarize(run).figures, "path": str(path)})
+    return pd.DataFrame(rows).sort_values(["strategy", "ranks"], ignore_index=True)

@@ -1,4 +1,4 @@
-# make run | test | lint | slow | board-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
+# make run | test | lint | slow | board-test | cluster-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
 PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3))
 VENV := .venv
 BOARD_VENV := .venv-board
@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUN := PATH="$(BIN):$$PATH" OPENBLAS_NUM_THREADS=1
 MODEL ?= yolo
 
-.PHONY: run test lint slow browser-test board-test clean
+.PHONY: run test lint slow browser-test board-test cluster-test clean
 
 run: $(VENV)/.installed
 	$(RUN) mpirun -f hostfile python -m mpi_vta.pipeline --model $(MODEL)
@@ -33,6 +33,11 @@ browser-test: $(VENV)/.installed-dev
 
 board-test: $(BOARD_VENV)/.installed
 	OPENBLAS_NUM_THREADS=1 $(BOARD_VENV)/bin/pytest -m board
+
+# as root: network namespaces with real TCP between them, shaped to 1 Gb/s
+cluster-test: $(VENV)/.installed-dev
+	@test "$$(id -u)" = 0 || { echo "make: cluster-test makes network namespaces; run it as root" >&2; exit 1; }
+	$(RUN) pytest -m cluster
 
 clean:
 	rm -rf $(VENV) $(BOARD_VENV) out dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -6,15 +6,15 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
 from typing import TextIO
 
 from mpi_vta.errors import MpiVtaError
 from mpi_vta.job.command_line import OneLineParser
-from mpi_vta.runtime.diagnosis import EVERYWHERE, Fault, diagnose
-from mpi_vta.runtime.host_facts import HostFacts, collect
+from mpi_vta.runtime.diagnosis import EVERYWHERE, Fault, diagnose, guarded_network
+from mpi_vta.runtime.host_facts import HostFacts, collect, ipv4_addresses
 from mpi_vta.runtime.pairing import find_launcher
 
 WRONG_STATUS = 1
@@ -55,19 +55,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     return WRONG_STATUS if faults else 0
 
 
-def _own(options: argparse.Namespace, rank: int, launched: int, world: int, mpi: str) -> HostFacts:
-    return collect(rank=rank, launched=launched, world=world, mpi=mpi, environ=os.environ, bitstream=options.bitstream)
+def _own(
+    options: argparse.Namespace, rank: int, launched: int, world: int, mpi: str, environ: Mapping[str, str] = os.environ
+) -> HostFacts:
+    return collect(rank=rank, launched=launched, world=world, mpi=mpi, environ=environ, bitstream=options.bitstream)
 
 
 def _gather(options: argparse.Namespace, rank: int, launched: int) -> list[HostFacts] | None:
     """Bring every rank's facts to rank 0; the others get None."""
+    environ = dict(os.environ)
+    # with addresses that every board has MPI may not even start, and nobody would hear why
+    os.environ.update(guarded_network(ipv4_addresses(), environ))
     try:
         from mpi_vta.runtime.transport.mpi import MpiTransport, library_version
     except (ImportError, RuntimeError):
         # mpi4py without a library that it can load
         return [_own(options, rank, launched, 1, "")]
     transport = MpiTransport()
-    own = _own(options, rank, launched, transport.size, library_version())
+    own = _own(options, rank, launched, transport.size, library_version(), environ)
     parts = transport.gather(json.dumps(asdict(own)).encode())
     return None if parts is None else [HostFacts(**json.loads(part)) for part in parts]
 

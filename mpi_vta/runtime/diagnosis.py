@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mpi_vta.runtime.host_facts import HostFacts
+from mpi_vta.runtime.host_facts import INTERFACE_VARIABLES, HostFacts
 
 LEAST_FREE_MIB = 64
 # identical on every PYNQ image: an alias of eth0, and the USB gadget
@@ -89,6 +89,17 @@ def _duplicate_addresses(facts: Sequence[HostFacts]) -> Iterator[Fault]:
                 f"{where} the address {address} ({', '.join(names)}), and MPI may choose it",
                 PICK_INTERFACE,
             )
+
+
+def guarded_network(addresses: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what to add to the environment so that MPI works here in spite of PYNQ's duplicate addresses.
+
+    Nothing, if there are none or an interface is chosen already; else the first interface that has its own address.
+    """
+    if any(environ.get(name) for name in INTERFACE_VARIABLES) or not set(addresses.values()) & set(PYNQ_ADDRESSES):
+        return {}
+    own = [name for name, address in addresses.items() if address not in PYNQ_ADDRESSES]
+    return {"UCX_TLS": "tcp,self", "UCX_NET_DEVICES": own[0], "FI_TCP_IFACE": own[0]} if own else {}
 
 
 def _avoids(facts: HostFacts, address: str) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from mpi_vta.runtime.diagnosis import EVERYWHERE, diagnose
+from mpi_vta.runtime.diagnosis import EVERYWHERE, diagnose, guarded_network
 from mpi_vta.runtime.host_facts import HostFacts, collect, ipv4_addresses
 
 HEALTHY = HostFacts(
@@ -121,3 +121,11 @@ def test_facts_are_read_from_the_system(tmp_path):
 
 def test_loopback_is_no_interface():
     assert not any(address.startswith("127.") for address in ipv4_addresses().values())
+
+
+def test_doctor_itself_avoids_the_duplicate_addresses():
+    board = {"usb0": "192.168.3.1", "eth0": "10.0.0.1", "eth0:1": "192.168.2.99"}
+    assert guarded_network(board, {})["UCX_NET_DEVICES"] == "eth0"
+    assert guarded_network(board, {"UCX_NET_DEVICES": "eth1"}) == {}
+    assert guarded_network({"eth0": "10.0.0.1"}, {}) == {}
+    assert guarded_network({"usb0": "192.168.3.1"}, {}) == {}

@@ -1,0 +1,101 @@
+"""Jobs over four hosts with network stacks of their own, as PYNQ boards have them, and what was predicted for them."""
+
+import json
+from statistics import median
+
+import pytest
+from cluster.namespaces import FakeCluster
+
+pytestmark = pytest.mark.cluster
+
+RUNS = 3
+TOLERANCE = 0.05
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("cluster")
+
+
+@pytest.fixture(scope="module")
+def hosts(folder):
+    with FakeCluster(4, folder) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def calibrated(hosts, folder):
+    """Give a cluster file with the links that were measured."""
+    path = folder / "calibrated.toml"
+    ended = hosts.job("-m", "mpi_vta.calibrate", "--cluster", "pynq4", "--output", path, "--json", folder=folder)
+    assert (ended.status, ended.stderr) == (0, "")
+    return path
+
+
+def test_doctor_finds_the_duplicate_addresses_unless_the_interface_is_chosen(hosts, folder):
+    guarded = hosts.job("-m", "mpi_vta.doctor", "--json", folder=folder)
+    answer = json.loads(guarded.stdout)
+    assert (guarded.status, answer["faults"]) == (0, [])
+    assert [entry["host"] for entry in answer["ranks"]] == hosts.names
+    assert all(entry["addresses"]["eth0:1"] == "192.168.2.99" for entry in answer["ranks"])
+    program = (
+        "import os, sys\n"
+        "from mpi_vta.doctor import main\n"
+        "for name in ('UCX_NET_DEVICES', 'FI_TCP_IFACE'): del os.environ[name]\n"
+        "sys.exit(main([]))\n"
+    )
+    open_to_all = hosts.job("-c", program, folder=folder)
+    assert open_to_all.status == 1
+    assert "4 hosts have the address 192.168.2.99 (eth0:1), and MPI may choose it" in open_to_all.stdout
+    assert "4 hosts have the address 192.168.3.1 (usb0), and MPI may choose it" in open_to_all.stdout
+
+
+def test_links_are_those_of_the_shaped_network(calibrated):
+    from mpi_vta.hw.cluster import Cluster
+
+    link = Cluster.load(str(calibrated)).link
+    # 1 Gb/s are 125 MB/s with every header; shared memory between the namespaces would give ten times that
+    assert 40 < link.bandwidth_mb_s < 125
+    assert link.latency_ns + 2 * link.per_message_ns > 20_000
+
+
+def test_bits_are_those_of_one_rank(hosts, folder):
+    summaries = []
+    for clock in ("virtual", "wall"):
+        ended = hosts.job(
+            *("-m", "mpi_vta.pipeline", "--model", "digits", "--images", "16", "--clock", clock, "--json"),
+            *("--output", folder / f"digits-{clock}"),
+            folder=folder,
+        )
+        assert (ended.status, ended.stderr) == (0, "")
+        summaries.append(json.loads(ended.stdout))
+    assert summaries[0]["output_sha256"] == summaries[1]["output_sha256"]
+    assert {stage["host"] for stage in summaries[1]["stages"]} <= set(hosts.names)
+
+
+@pytest.mark.parametrize("strategy", ["pipeline", "scatter-gather", "fused"])
+def test_measured_throughput_is_the_predicted_one(hosts, calibrated, folder, strategy):
+    ratios = []
+    for _ in range(RUNS):
+        ended = hosts.job(
+            *("-m", "mpi_vta.pipeline", "--model", "resnet18", "--device", "timing", "--clock", "wall"),
+            *("--cluster", calibrated, "--strategy", strategy, "--images", "40", "--json"),
+            *("--output", folder / strategy),
+            folder=folder,
+        )
+        assert (ended.status, ended.stderr) == (0, "")
+        summary = json.loads(ended.stdout)
+        assert summary["time"] == "measured"
+        ratios.append(summary["throughput_images_per_s"] / summary["predicted_images_per_s"])
+    assert abs(median(ratios) - 1) < TOLERANCE
+
+
+def test_sudden_death_of_a_host_ends_the_job(hosts, folder):
+    program = (
+        "import os, sys, signal\n"
+        "from mpi_vta.runtime.transport.mpi import MpiTransport\n"
+        "rank = MpiTransport()\n"
+        "os.kill(os.getpid(), signal.SIGKILL) if rank.rank == 2 else rank.barrier()\n"
+    )
+    ended = hosts.job("-c", program, timeout_s=60, folder=folder)
+    assert ended.status != 0

@@ -52,6 +52,15 @@ def test_one_board_for_some_layers_suits_the_pipeline():
     assert plan.stages[-1].nodes == ("n5",)
 
 
+def test_boards_that_get_no_turn_are_told():
+    graph = chain(2)
+    costs = FakeCosts(graph, {"n0": 1_000_000, "n1": 1_000_000})
+    hand = ByHand.parse(None, ["n0=4"])
+    plan = make_plan("fused", graph, Cluster.default(6), 6, 2, costs, by_hand=hand)
+    assert len(next(stage for stage in plan.stages if stage.nodes == ("n0",)).ranks) == 2
+    assert "2 boards get no turn: they would only delay the end" in plan.notes
+
+
 def test_comparison_names_both_figures():
     chosen, planner = plan_for("pipeline", chain(6), 3, "n1"), plan_for("auto", chain(6), 3)
     line = comparison(chosen, planner)

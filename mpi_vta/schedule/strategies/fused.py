@@ -33,7 +33,10 @@ def place(problem: Problem) -> Draft:
     placements = tuple(_placement(problem, types, free, share) for share in division.shares)
     idle = sum(len(ranks) for ranks in free)
     many = "board stays" if idle == 1 else "boards stay"
-    notes = (f"{idle} {many} idle: they would not shorten the period by {PERIOD_LOSS:.1%}",) if idle else ()
+    notes = [f"{idle} {many} idle: they would not shorten the period by {PERIOD_LOSS:.1%}"] if idle else []
+    slow = sum(sum(share.counts) for share in division.shares) - sum(len(part.ranks) for part in placements)
+    if slow:
+        notes.append(f"{slow} {'board gets' if slow == 1 else 'boards get'} no turn: they would only delay the end")
     return Draft(placements, (*order_notes(problem), *notes))
 
 

@@ -1,6 +1,6 @@
 """Prediction and measurement over real TCP: network namespaces, calibrated links, `--clock wall`. Needs root.
 
-    sudo .venv/bin/python benchmarks/cluster.py [--hosts 4] [--runs 5] [--model resnet18]
+    sudo .venv/bin/python benchmarks/network.py [--hosts 4] [--runs 5] [--model resnet18]
 
 Every figure is of this run. The traces stay in the output folder, measured beside modelled.
 """

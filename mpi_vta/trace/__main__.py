@@ -49,6 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write a Chrome trace, which Perfetto opens")
     export.add_argument("file", type=Path, help="a run.h5")
     export.add_argument("-o", "--output", type=Path, metavar="JSON", help="file (default: trace.json beside the trace)")
+    for one in (summary, plot, report, export):
+        one.add_argument("--model", type=int, default=0, metavar="N", help="which of several models (default: 0)")
     merge = commands.add_parser("merge", help="make a trace of the ranks' files of a run that ended early")
     merge.add_argument("folder", type=Path, help="output folder of the run")
     merge.add_argument("--without-missing", action="store_true", help="leave out ranks whose file is lost")
@@ -73,18 +75,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _open(path: Path) -> Run:
-    return Run(read(path))
+def _open(path: Path, model: int = 0) -> Run:
+    return Run(read(path), model)
 
 
 def _summary(options: argparse.Namespace) -> None:
-    run = _open(options.file)
+    run = _open(options.file, options.model)
     print(json.dumps(to_json(run)) if options.json else "\n".join(summary_lines(run)))
 
 
 def _plot(options: argparse.Namespace) -> None:
     folder = options.output or options.file.parent / "figures"
-    for path in save_figures(_open(options.file), options.figure or list(QUESTIONS), folder):
+    for path in save_figures(_open(options.file, options.model), options.figure or list(QUESTIONS), folder):
         print(f"written     {path}")
 
 
@@ -102,7 +104,7 @@ def _report(options: argparse.Namespace) -> None:
     from mpi_vta.trace.report import write_report
 
     path = options.output or options.file.with_name("report.html")
-    write_report(_open(options.file), path)
+    write_report(_open(options.file, options.model), path)
     print(f"written     {path}")
 
 
@@ -110,7 +112,7 @@ def _export(options: argparse.Namespace) -> None:
     from mpi_vta.trace.chrome_trace import write_chrome_trace
 
     path = options.output or options.file.with_name("trace.json")
-    write_chrome_trace(_open(options.file), path)
+    write_chrome_trace(_open(options.file, options.model), path)
     print(f"written     {path}")
 
 

@@ -47,7 +47,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Activity:
-    """All spans of a run, per rank, without gaps from 0 to the end of the run."""
+    """All spans of a run, per rank, without gaps from the first image's entry to the end of the run."""
 
     spans: Mapping[int, tuple[Span, ...]]
 
@@ -104,7 +104,7 @@ def _rank_spans(run: Run, rank: int, arrivals: Mapping[tuple[int, int, int], tup
         (COMMUNICATION, _union(pairs)),
     ]
     spans: list[Span] = []
-    at_ns = 0
+    at_ns = run.begin_ns
     names = ("start_ns", "end_ns", "stage", "image")
     for start, end, stage, image in zip(*(launches[name].tolist() for name in names), strict=True):
         if start > at_ns:

@@ -108,8 +108,9 @@ def timeline_data(run: Run) -> tuple[dict[str, Any], str]:
     stages = {str(place): run.stage_name(place) for place in range(-2, len(run.plan["stages"]))}
     return {
         "time": run.time_word,
+        "begin_ns": run.begin_ns,
         "end_ns": end_ns,
-        "window_ns": [low, high] if high <= end_ns else [0, end_ns],
+        "window_ns": [low, high] if high <= end_ns else [run.begin_ns, end_ns],
         "stages": stages,
         "ranks": ranks,
         "messages": [(sent, usable, place[a], place[b]) for sent, usable, a, b in messages if sent < end_ns],
@@ -164,7 +165,7 @@ def _stage_table(run: Run) -> str:
 
 def _link_table(run: Run) -> str:
     rows = []
-    for link in run.trace.links:
+    for link in run.links:
         messages = int(link["messages"])
         mean = f"{int(link['message_ns']) / messages / 1e6:.4g}" if messages else ""
         name = f"{link['source']} to {link['target']}"

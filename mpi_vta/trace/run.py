@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.errors import ArtifactError
-from mpi_vta.trace.messages import Messages, match_messages
+from mpi_vta.errors import ArtifactError, InputError
+from mpi_vta.trace.messages import Messages, link_counters, match_messages
 from mpi_vta.trace.reader import RankRecord, Trace
 from mpi_vta.trace.schema import EventKind
 
@@ -26,14 +26,23 @@ class Run:
     ----------
     trace : Trace
         From `mpi_vta.trace.reader.read`.
+    model : int
+        Which of several models that ran at the same time; a run of one model has only 0.
 
     Raises
     ------
+    InputError
+        If there is no such model.
     ArtifactError
         If no image was finished: there is nothing to analyse.
     """
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, model: int = 0) -> None:
+        models = max(1, len(trace.models))
+        if not 0 <= model < models:
+            raise InputError(f"no model {model} in this trace", where="--model", allowed=f"0 to {models - 1}")
+        if trace.models:
+            trace = trace.of_model(model)
         if not trace.images.size:
             raise ArtifactError("no image was finished in this run", where="trace", remedy="let it run longer")
         self.trace = trace
@@ -45,6 +54,16 @@ class Run:
     def messages(self) -> Messages:
         """Messages of which both ends are known."""
         return match_messages({rank: record.events for rank, record in self.ranks.items()})
+
+    @cached_property
+    def links(self) -> NDArray[Any]:
+        """Counters of each pair of ranks that spoke, LINK_DTYPE."""
+        return link_counters(self.messages)
+
+    @cached_property
+    def begin_ns(self) -> int:
+        """When the first image was let in: 0 in virtual time, later on real clocks, whose zero is before that."""
+        return int(self.images["start_ns"].min())
 
     @cached_property
     def end_ns(self) -> int:

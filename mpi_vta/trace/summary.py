@@ -44,7 +44,7 @@ def summarize(run: Run) -> Summary:
     latency_ms = run.images["latency_ns"] / 1e6
     p50, p90, p99 = np.percentile(latency_ms, [50, 90, 99])
     done = activity(run)
-    links = run.trace.links
+    links = run.links
     images = len(run.images)
     makespan_ns = int(run.images["end_ns"].max() - run.images["start_ns"].min())
     figures = {
@@ -67,7 +67,7 @@ def joules(run: Run, rank: int) -> tuple[float, float]:
     """Return a rank's energy over the run in joules: with VTA idle, with VTA running; by the board's power model."""
     record = run.ranks[rank]
     steps = record.power
-    seconds = (steps["end_ns"] - steps["start_ns"]) / 1e9
+    seconds = np.maximum(0, steps["end_ns"] - np.maximum(steps["start_ns"], run.begin_ns)) / 1e9
     launches = run.events(rank, EventKind.LAUNCH)
     busy = np.isin(steps["start_ns"], launches["start_ns"]) & (steps["watts"] == record.attributes["busy_watts"])
     energy = seconds * steps["watts"]
@@ -130,10 +130,10 @@ def warning_lines(run: Run) -> list[str]:
             f"warning     the run ended early: {len(run.images)} of {attributes['images_asked']} images; "
             f"ranks left out: {missing}"
         )
-    if attributes["unmatched_messages"]:
-        lines.append(f"warning     {attributes['unmatched_messages']} messages have only one end in the trace")
-    if attributes["backward_messages"]:
-        lines.append(f"warning     {attributes['backward_messages']} messages arrive before they are sent")
+    if unmatched := int(run.links["unmatched"].sum()):
+        lines.append(f"warning     {unmatched} messages have only one end in the trace")
+    if backward := int(run.links["backward"].sum()):
+        lines.append(f"warning     {backward} messages arrive before they are sent")
     if run.time_word == MEASURED:
         lines.append(f"clocks      agree within {run.trace.clock['error_ns'].max() / 1000:.3g} µs")
     return lines

@@ -143,3 +143,8 @@ def test_run_without_a_finished_image_is_refused(tmp_path):
     merge(tmp_path / "run.h5", write_ranks(tmp_path), RunRecord(PLAN.to_json(), image_rows(0), provenance()))
     with pytest.raises(ArtifactError, match="no image was finished in this run"):
         Run(read(tmp_path / "run.h5"))
+
+
+def test_unknown_model_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no model 1 in this trace; allowed: 0 to 0"):
+        Run(read(write_run(tmp_path)), 1)

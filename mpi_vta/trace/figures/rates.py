@@ -51,13 +51,13 @@ def draw_latency(run: Run) -> Figure:
 def draw_throughput(run: Run) -> Figure:
     """Draw finished images per second and images under way over time."""
     end_ns = int(run.images["end_ns"].max())
-    unit, scale = time_unit(end_ns)
+    unit, scale = time_unit(end_ns - run.begin_ns)
     figure = new_figure(run, "Rate, and images under way", 4.6)[0]
     figure.clear()
     figure.suptitle(f"Rate, and images under way\n{run.title}", fontsize=11)
     rate, queue = figure.subplots(2, 1, sharex=True)
     bins = max(4, min(BINS, len(run.groups) // 3))
-    edges = np.linspace(0, end_ns, bins + 1)
+    edges = np.linspace(run.begin_ns, end_ns, bins + 1)
     counts, _ = np.histogram(run.images["end_ns"], edges)
     rate.stairs(counts * 1e9 / np.diff(edges), edges / scale, color=BLUE, fill=True, alpha=0.35)
     steady = run.group_images * 1e9 / run.period_ns

@@ -118,7 +118,7 @@ def draw_communication(run: Run) -> Figure:
     size = np.zeros((len(ranks), len(ranks)))
     messages = np.zeros_like(size, dtype=np.int64)
     place = {rank: index for index, rank in enumerate(ranks)}
-    for link in run.trace.links:
+    for link in run.links:
         if int(link["source"]) in place and int(link["target"]) in place:
             at = place[int(link["source"])], place[int(link["target"])]
             size[at], messages[at] = link["bytes"], link["messages"]

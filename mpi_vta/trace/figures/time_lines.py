@@ -48,10 +48,10 @@ def default_window(run: Run) -> tuple[float, float]:
     """Return a few periods from the middle of the run, in nanoseconds; all of it if it is short."""
     ends = np.sort(run.groups["end_ns"])
     length = max(WINDOW_PERIODS * run.period_ns, 1.3 * float(np.median(run.images["latency_ns"])))
-    if length * 1.5 >= run.end_ns:
-        return 0.0, float(run.end_ns)
+    if length * 1.5 >= run.end_ns - run.begin_ns:
+        return float(run.begin_ns), float(run.end_ns)
     middle = float(ends[len(ends) // 2])
-    start = min(max(0.0, middle - length / 2), run.end_ns - length)
+    start = min(max(float(run.begin_ns), middle - length / 2), run.end_ns - length)
     return start, start + length
 
 

@@ -15,7 +15,7 @@
     ["receive", "#009E73", 42, 7],
   ];
   const LABEL = 62;
-  let low = 0, high = run.end_ns, chosen = null;
+  let low = run.begin_ns, high = run.end_ns, chosen = null;
 
   const unitOf = (ns) => (ns >= 2e9 ? ["s", 1e9] : ns >= 2e6 ? ["ms", 1e6] : ["µs", 1e3]);
   const digits = (value) => Number(value.toPrecision(6)).toString();
@@ -25,8 +25,8 @@
   const nsOf = (x) => low + ((x - LABEL) / width()) * (high - low);
 
   function show(from, to) {
-    const span = Math.min(Math.max(to - from, 20), run.end_ns);
-    low = Math.min(Math.max(from, 0), run.end_ns - span);
+    const span = Math.min(Math.max(to - from, 20), run.end_ns - run.begin_ns);
+    low = Math.min(Math.max(from, run.begin_ns), run.end_ns - span);
     high = low + span;
     draw();
   }
@@ -205,7 +205,7 @@
   const actions = {
     "zoom-in": () => zoom(0.5),
     "zoom-out": () => zoom(2),
-    "zoom-all": () => show(0, run.end_ns),
+    "zoom-all": () => show(run.begin_ns, run.end_ns),
     earlier: by(-0.4),
     later: by(0.4),
   };

@@ -300,7 +300,9 @@ def test_board_that_fails_in_the_middle_ends_the_job_with_one_line(start_program
     assert re.fullmatch(line, found)
     assert ended.status == status
     assert not (tmp_path / "out" / "run.h5").exists()
-    for path in sorted((tmp_path / "out" / "ranks").iterdir()):
+    paths = sorted((tmp_path / "out" / "ranks").glob("rank-*.h5"))
+    assert len(paths) == 3
+    for path in paths:
         # mpirun may return a moment before the rank that it killed has let go of the file's lock
         with h5py.File(path, "r", locking=False) as file:
             assert list(file["ranks"]) == [path.stem.removeprefix("rank-")]

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,11 @@ from mpi_vta.runtime.assignment import WALL, Assignment, Feed, RunOptions
 from mpi_vta.runtime.clock_comparison import compare_clocks
 from mpi_vta.runtime.devices.protocol import DeviceSetup
 from mpi_vta.runtime.devices.registry import carries_data, open_device
+from mpi_vta.runtime.devices.sensor import find_sensor
 from mpi_vta.runtime.endpoint import Endpoint
 from mpi_vta.runtime.failure import abort_all_on_uncaught, print_error
 from mpi_vta.runtime.pairing import check_pairing, find_launcher
+from mpi_vta.runtime.power_sampling import PowerSampler
 from mpi_vta.runtime.rank import RankJob, RankRun
 from mpi_vta.runtime.rank_report import RankReport
 from mpi_vta.runtime.transport.protocol import Transport
@@ -275,8 +278,14 @@ def _run(
         # the ranks start together, so that a rank that still decodes its program does not look like a cut link
         transport.barrier()
         samples = compare_clocks(transport, clock.now_ns) if options.clock == WALL else None
+        # a simulated board has a model of its power; the host's own sensor would say nothing about it
+        sensor = None if device.simulated or samples is None else find_sensor()
+        sampler = None if sensor is None else PowerSampler(sensor, clock.now_ns)
         started = time.monotonic()
-        run.run()
+        with sampler.running() if sampler else nullcontext():
+            run.run()
+        if sampler and sensor:
+            trace.note_power(sampler.steps(), sensor.name, sampler.missed)
         if samples is not None:
             transport.barrier()
             trace.note_clock(np.concatenate([samples, compare_clocks(transport, clock.now_ns)]))

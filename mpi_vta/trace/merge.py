@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from mpi_vta.trace.schema import (
     IMAGE_DTYPE,
     LINK_DTYPE,
     MEASURED,
+    MODELLED,
     POWER_DTYPE,
     PROFILE_DTYPE,
     RANK_FORMAT,
@@ -85,6 +86,8 @@ class RankFile:
     profile: NDArray[Any]
     layers: tuple[str, ...]
     clock_samples: NDArray[Any] | None
+    power: NDArray[Any] | None = None
+    power_attributes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def rank(self) -> int:
@@ -119,6 +122,8 @@ def read_rank_file(data: bytes, where: str) -> RankFile:
                 group["profile"][:] if known else np.zeros(0, PROFILE_DTYPE),
                 tuple(group["profile"].attrs["layers"]) if known else (),
                 group["clock_samples"][:] if "clock_samples" in group else None,
+                group["power"][:] if "power" in group else None,
+                dict(group["power"].attrs) if "power" in group else {},
             )
     except (OSError, KeyError, ValueError) as fault:
         raise ArtifactError(f"not a readable rank trace ({fault})", where=where) from fault
@@ -166,7 +171,9 @@ def merge_ranks(path: Path, files: Sequence[RankFile], record: RunRecord) -> Non
             group.create_dataset("plan", data=model.plan_json)
             _dataset(group, "images", model.images, IMAGE_DTYPE)
         for file in files:
-            _write_rank(run.create_group(rank_group(file.rank)), file, events[file.rank], end_ns)
+            group = run.create_group(rank_group(file.rank))
+            _write_rank(group, file, events[file.rank])
+            _write_power(group, file, lines[file.rank], events[file.rank], end_ns)
         run.attrs["complete"] = 1
     os.replace(partial, path)
 
@@ -191,13 +198,23 @@ def _sorted_events(events: NDArray[Any], line: ClockLine) -> NDArray[Any]:
     return ordered
 
 
-def _write_rank(group: h5py.Group, file: RankFile, events: NDArray[Any], end_ns: int) -> None:
+def _write_rank(group: h5py.Group, file: RankFile, events: NDArray[Any]) -> None:
     group.attrs.update(file.attributes)
     _dataset(group, "events", events, EVENT_DTYPE)
     _dataset(group, "profile", file.profile, PROFILE_DTYPE).attrs["layers"] = list(file.layers)
-    power = _dataset(group, "power", power_steps(file.attributes, events, end_ns), POWER_DTYPE)
-    power.attrs["kind"] = "modelled"
-    power.attrs["source"] = file.attributes["power_source"]
+
+
+def _write_power(group: h5py.Group, file: RankFile, line: ClockLine, events: NDArray[Any], end_ns: int) -> None:
+    """Write what the board's sensor measured, or without one what the board's model says, labelled."""
+    if file.power is not None and file.power.size:
+        steps = file.power.copy()
+        for name in ("start_ns", "end_ns"):
+            steps[name] = line.to_reference(steps[name])
+        attributes = {"kind": MEASURED, **file.power_attributes}
+    else:
+        steps = power_steps(file.attributes, events, end_ns)
+        attributes = {"kind": MODELLED, "source": file.attributes["power_source"]}
+    _dataset(group, "power", steps, POWER_DTYPE).attrs.update(attributes)
 
 
 def power_steps(attributes: Mapping[str, Any], events: NDArray[Any], end_ns: int) -> NDArray[Any]:

@@ -17,6 +17,7 @@ from mpi_vta.trace.schema import (
     EVENT_DTYPE,
     NO_EDGE,
     NO_PEER,
+    POWER_DTYPE,
     PROFILE_DTYPE,
     RANK_FORMAT,
     VERSION,
@@ -101,6 +102,12 @@ class RankTrace:
     def note_clock(self, samples: NDArray[Any]) -> None:
         """Keep comparisons with rank 0's clock, CLOCK_SAMPLE_DTYPE; only a run on real clocks has them."""
         self._group.create_dataset("clock_samples", data=samples.astype(CLOCK_SAMPLE_DTYPE, copy=False))
+
+    def note_power(self, steps: NDArray[Any], source: str, missed: int) -> None:
+        """Keep what the board's sensor measured, POWER_DTYPE on the rank's clock; without it power is modelled."""
+        power = self._group.create_dataset("power", data=steps.astype(POWER_DTYPE, copy=False))
+        power.attrs["source"] = source
+        power.attrs["missed"] = missed
 
     def flush(self) -> None:
         """Write what has gathered and hand it to the operating system."""

@@ -11,7 +11,7 @@ from mpi_vta.schedule.problem import Draft, Placement, Problem
 from mpi_vta.schedule.split_search import Division, SplitSearch
 
 # The search is repeated with what compiling the parts has taught, at most so often
-ROUNDS = 4
+ROUNDS = 8
 
 
 def place(problem: Problem) -> Draft:

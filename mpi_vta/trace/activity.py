@@ -14,6 +14,7 @@ from mpi_vta.trace.schema import EventKind
 COMPUTE, COMMUNICATION, HOST, WAIT = "compute", "communication", "host", "wait"
 NO_MORE_WORK = "no more work"
 IMAGES = "the next image"
+ITSELF = "itself"
 
 Interval = tuple[int, int]
 
@@ -31,7 +32,8 @@ class Span:
         this rank is at its processor or ports, or `WAIT`.
     cause : str
         Of a wait: ``rank 2`` (it has not begun to send), ``link 2-3`` (the message is on its way), `IMAGES`
-        (rank 0 lets no further image in, as enough are under way), `NO_MORE_WORK`; otherwise empty.
+        (rank 0 lets no further image in, as enough are under way), `ITSELF` (all is there, and the rank's
+        software has not launched yet), `NO_MORE_WORK`; otherwise empty.
     """
 
     start_ns: int
@@ -77,7 +79,7 @@ def activity(run: Run) -> Activity:
     """Divide every rank's time.
 
     A wait before a launch is laid to the input that came last: as long as its sender has not begun to send,
-    to that rank; after that, to the link.
+    to that rank; after that, to the link; once it is there, to the rank itself.
     """
     arrivals = _last_arrivals(run)
     return Activity({rank: tuple(_rank_spans(run, rank, arrivals)) for rank in run.ranks})
@@ -103,12 +105,17 @@ def _rank_spans(run: Run, rank: int, arrivals: Mapping[tuple[int, int, int], tup
         (HOST, _union(list(zip(hosts["start_ns"].tolist(), hosts["end_ns"].tolist(), strict=True)))),
         (COMMUNICATION, _union(pairs)),
     ]
+    entries = dict(zip(run.images["image"].tolist(), run.images["start_ns"].tolist(), strict=True))
     spans: list[Span] = []
     at_ns = run.begin_ns
     names = ("start_ns", "end_ns", "stage", "image")
     for start, end, stage, image in zip(*(launches[name].tolist() for name in names), strict=True):
         if start > at_ns:
-            spans += _gap((at_ns, start), covers, _reasons(at_ns, start, arrivals.get((rank, stage, image)), rank))
+            spans += _gap(
+                (at_ns, start),
+                covers,
+                _reasons(at_ns, start, arrivals.get((rank, stage, image)), entries.get(image, 0), rank),
+            )
         if end > at_ns:
             spans.append(Span(max(start, at_ns), end, COMPUTE))
             at_ns = end
@@ -117,14 +124,14 @@ def _rank_spans(run: Run, rank: int, arrivals: Mapping[tuple[int, int, int], tup
     return spans
 
 
-def _reasons(start: int, end: int, last: tuple[int, int, int] | None, rank: int) -> list[tuple[int, str]]:
+def _reasons(
+    start: int, end: int, last: tuple[int, int, int] | None, entry_ns: int, rank: int
+) -> list[tuple[int, str]]:
     """Return until when a wait before a launch has which cause."""
     if last is None:
-        return [(end, IMAGES)]
+        return [(max(start, entry_ns), IMAGES), (end, ITSELF)]
     came_ns, sent_ns, source = last
-    if came_ns <= start:
-        return [(end, IMAGES)]
-    return [(max(start, sent_ns), f"rank {source}"), (end, f"link {source}-{rank}")]
+    return [(sent_ns, f"rank {source}"), (came_ns, f"link {source}-{rank}"), (end, ITSELF)]
 
 
 def _gap(gap: Interval, covers: Sequence[tuple[str, list[Interval]]], reasons: list[tuple[int, str]]) -> list[Span]:

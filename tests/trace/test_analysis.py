@@ -7,12 +7,13 @@ import pytest
 from trace_cases import IMAGES, PLAN, US, image_rows, provenance, write_ranks, write_run
 
 from mpi_vta.errors import ArtifactError, InputError
-from mpi_vta.trace.activity import COMMUNICATION, COMPUTE, HOST, NO_MORE_WORK, WAIT, activity
+from mpi_vta.trace.activity import COMMUNICATION, COMPUTE, HOST, ITSELF, NO_MORE_WORK, WAIT, activity
 from mpi_vta.trace.bottleneck import bottleneck
 from mpi_vta.trace.critical_path import critical_path
 from mpi_vta.trace.merge import RunRecord, merge
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.run import Run
+from mpi_vta.trace.schema import EventKind
 from mpi_vta.trace.summary import difference_lines, joules, summarize, summary_lines, to_json
 
 
@@ -148,3 +149,12 @@ def test_run_without_a_finished_image_is_refused(tmp_path):
 def test_unknown_model_is_refused(tmp_path):
     with pytest.raises(InputError, match="no model 1 in this trace; allowed: 0 to 0"):
         Run(read(write_run(tmp_path)), 1)
+
+
+def test_late_launch_is_laid_to_the_rank_itself(tmp_path):
+    run = Run(read(write_run(tmp_path)))
+    rows = run.ranks[1].events
+    launches = rows["kind"] == EventKind.LAUNCH
+    rows["start_ns"][launches] += 5 * US
+    first = next(span for span in activity(run).spans[1] if span.cause == ITSELF)
+    assert (first.start_ns, first.end_ns) == (18 * US, 23 * US)

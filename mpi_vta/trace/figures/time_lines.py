@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpi_vta.trace.activity import COMMUNICATION, COMPUTE, HOST, IMAGES, NO_MORE_WORK, activity
+from mpi_vta.trace.activity import COMMUNICATION, COMPUTE, HOST, IMAGES, ITSELF, NO_MORE_WORK, activity
 from mpi_vta.trace.critical_path import critical_path
 from mpi_vta.trace.figures.style import (
     BLACK,
@@ -14,6 +14,7 @@ from mpi_vta.trace.figures.style import (
     GREY,
     KIND_COLOURS,
     PURPLE,
+    SKY,
     VERMILION,
     legend_below,
     new_figure,
@@ -40,6 +41,7 @@ CAUSE_STYLES = {
     "rank": (GREY, "waits for a rank"),
     "link": (PURPLE, "waits for a link"),
     "images": (VERMILION, "waits for the next image"),
+    "itself": (SKY, "its own software"),
     "end": ("white", "no more work"),
 }
 
@@ -96,7 +98,7 @@ def draw_gantt(run: Run, window_ns: tuple[float, float] | None = None) -> Figure
 def _number_launches(axes: Any, events: Any, y: float, window: tuple[float, float], scale: float) -> None:
     for start, end, image in events[["start_ns", "end_ns", "image"]].tolist():
         left, right = max(start, window[0]), min(end, window[1])
-        if (right - left) > 0.012 * len(str(image)) * (window[1] - window[0]):
+        if (right - left) > (0.006 + 0.014 * len(str(image))) * (window[1] - window[0]):
             centre = (left + right) / 2 / scale
             axes.text(centre, y, str(image), ha="center", va="center", fontsize=7, color="white")
 
@@ -106,7 +108,7 @@ def _draw_arrows(axes: Any, run: Run, row_of: dict[int, int], window: tuple[floa
     rows = rows[(rows["receive_end_ns"] > window[0]) & (rows["send_start_ns"] < window[1])]
     for message in rows[:MOST_ARROWS]:
         source, target = row_of[int(message["source"])], row_of[int(message["target"])]
-        axes.annotate(
+        note = axes.annotate(
             "",
             (message["receive_end_ns"] / scale, target + (0.12 if source > target else -0.12)),
             (message["send_start_ns"] / scale, source + 0.42),
@@ -118,8 +120,9 @@ def _draw_arrows(axes: Any, run: Run, row_of: dict[int, int], window: tuple[floa
                 "shrinkA": 0,
                 "shrinkB": 0,
             },
-            annotation_clip=True,
+            annotation_clip=False,
         )
+        note.arrow_patch.set_clip_path(axes.patch)
 
 
 def draw_activity(run: Run) -> Figure:
@@ -158,8 +161,8 @@ def draw_activity(run: Run) -> Figure:
 
 
 def _cause_kind(cause: str) -> str:
-    if cause == IMAGES:
-        return "images"
+    if cause in (IMAGES, ITSELF):
+        return "images" if cause == IMAGES else "itself"
     return "end" if cause == NO_MORE_WORK else cause.split()[0]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ArtifactError
-from mpi_vta.trace.schema import RANK_FORMAT, RUN_FORMAT, VERSION
+from mpi_vta.trace.schema import MODELLED, RANK_FORMAT, RUN_FORMAT, VERSION
 
 REPAIR = "python -m mpi_vta.trace merge FOLDER makes a trace of the ranks' files"
 
@@ -33,6 +33,8 @@ class RankRecord:
         Where the cycles of one launch go, by stage and layer; no rows if the device could not tell.
     layers : tuple of str
         Names for ``profile["layer"]``.
+    power_kind : str
+        ``modelled``, or ``measured`` by the board's sensor.
     """
 
     attributes: Mapping[str, Any]
@@ -40,6 +42,7 @@ class RankRecord:
     power: NDArray[Any]
     profile: NDArray[Any]
     layers: tuple[str, ...]
+    power_kind: str = MODELLED
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,8 +133,14 @@ def _read(file: h5py.File) -> Trace:
     ranks = {}
     for group in file["ranks"].values():
         profile = group["profile"]
+        power = group["power"]
         ranks[int(group.attrs["rank"])] = RankRecord(
-            dict(group.attrs), group["events"][:], group["power"][:], profile[:], tuple(profile.attrs["layers"])
+            dict(group.attrs),
+            group["events"][:],
+            power[:],
+            profile[:],
+            tuple(profile.attrs["layers"]),
+            str(power.attrs["kind"]),
         )
     models = tuple(
         ModelPart(group["plan"].asstr()[()], group["images"][:], dict(group.attrs))

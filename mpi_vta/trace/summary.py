@@ -64,14 +64,24 @@ def summarize(run: Run) -> Summary:
 
 
 def joules(run: Run, rank: int) -> tuple[float, float]:
-    """Return a rank's energy over the run in joules: with VTA idle, with VTA running; by the board's power model."""
-    record = run.ranks[rank]
-    steps = record.power
-    seconds = np.maximum(0, steps["end_ns"] - np.maximum(steps["start_ns"], run.begin_ns)) / 1e9
+    """Return a rank's energy from the first image's entry on, in joules: while its VTA idles, and while it runs.
+
+    The power is the trace's: measured by the board's sensor, or modelled.
+    """
+    steps = run.ranks[rank].power
+    if not steps.size:
+        return 0.0, 0.0
+    spent = np.cumsum((steps["end_ns"] - steps["start_ns"]) / 1e9 * steps["watts"])
+    before = np.concatenate([[0.0], spent[:-1]])
+    times = np.column_stack([steps["start_ns"], steps["end_ns"]]).reshape(-1)
+    energy = np.column_stack([before, spent]).reshape(-1)
+
+    def until(at_ns: Any) -> Any:
+        return np.interp(np.maximum(at_ns, run.begin_ns), times, energy)
+
     launches = run.events(rank, EventKind.LAUNCH)
-    busy = np.isin(steps["start_ns"], launches["start_ns"]) & (steps["watts"] == record.attributes["busy_watts"])
-    energy = seconds * steps["watts"]
-    return float(energy[~busy].sum()), float(energy[busy].sum())
+    running = float((until(launches["end_ns"]) - until(launches["start_ns"])).sum())
+    return float(until(run.end_ns) - until(run.begin_ns)) - running, running
 
 
 def _predicted(run: Run) -> dict[str, float]:

@@ -1,8 +1,10 @@
 """Activity, critical path, bottleneck and summary of a run whose times are known by hand."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import h5py
+import numpy as np
 import pytest
 from trace_cases import IMAGES, PLAN, US, image_rows, provenance, write_ranks, write_run
 
@@ -13,7 +15,7 @@ from mpi_vta.trace.critical_path import critical_path
 from mpi_vta.trace.merge import RunRecord, merge
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.run import Run
-from mpi_vta.trace.schema import EventKind
+from mpi_vta.trace.schema import POWER_DTYPE, EventKind
 from mpi_vta.trace.summary import difference_lines, joules, summarize, summary_lines, to_json
 
 
@@ -158,3 +160,12 @@ def test_late_launch_is_laid_to_the_rank_itself(tmp_path):
     rows["start_ns"][launches] += 5 * US
     first = next(span for span in activity(run).spans[1] if span.cause == ITSELF)
     assert (first.start_ns, first.end_ns) == (18 * US, 23 * US)
+
+
+def test_measured_power_is_integrated_over_the_launches(run):
+    # the sensor saw 1 W until 33 µs, in the middle of the first launch, then 3 W
+    steps = np.array([(0, 33 * US, 1.0), (33 * US, 140 * US, 3.0)], POWER_DTYPE)
+    run.ranks = {**run.ranks, 1: replace(run.ranks[1], power=steps)}
+    idle, busy = joules(run, 1)
+    assert busy == pytest.approx(15e-6 * 1 + 105e-6 * 3)
+    assert idle == pytest.approx(18e-6 * 1 + 2e-6 * 3)

@@ -148,7 +148,7 @@ def draw_communication(run: Run) -> Figure:
 
 
 def draw_energy(run: Run) -> Figure:
-    """Draw the energy per image and rank, with VTA idle and running (modelled)."""
+    """Draw the energy per image and rank, while VTA idles and while it runs."""
     images = len(run.images)
     idle, busy = zip(*(joules(run, rank) for rank in run.ranks), strict=True)
     whole = (sum(idle) + sum(busy)) / images
@@ -160,6 +160,7 @@ def draw_energy(run: Run) -> Figure:
     axes.barh(rows, per_image[1], 0.66, per_image[0], color=GREY, edgecolor="black", linewidth=0.4)
     axes.set_yticks(rows, [f"rank {r}, {run.ranks[r].attributes['board']}" for r in run.ranks], fontsize=8)
     axes.set_ylim(len(run.ranks) - 0.5, -0.5)
-    axes.set_xlabel(f"energy per image, {unit} (modelled from each board's two power levels)")
+    kinds = " and ".join(sorted({record.power_kind for record in run.ranks.values()}))
+    axes.set_xlabel(f"energy per image, {unit} (power {kinds})")
     legend_below(figure, [patch(BLUE, "while VTA runs"), patch(GREY, "while VTA is idle")])
     return figure

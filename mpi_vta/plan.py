@@ -32,7 +32,7 @@ from mpi_vta.runtime.report import print_plan
 from mpi_vta.schedule.pareto import find_pareto
 from mpi_vta.schedule.plan import Plan
 
-DEFAULT_IMAGES = 64
+IMAGES_PER_BOARD = 8  # by default: enough to deal them evenly, and for filling and draining not to decide
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--ranks", type=int, help="boards that there are (default: those of mpirun, or of the cluster, or 1)"
     )
-    parser.add_argument("--images", type=int, default=DEFAULT_IMAGES, help="images of the job (default: %(default)s)")
+    parser.add_argument("--images", type=int, help=f"images of the job (default: {IMAGES_PER_BOARD} a board)")
     parser.add_argument(
         "--pareto",
         action="store_true",
@@ -62,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: Sequence[str]) -> int:
     options = build_parser().parse_args(arguments)
     cluster = _cluster(options)
+    if options.images is None:
+        options.images = IMAGES_PER_BOARD * len(cluster.boards)
     check_share(options)
     if len(options.model) > 1:
         return _run_several(options, cluster)

@@ -107,7 +107,9 @@ class RankRun:
             Finish: self._finish,
         }
         self._check_times()
-        trace.note_stages({index: job.plan.stages[index].cycles for index in self._stages})
+        # a real board tells no cycles: then those of the plan, which are the first replica's
+        planned = {index: job.plan.stages[index].cycles for index in self._stages}
+        trace.note_stages({i: planned[i] if s.cycles is None else s.cycles for i, s in self._stages.items()})
         profiles = {index: stage.profile for index, stage in self._stages.items()}
         trace.note_profiles({index: profile for index, profile in profiles.items() if profile is not None})
 

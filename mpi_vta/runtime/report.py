@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mpi_vta.graph.ir import array_sha256
 from mpi_vta.hw.cluster import Cluster
+from mpi_vta.hw.config import VTAConfig
 from mpi_vta.schedule.figures import Figures, measure
 from mpi_vta.schedule.plan import Plan, Stage
 from mpi_vta.trace.reader import RankRecord, Trace
@@ -131,7 +132,7 @@ def print_plan(plan: Plan, cluster: Cluster, stream: TextIO) -> None:
             "board": cluster.boards[rank].name,
             "layers": list(stage.nodes),
             "part": _part_text(stage),
-            "cycles": stage.cycles,
+            "cycles": stage.cycles if cluster.boards[rank].config == _first_config(stage, cluster) else None,
             "ms": stage.compute_ns[replica] / 1e6,
             "busy_percent": None,
         }
@@ -141,6 +142,11 @@ def print_plan(plan: Plan, cluster: Cluster, stream: TextIO) -> None:
     _print_stages(f"plan of {plan.model}, {plan.strategy}: all times modelled", rows, stream)
     lines = [f"predicted   {name} {value:.4g} (modelled)" for name, value in plan.predicted.items()]
     print("\n".join([*lines, *(f"note        {note}" for note in plan.notes)]), file=stream)
+
+
+def _first_config(stage: Stage, cluster: Cluster) -> VTAConfig:
+    """Return the build whose cycles the plan states."""
+    return cluster.boards[stage.ranks[0]].config
 
 
 def figure_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -191,7 +197,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         row["host"],
         row["board"],
         _layers_text(row["layers"]),
-        f"{row['cycles']:,}",
+        "" if row["cycles"] is None else f"{row['cycles']:,}",
         f"{row['ms']:.3f}",
         "" if row["busy_percent"] is None else f"{row['busy_percent']:.1f}",
     )

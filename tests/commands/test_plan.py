@@ -152,3 +152,11 @@ def test_bad_input_is_one_line_and_exit_status_2(capsys, arguments, message):
     error = capsys.readouterr().err
     assert error.startswith(f"mpi_vta: error: {message}")
     assert error.count("\n") == 1
+
+
+def test_cycles_are_shown_for_the_build_that_they_belong_to(capsys):
+    assert main([*DIGITS, "--cluster", "mixed17", "--strategy", "scatter-gather", "--images", "200"]) == 0
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    cycles = {row[4].strip(): row[6].strip() for row in rows}
+    assert cycles["pynq_z1"]
+    assert cycles["ultra96"] == ""

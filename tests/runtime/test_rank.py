@@ -2,6 +2,7 @@
 
 import io
 from collections import Counter
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -181,6 +182,14 @@ def test_every_launch_and_message_is_recorded(tmp_path):
     at_rank_0 = (EventKind.START, EventKind.HOST, EventKind.LAUNCH, EventKind.SEND, EventKind.RECEIVE, EventKind.FINISH)
     assert first == dict.fromkeys(at_rank_0, 3)
     assert second == {EventKind.LAUNCH: 3, EventKind.SEND: 3, EventKind.RECEIVE: 3}
+
+
+def test_cycles_told_are_those_of_the_rank_s_own_build(tmp_path):
+    plan = chain([(0,)], 1)
+    first_replica_s = replace(plan, stages=(replace(plan.stages[0], cycles=7),))
+    run_plan(first_replica_s, np.zeros((1, *SHAPE[1:]), np.int8), tmp_path)
+    with h5py.File(tmp_path / "0.h5", "r") as file:
+        assert file[rank_group(0)].attrs["cycles"].tolist() == [1000]
 
 
 def test_plan_with_other_times_than_its_programs_is_refused(tmp_path):

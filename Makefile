@@ -1,4 +1,4 @@
-# make run | test | lint | slow | board-test | cluster-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
+# make run | test | lint | slow | browser-test | board-test | cluster-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
 PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3))
 VENV := .venv
 BOARD_VENV := .venv-board
@@ -26,11 +26,11 @@ lint: $(VENV)/.installed-dev
 slow: $(VENV)/.installed-dev
 	$(RUN) pytest -m slow
 
-# the driver and the real pynq package, built from source, on a register-level VTA
 # opens and clicks the report; needs chromium and chromedriver
 browser-test: $(VENV)/.installed-dev
 	$(RUN) pytest -m browser
 
+# the driver and the real pynq package, built from source, on a register-level VTA
 board-test: $(BOARD_VENV)/.installed
 	OPENBLAS_NUM_THREADS=1 $(BOARD_VENV)/bin/pytest -m board
 

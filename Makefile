@@ -24,7 +24,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 slow: $(VENV)/.installed-dev
-	$(RUN) pytest -m slow
+	$(RUN) pytest -m "slow and not board and not cluster and not browser"
 
 # opens and clicks the report; needs chromium and chromedriver
 browser-test: $(VENV)/.installed-dev

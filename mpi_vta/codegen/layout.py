@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from mpi_vta.codegen.lowering import slice_view
+from mpi_vta.codegen.lowering import pool_to_fuse, slice_view
 from mpi_vta.codegen.memory import SCRATCH, Lifetime, Place, first_fit, value_elements
 from mpi_vta.codegen.program import Segment
 from mpi_vta.graph.ir import Graph, Node
@@ -48,8 +48,11 @@ def lay_out(graph: Graph, config: VTAConfig) -> Layout:
     """Place every value of a graph whose thin inputs are gathered."""
     joined = frozenset(n.name for n in graph.nodes if n.op == "concat" and _side_by_side(graph, n, config))
     views = frozenset(n.name for n in graph.nodes if n.op == "slice2d" and _may_be_view(graph, n, joined))
-    homes = _homes(graph, joined, views, config)
-    lives = _lifetimes(graph, homes, config)
+    # a convolution with a pooling behind it writes the pooled map; its own is never stored
+    pools = {node.output: pool_to_fuse(graph, node) for node in graph.nodes}
+    merged = {unpooled: pool.output for unpooled, pool in pools.items() if pool is not None}
+    homes = {value: home for value, home in _homes(graph, joined, views, config).items() if value not in merged}
+    lives = _lifetimes(graph, homes, merged, config)
     boundary = [*graph.inputs, *graph.outputs]
     offsets, total = first_fit(life for life in lives.values() if life.name not in boundary)
     segments: list[Segment] = []
@@ -124,8 +127,11 @@ def _side_by_side(graph: Graph, node: Node, config: VTAConfig) -> bool:
     return aligned and ours and len(set(node.inputs)) == len(node.inputs) and len(concats) == len(node.inputs)
 
 
-def _lifetimes(graph: Graph, homes: Mapping[str, _Home], config: VTAConfig) -> dict[str, Lifetime]:
+def _lifetimes(
+    graph: Graph, homes: Mapping[str, _Home], merged: Mapping[str, str], config: VTAConfig
+) -> dict[str, Lifetime]:
     made = {value: -1 for value in graph.inputs} | {node.output: i for i, node in enumerate(graph.nodes)}
+    made.update({pooled: made[unpooled] for unpooled, pooled in merged.items()})
     read = {value: made[value] for value in made}
     for index, node in enumerate(graph.nodes):
         for value in node.inputs:

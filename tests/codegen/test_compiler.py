@@ -73,3 +73,34 @@ def test_a_map_too_wide_for_the_buffers_is_refused() -> None:
     builder.add("conv2d", (builder.input((1, 16, 4, 64), -4),), attrs, params, -4)
     with pytest.raises(CompileError, match=r"conv2d_0: a load needs pads .* allowed: pads up to 15"):
         compile_graph(builder.build(), config_named("pynq_1x16"))
+
+
+def test_a_pooled_map_written_early_is_not_overwritten() -> None:
+    builder = GraphBuilder("int8", np.random.default_rng(0))
+    image = builder.input((1, 3, 1, 2), 0)
+    plain = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "residual_shift": 0, "leaky": None}
+    plain |= {"shift": 6, "lo": -128, "hi": 127}
+    pool = {"kernel": (1, 1), "strides": (1, 2), "pads": (0, 0, 0, 0)}
+
+    def conv(value: str, channels: int, outputs: int) -> str:
+        weight = builder.int8_weights((outputs, channels, 1, 1))
+        return builder.add("conv2d", (value,), plain, {"weight": weight, "bias": np.full(outputs, 900, np.int32)}, 0)
+
+    early = conv(image, 3, 1)
+    between = builder.add("max_pool2d", (image,), pool, scale_log2=0)
+    conv(between, 3, 3)
+    conv(builder.add("max_pool2d", (early,), pool, scale_log2=0), 1, 1)
+    assert_equals_reference(builder.build(), "pynq_1x16", 0)
+
+
+def test_a_map_that_is_only_pooled_takes_no_memory() -> None:
+    builder = GraphBuilder("int8", np.random.default_rng(0))
+    image = builder.input((1, 16, 32, 32), -4)
+    attrs = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "residual_shift": 0, "leaky": None}
+    attrs |= {"shift": 9, "lo": 0, "hi": 127}
+    weight, bias = builder.int8_weights((16, 16, 3, 3)), np.zeros(16, np.int32)
+    wide = builder.add("conv2d", (image,), attrs, {"weight": weight, "bias": bias}, -4)
+    pool = {"kernel": (2, 2), "strides": (2, 2), "pads": (0, 0, 0, 0)}
+    builder.add("max_pool2d", (wide,), pool, scale_log2=-4)
+    program = compile_graph(builder.build(), config_named("pynq_1x16"))
+    assert [segment.kind for segment in program.segments if segment.kind == "scratch"] == []

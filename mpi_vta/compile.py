@@ -15,9 +15,10 @@ from mpi_vta.codegen.roofline import draw_roofline
 from mpi_vta.errors import InputError
 from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
-from mpi_vta.job.command_line import OneLineParser, add_model_options, load_named_config, run_on_rank_0
+from mpi_vta.job.command_line import add_model_options, load_named_config, run_on_rank_0
 from mpi_vta.job.planning import open_costs
 from mpi_vta.job.ready_model import ready_model
+from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.progress import shown_progress
 from mpi_vta.runtime.report import REPORT_COLUMNS
 from mpi_vta.simulator.checks import check_program

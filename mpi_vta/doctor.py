@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from typing import TextIO
 
 from mpi_vta.errors import MpiVtaError
-from mpi_vta.job.command_line import OneLineParser
+from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.diagnosis import EVERYWHERE, Fault, diagnose, guarded_network
 from mpi_vta.runtime.host_facts import HostFacts, collect, ipv4_addresses
 from mpi_vta.runtime.pairing import find_launcher

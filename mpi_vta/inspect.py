@@ -9,7 +9,6 @@ import sys
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from mpi_vta.graph.layout import pack_activation
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.assembly import disassemble
 from mpi_vta.npy import read_npy
+from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.simulator.attribution import attribute
 from mpi_vta.simulator.checks import check_program
 from mpi_vta.simulator.replay import make_vector, replay
@@ -32,17 +32,10 @@ MISMATCH_STATUS = 1
 _PROGRAM_MEMBER = "__header__.npy"
 
 
-class _Parser(argparse.ArgumentParser):
-    """Raises a wrong option as the one-line error that every other fault is."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(message, where="command line", remedy="see python -m mpi_vta.inspect --help")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the options of the command."""
-    parser = _Parser(prog="mpi_vta.inspect", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    parser = OneLineParser(prog="mpi_vta.inspect", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=OneLineParser)
     one = commands.add_parser("replay", help="run a test vector and compare, or time a compiled program")
     one.add_argument("file", type=Path, help="a vector (.npz) or a compiled program")
     one.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")

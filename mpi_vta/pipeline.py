@@ -10,8 +10,9 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpi_vta.job.command_line import OneLineParser, add_model_options, add_plan_options, check_share, plan_wishes
+from mpi_vta.job.command_line import add_model_options, add_plan_options, check_share, plan_wishes
 from mpi_vta.job.request import Request
+from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.assignment import VIRTUAL, WALL
 from mpi_vta.runtime.progress import shown_progress
 from mpi_vta.runtime.report import print_plan, print_report

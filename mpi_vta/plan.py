@@ -14,7 +14,6 @@ from mpi_vta.errors import InputError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.cluster import Cluster, select_cluster
 from mpi_vta.job.command_line import (
-    OneLineParser,
     add_model_options,
     add_plan_options,
     check_share,
@@ -27,6 +26,7 @@ from mpi_vta.job.pareto_report import pareto_summary, print_pareto
 from mpi_vta.job.planning import Planned, open_costs, plan_model
 from mpi_vta.job.ready_model import ready_model
 from mpi_vta.job.several import check_wishes, labels_of, part_of, share_cluster
+from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.progress import Progress, shown_progress
 from mpi_vta.runtime.report import print_plan
 from mpi_vta.schedule.pareto import find_pareto

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 from typing import Protocol
 
 from mpi_vta.codegen.kernel import Epilogue, Pool
-from mpi_vta.codegen.nest import Dim, merged, split
+from mpi_vta.codegen.nest import Dim, split
 from mpi_vta.codegen.stream import Access, Stream
 from mpi_vta.codegen.tiling import Plane, Tile
 from mpi_vta.isa.table import AluOpcode, Opcode
 
 MAX_SHIFT = 15  # the portable subset's largest immediate shift
 MAX_IMMEDIATE = (1 << 15) - 1
-_cached_split = lru_cache(maxsize=65536)(split)
 
 
 class Counter(Protocol):
@@ -65,7 +63,7 @@ class TileAlu:
         self, opcode: AluOpcode, dst: int, src: int, dims: Sequence[Dim], fields: dict[str, int], region: Access | None
     ) -> None:
         depth = self.stream.config.acc_depth
-        nest = _cached_split(tuple(merged(dims)), (depth, depth, 1))
+        nest = split(dims, (depth, depth, 1))
         if nest is None:
             raise AssertionError("ALU loops have no reduction")
         values = {"alu_opcode": int(opcode), **nest.loop_fields(), **fields}

@@ -11,7 +11,7 @@ from mpi_vta.codegen.bias import plan_bias
 from mpi_vta.codegen.emitter import Emitter
 from mpi_vta.codegen.kernel import Kernel
 from mpi_vta.codegen.layout import Layout, lay_out
-from mpi_vta.codegen.lowering import check_supported, fuse_pool, lower, pool_to_fuse
+from mpi_vta.codegen.lowering import check_supported, fuse_pool, lower
 from mpi_vta.codegen.memory import Constants, Place
 from mpi_vta.codegen.microops import UOP_SEGMENT, place_uops
 from mpi_vta.codegen.parallel import Progress, search_all
@@ -74,7 +74,7 @@ def compile_graph(
     stream = Stream(config, layout.tracked_elements)
     constants = Constants(config)
     layers = []
-    kernels = _kernels(graph, layout.free, config)
+    kernels = _kernels(graph, layout, config)
     search_all(graph, kernels, config, workers, progress)
     for index, kernel in enumerate(kernels):
         if progress:
@@ -103,20 +103,19 @@ def compile_graph(
 
 def kernels_of(graph: Graph, config: VTAConfig) -> list[Kernel]:
     """Return what `compile_graph` makes of a graph whose thin inputs are gathered: one kernel a layer."""
-    return _kernels(graph, lay_out(graph, config).free, config)
+    return _kernels(graph, lay_out(graph, config), config)
 
 
-def _kernels(graph: Graph, free: frozenset[str], config: VTAConfig) -> list[Kernel]:
+def _kernels(graph: Graph, layout: Layout, config: VTAConfig) -> list[Kernel]:
     """Return the kernels in execution order, poolings fused behind the convolutions that feed them."""
-    kernels, fused = [], set()
+    kernels = []
+    pooled = set(layout.merged.values())
     for node in graph.nodes:
-        if node.name in free or node.name in fused:
+        if node.name in layout.free or node.output in pooled:
             continue
         kernel = lower(graph, node, config)
-        pool = pool_to_fuse(graph, node)
-        if pool is not None:
-            kernel = fuse_pool(kernel, graph, pool)
-            fused.add(pool.name)
+        if node.output in layout.merged:
+            kernel = fuse_pool(kernel, graph, graph.producer[layout.merged[node.output]])
         kernels.append(kernel)
     return kernels
 

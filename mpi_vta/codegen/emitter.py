@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +21,6 @@ from mpi_vta.isa.table import AluOpcode, MemoryType, Opcode
 
 MAX_STRIDE = (1 << 16) - 1
 MAX_PAD = 15
-
-_cached_split = lru_cache(maxsize=65536)(split)
 
 
 @dataclass
@@ -219,7 +216,7 @@ class Emitter:
                 work.immediate(AluOpcode.SHR, base, [Dim(cells, 1)], -amount)
 
     def _split(self, dims: list[Dim]) -> Nest | None:
-        return _cached_split(tuple(dims), (self.config.acc_depth, self.config.inp_depth, self.config.wgt_depth))
+        return split(dims, (self.config.acc_depth, self.config.inp_depth, self.config.wgt_depth))
 
     def _step_weights(self, term: Term, step: Step) -> tuple[int, int]:
         """Make the step's weights resident; return (first element, elements per output block)."""

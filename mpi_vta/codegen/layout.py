@@ -25,6 +25,8 @@ class Layout:
         Activation segments.
     free : frozenset of str
         Nodes that need no work: concatenations whose inputs are written side by side, slices read in place.
+    merged : mapping of str to str
+        Maps that are only pooled, which the convolution does itself, to the pooled ones.
     tracked_elements : int
         Size of the tracked DRAM space.
     """
@@ -32,6 +34,7 @@ class Layout:
     places: Mapping[str, Place]
     segments: list[Segment]
     free: frozenset[str]
+    merged: Mapping[str, str]
     tracked_elements: int
 
 
@@ -73,7 +76,7 @@ def lay_out(graph: Graph, config: VTAConfig) -> Layout:
         _, channels, height, width = graph.values[value].shape
         blocks = channel_blocks(channels, config)
         places[name] = Place(segment, offset + home.offset, blocks, height, width, first + home.offset, home.plane)
-    return Layout(places, segments, joined | views, tracked + total)
+    return Layout(places, segments, joined | views, merged, tracked + total)
 
 
 def _homes(graph: Graph, joined: frozenset[str], views: frozenset[str], config: VTAConfig) -> dict[str, _Home]:

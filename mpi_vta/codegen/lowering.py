@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,11 +53,14 @@ def _kernel(
     )
 
 
-def _diagonal(graph: Graph, value: str, factor: int, config: VTAConfig, first_block: int = 0) -> Term:
+def _term(graph: Graph, value: str, weights: NDArray[np.int8], config: VTAConfig, **rest: Any) -> Term:
+    """Return a term over a value; `rest` are the other fields of `Term`."""
     _, channels, height, width = graph.values[value].shape
-    return Term(
-        value, channel_blocks(channels, config), height, width, identity_block(factor, config), first_block=first_block
-    )
+    return Term(value, channel_blocks(channels, config), height, width, weights, **rest)
+
+
+def _diagonal(graph: Graph, value: str, factor: int, config: VTAConfig, **rest: Any) -> Term:
+    return _term(graph, value, identity_block(factor, config), config, **rest)
 
 
 def _shifted_terms(graph: Graph, values: Sequence[tuple[str, int]], config: VTAConfig) -> tuple[list[Term], int]:
@@ -99,17 +103,15 @@ def _requantize(node: Node, bounds: tuple[int, int], *, rounding_in_bias: bool =
 
 def _conv2d(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
     weight, bias = graph.constants[node.params["weight"]], graph.constants[node.params["bias"]]
-    _, channels, height, width = graph.values[node.inputs[0]].shape
-    term = Term(
+    term = _term(
+        graph,
         node.inputs[0],
-        channel_blocks(channels, config),
-        height,
-        width,
         weight_blocks(weight, config),
-        weight.shape[2:],
-        node.attrs["strides"],
-        node.attrs["pads"],
-        node.attrs["dilations"],
+        config,
+        kernel=weight.shape[2:],
+        strides=node.attrs["strides"],
+        pads=node.attrs["pads"],
+        dilations=node.attrs["dilations"],
     )
     terms = [term]
     if len(node.inputs) == 2:
@@ -135,17 +137,8 @@ def _sum(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
 
 def _avg_pool2d(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
     multiplier, kernel = node.attrs["multiplier"], node.attrs["kernel"]
-    _, channels, height, width = graph.values[node.inputs[0]].shape
-    term = Term(
-        node.inputs[0],
-        channel_blocks(channels, config),
-        height,
-        width,
-        identity_block(multiplier, config),
-        kernel,
-        node.attrs["strides"],
-        node.attrs["pads"],
-    )
+    window = {"kernel": kernel, "strides": node.attrs["strides"], "pads": node.attrs["pads"]}
+    term = _diagonal(graph, node.inputs[0], multiplier, config, **window)
     reach = multiplier * kernel[0] * kernel[1]
     return _kernel(graph, node, config, [term], _requantize(node, (INT8[0] * reach, INT8[1] * reach)))
 
@@ -157,15 +150,7 @@ def _max_pool2d(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
 
 
 def _upsample2d(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
-    _, channels, height, width = graph.values[node.inputs[0]].shape
-    term = Term(
-        node.inputs[0],
-        channel_blocks(channels, config),
-        height,
-        width,
-        identity_block(1, config),
-        upsample=node.attrs["scales"],
-    )
+    term = _diagonal(graph, node.inputs[0], 1, config, upsample=node.attrs["scales"])
     return _kernel(graph, node, config, [term], Epilogue())
 
 
@@ -187,14 +172,13 @@ def _concat(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
     total = graph.values[node.output].shape[1]
     terms, first = [], 0
     for value in node.inputs:
-        _, channels, height, width = graph.values[value].shape
+        channels = graph.values[value].shape[1]
         if first % config.block == 0 and (channels % config.block == 0 or first + channels == total):
-            terms.append(_diagonal(graph, value, 1, config, first // config.block))
+            terms.append(_diagonal(graph, value, 1, config, first_block=first // config.block))
         else:
             select = np.zeros((total, channels, 1, 1), dtype=np.int8)
             select[np.arange(first, first + channels), np.arange(channels)] = 1
-            blocks = weight_blocks(select, config)
-            terms.append(Term(value, channel_blocks(channels, config), height, width, blocks))
+            terms.append(_term(graph, value, weight_blocks(select, config), config))
         first += channels
     return _kernel(graph, node, config, terms, Epilogue())
 

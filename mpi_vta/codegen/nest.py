@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import permutations
 
 import numpy as np
@@ -102,7 +103,11 @@ def split(dims: Sequence[Dim], limits: tuple[int, int, int]) -> Nest | None:
     Nest or None
         None if every order has a hazard: the caller must spread the reduction over partial sums.
     """
-    loops = merged(dims)
+    return _split(tuple(merged(dims)), limits)
+
+
+@lru_cache(maxsize=65536)
+def _split(loops: tuple[Dim, ...], limits: tuple[int, int, int]) -> Nest | None:
     candidates = [_UNIT, _UNIT, *loops]
     best: tuple[int, list[Dim], Dim, Dim] | None = None
     for first, second in permutations(range(len(candidates)), 2):

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from mpi_vta.errors import InputError, MpiVtaError
 from mpi_vta.hw.config import VTAConfig
@@ -16,14 +16,6 @@ from mpi_vta.runtime.pairing import find_launcher
 
 if TYPE_CHECKING:
     from mpi_vta.job.planning import PlanWishes
-
-
-class OneLineParser(argparse.ArgumentParser):
-    """Raises a wrong option as the one-line error that every other fault is."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise `InputError`."""
-        raise InputError(message, where="command line", remedy=f"see python -m {self.prog} --help")
 
 
 def add_model_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:

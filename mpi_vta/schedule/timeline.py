@@ -197,17 +197,16 @@ class RankTimeline:
 
     def assemble(self, step: Assemble) -> Span:
         """Time the processor's copying of what this rank made itself; messages may arrive meanwhile."""
-        stage = self._plan.stages[step.place]
-        ready_ns = self._ready_ns.get((step.place, step.group), 0)
-        span = self.clock.host(ready_ns, stage.assemble_ns[stage.replica_of(step.group)])
-        self._raise_ready(step.place, step.group, span.end_ns)
-        return span
+        return self._on_processor(step, self._plan.stages[step.place].assemble_ns)
 
     def host(self, step: Host) -> Span:
         """Time the processor's work before a launch."""
-        stage = self._plan.stages[step.place]
+        return self._on_processor(step, self._plan.stages[step.place].host_ns)
+
+    def _on_processor(self, step: Assemble | Host, replicas_ns: tuple[int, ...]) -> Span:
+        replica = self._plan.stages[step.place].replica_of(step.group)
         ready_ns = self._ready_ns.get((step.place, step.group), 0)
-        span = self.clock.host(ready_ns, stage.host_ns[stage.replica_of(step.group)])
+        span = self.clock.host(ready_ns, replicas_ns[replica])
         self._raise_ready(step.place, step.group, span.end_ns)
         return span
 

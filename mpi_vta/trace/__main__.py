@@ -8,9 +8,9 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from mpi_vta.errors import InputError, MpiVtaError
+from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.trace.figures import QUESTIONS, save_figures
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.repair import repair
@@ -18,17 +18,10 @@ from mpi_vta.trace.run import Run
 from mpi_vta.trace.summary import difference_lines, summary_lines, to_json
 
 
-class _Parser(argparse.ArgumentParser):
-    """Raises a wrong option as the one-line error that every other fault is."""
-
-    def error(self, message: str) -> NoReturn:
-        raise InputError(message, where="command line", remedy="see python -m mpi_vta.trace --help")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """Return the options of the command."""
-    parser = _Parser(prog="mpi_vta.trace", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Parser)
+    parser = OneLineParser(prog="mpi_vta.trace", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=OneLineParser)
     summary = commands.add_parser("summary", help="print the figures, the bottleneck, and what each rank waits for")
     summary.add_argument("file", type=Path, help="a run.h5")
     summary.add_argument("--json", action="store_true", help="print JSON")

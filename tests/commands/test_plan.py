@@ -10,13 +10,6 @@ from mpi_vta.schedule.plan import Plan
 DIGITS = ["--model", "digits"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MPI_VTA_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
-
-
 def json_of(capsys, *arguments):
     assert main([*DIGITS, "--json", *arguments]) == 0
     return json.loads(capsys.readouterr().out)

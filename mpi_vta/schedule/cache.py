@@ -22,8 +22,9 @@ from mpi_vta.hw.config import VTAConfig
 
 TIMING_VERSION = 1
 _PACKAGE = Path(__file__).resolve().parent.parent
-_COMPILER_ROOMS = ("codegen", "simulator", "isa", "graph", "hw")  # schedules are chosen by simulated cycles
-_SIMULATOR_ROOMS = ("simulator", "isa", "hw")
+# of hw the compiler knows the VTA build alone: a new board or cluster leaves programs as they are
+_COMPILER_ROOMS = ("codegen", "simulator", "isa", "graph", "hw/config.py")  # schedules are chosen by simulated cycles
+_SIMULATOR_ROOMS = ("simulator", "isa", "hw/config.py")
 
 
 def cache_directory() -> Path:
@@ -34,10 +35,11 @@ def cache_directory() -> Path:
 
 @cache
 def sources_hash(rooms: tuple[str, ...]) -> str:
-    """Return the SHA-256 of the source files of some rooms: the version of what they compute."""
+    """Return the SHA-256 of the source files of some rooms or modules: the version of what they compute."""
     digest = hashlib.sha256()
     for room in rooms:
-        for path in sorted((_PACKAGE / room).rglob("*.py")):
+        place = _PACKAGE / room
+        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
             digest.update(f"{path.relative_to(_PACKAGE).as_posix()}|".encode() + path.read_bytes())
     return digest.hexdigest()
 

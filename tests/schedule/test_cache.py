@@ -124,3 +124,18 @@ def test_directory_that_cannot_be_used_is_named(cache, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"the program cache cannot be used .*; set MPI_VTA_CACHE"):
         replace(cache, directory=tmp_path / "file" / "below").program(GRAPH, CONFIG)
+
+
+def test_a_change_of_boards_is_no_other_compiler(tmp_path, monkeypatch):
+    package = tmp_path / "mpi_vta"
+    (package / "hw").mkdir(parents=True)
+    (package / "hw" / "config.py").write_text("a = 1\n")
+    (package / "hw" / "board.py").write_text("b = 1\n")
+    monkeypatch.setattr("mpi_vta.schedule.cache._PACKAGE", package)
+    version = sources_hash.__wrapped__
+    before = version(("hw/config.py",)), version(("hw",))
+    (package / "hw" / "board.py").write_text("b = 2\n")
+    assert version(("hw/config.py",)) == before[0]
+    assert version(("hw",)) != before[1]
+    (package / "hw" / "config.py").write_text("a = 2\n")
+    assert version(("hw/config.py",)) != before[0]

@@ -83,7 +83,7 @@ def load_model(name_or_path: str, *, seed: int = 0, weights: Path | None = None)
     Parameters
     ----------
     name_or_path : str
-        ``resnet18``, ``yolo``, ``digits`` or the path of an ONNX file.
+        A name of the zoo (`mpi_vta.frontend.zoo`) or the path of an ONNX file.
     seed : int
         Seed of synthetic weights; the same seed gives the same model everywhere.
     weights : Path or None

@@ -45,15 +45,32 @@ class OnnxBuilder:
         self._initializers: dict[str, Array] = {}
         self._shapes: dict[str, tuple[int, ...]] = {"input": input_shape}
 
-    def conv(self, source: str, name: str, channels: int, kernel: int, *, stride: int = 1, bias: bool = False) -> str:
-        """Add a square convolution with pads of (kernel - 1) / 2."""
-        inputs = self._shapes[source][1]
-        pad = (kernel - 1) // 2
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of a tensor."""
+        return self._shapes[name]
+
+    def conv(
+        self,
+        source: str,
+        name: str,
+        channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        pad: int | None = None,
+        groups: int = 1,
+        bias: bool = False,
+    ) -> str:
+        """Add a square convolution; its pads are (kernel - 1) / 2 unless given."""
+        inputs = self._shapes[source][1] // groups
+        pad = (kernel - 1) // 2 if pad is None else pad
         spread = np.sqrt(2 / (inputs * kernel * kernel))
         operands = [source, self._weight(f"{name}.weight", (channels, inputs, kernel, kernel), 0.0, spread)]
         if bias:
             operands.append(self._weight(f"{name}.bias", (channels,), 0.0, 0.1))
-        attrs = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [pad] * 4}
+        attrs: dict[str, Any] = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [pad] * 4}
+        if groups != 1:
+            attrs["group"] = groups
         shape = self._window(source, kernel, stride, (pad,) * 4)
         return self._add("Conv", name, operands, (1, channels, *shape), attrs)
 
@@ -72,6 +89,12 @@ class OnnxBuilder:
     def activation(self, source: str, name: str, op: str, **attrs: float) -> str:
         """Add a Relu, LeakyRelu or Softmax."""
         return self._add(op, name, [source], self._shapes[source], attrs)
+
+    def clip(self, source: str, name: str, low: float, high: float) -> str:
+        """Add a Clip."""
+        bounds = {f"{name}.min": low, f"{name}.max": high}
+        self._initializers.update({key: np.array(bound, np.float32) for key, bound in bounds.items()})
+        return self._add("Clip", name, [source, *bounds], self._shapes[source], {})
 
     def max_pool(
         self, source: str, name: str, kernel: int, stride: int, pads: tuple[int, int, int, int] = (0, 0, 0, 0)
@@ -102,13 +125,17 @@ class OnnxBuilder:
         """Add a mean over height and width."""
         return self._add("GlobalAveragePool", name, [source], (*self._shapes[source][:2], 1, 1), {})
 
-    def dense(self, source: str, name: str, outputs: int) -> str:
-        """Add a flatten and a fully connected layer."""
-        features = int(np.prod(self._shapes[source][1:]))
-        flat = self._add("Flatten", "flatten", [source], (1, features), {})
+    def flatten(self, source: str, name: str) -> str:
+        """Add a flatten to (1, C*H*W)."""
+        return self._add("Flatten", name, [source], (1, int(np.prod(self._shapes[source][1:]))), {})
+
+    def dense(self, source: str, name: str, outputs: int, *, gain: float = 1.0) -> str:
+        """Add a fully connected layer, behind a flatten where needed; `gain` 2 keeps the size of what a ReLU halves."""
+        flat = source if len(self._shapes[source]) == 2 else self.flatten(source, "flatten")
+        features = self._shapes[flat][1]
         operands = [
             flat,
-            self._weight(f"{name}.weight", (outputs, features), 0.0, np.sqrt(1 / features)),
+            self._weight(f"{name}.weight", (outputs, features), 0.0, np.sqrt(gain / features)),
             self._weight(f"{name}.bias", (outputs,), 0.0, 0.1),
         ]
         return self._add("Gemm", name, operands, (1, outputs), {"transB": 1})

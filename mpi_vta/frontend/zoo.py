@@ -1,4 +1,4 @@
-"""The models that come with the project, built as ONNX: resnet18, yolo (YOLOv3-tiny) and digits."""
+"""The models that come with the project, built as ONNX, by name."""
 
 from __future__ import annotations
 
@@ -7,6 +7,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from mpi_vta.frontend.classifiers import (
+    build_resnet18,
+    build_resnet34,
+    build_resnet50,
+    build_squeezenet,
+    build_vgg11,
+)
 from mpi_vta.frontend.onnx_builder import OnnxBuilder
 
 Weights = Mapping[str, NDArray[Any]]
@@ -14,30 +21,6 @@ Weights = Mapping[str, NDArray[Any]]
 YOLO_HEAD_CHANNELS = 255
 LEAKY_SLOPE = 0.1
 DARKNET_EPSILON = 1e-6
-
-
-def build_resnet18(seed: int, weights: Weights | None) -> Any:
-    """Return ResNet-18 for 224x224 RGB images as an ``onnx.ModelProto``, with torchvision's layer names."""
-    net = OnnxBuilder("resnet18", (1, 3, 224, 224), seed=seed, weights=weights)
-    x = net.batch_norm(net.conv("input", "conv1", 64, 7, stride=2), "bn1")
-    x = net.max_pool(net.activation(x, "relu", "Relu"), "maxpool", 3, 2, (1, 1, 1, 1))
-    for layer, channels in enumerate((64, 128, 256, 512), start=1):
-        for block in range(2):
-            stride = 2 if layer > 1 and block == 0 else 1
-            x = _basic_block(net, x, f"layer{layer}.{block}", channels, stride)
-    x = net.dense(net.global_average_pool(x, "avgpool"), "fc", 1000)
-    return net.model([x])
-
-
-def _basic_block(net: OnnxBuilder, source: str, name: str, channels: int, stride: int) -> str:
-    x = net.batch_norm(net.conv(source, f"{name}.conv1", channels, 3, stride=stride), f"{name}.bn1")
-    x = net.conv(net.activation(x, f"{name}.relu1", "Relu"), f"{name}.conv2", channels, 3)
-    x = net.batch_norm(x, f"{name}.bn2", gain=0.5)
-    shortcut = source
-    if stride != 1:
-        projected = net.conv(source, f"{name}.downsample.0", channels, 1, stride=stride)
-        shortcut = net.batch_norm(projected, f"{name}.downsample.1", gain=0.7)
-    return net.activation(net.add(x, shortcut, f"{name}.add"), f"{name}.relu2", "Relu")
 
 
 def build_yolo(seed: int, weights: Weights | None) -> Any:
@@ -83,6 +66,10 @@ def build_digits(seed: int, weights: Weights | None) -> Any:
 
 BUILDERS: Mapping[str, Callable[[int, Weights | None], Any]] = {
     "resnet18": build_resnet18,
+    "resnet34": build_resnet34,
+    "resnet50": build_resnet50,
     "yolo": build_yolo,
+    "vgg11": build_vgg11,
+    "squeezenet": build_squeezenet,
     "digits": build_digits,
 }

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def add_model_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """Add the options that choose a model, or with `several` a list of them, and its VTA configuration."""
-    what = "resnet18, yolo, digits, or an ONNX file"
+    what = "a model of the zoo, such as resnet18, yolo or digits, or an ONNX file"
     if several:
         parser.add_argument("--model", required=True, action="append", help=f"{what}; several share the boards")
         parser.add_argument("--share", metavar="MODEL=PART", help="parts of the boards' power: yolo=0.5,resnet18=0.5")

@@ -54,7 +54,7 @@ def test_an_onnx_file_is_a_model_with_pixels_from_0_to_1(tmp_path):
 
 
 def test_an_unknown_model_lists_the_zoo():
-    with pytest.raises(ModelError, match=r"vgg: no such model; allowed: resnet18, yolo, digits or the path"):
+    with pytest.raises(ModelError, match=r"vgg: no such model; allowed: resnet18, .*yolo, .*digits or the path"):
         load_model("vgg")
 
 

@@ -6,6 +6,7 @@ BIN := $(CURDIR)/$(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUN := PATH="$(BIN):$$PATH" OPENBLAS_NUM_THREADS=1
 MODEL ?= yolo
+HOSTS ?= 4 12
 
 .PHONY: run test lint slow browser-test board-test cluster-test clean
 
@@ -34,10 +35,10 @@ browser-test: $(VENV)/.installed-dev
 board-test: $(BOARD_VENV)/.installed
 	OPENBLAS_NUM_THREADS=1 $(BOARD_VENV)/bin/pytest -m board
 
-# as root: network namespaces with real TCP between them, shaped to 1 Gb/s
+# as root: network namespaces with an sshd each and real TCP between them, shaped to 1 Gb/s; HOSTS says how many
 cluster-test: $(VENV)/.installed-dev
-	@test "$$(id -u)" = 0 || { echo "make: cluster-test makes network namespaces; run it as root" >&2; exit 1; }
-	$(RUN) pytest -m cluster
+	$(RUN) python tests/cluster/namespaces.py check
+	$(RUN) CLUSTER_HOSTS="$(HOSTS)" pytest -m cluster
 
 clean:
 	rm -rf $(VENV) $(BOARD_VENV) out dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,6 +1,7 @@
-"""Jobs over four hosts with network stacks of their own, as PYNQ boards have them, and what was predicted for them."""
+"""Jobs over hosts with network stacks of their own, as PYNQ boards have them, and what was predicted for them."""
 
 import json
+import os
 from statistics import median
 
 import pytest
@@ -8,26 +9,32 @@ from cluster.namespaces import FakeCluster
 
 pytestmark = pytest.mark.cluster
 
+HOSTS = [int(word) for word in os.environ.get("CLUSTER_HOSTS", "4 12").split()]
 RUNS = 3
 TOLERANCE = 0.05
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("cluster")
-
-
-@pytest.fixture(scope="module")
-def hosts(folder):
-    with FakeCluster(4, folder) as cluster:
+@pytest.fixture(scope="module", params=HOSTS, ids=lambda count: f"{count}-hosts")
+def hosts(request, tmp_path_factory):
+    with FakeCluster(request.param, tmp_path_factory.mktemp("cluster")) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="module")
+def folder(hosts):
+    return hosts.hostfile.parent
+
+
+def named(hosts):
+    """Give the shipped cluster with as many boards or more."""
+    return next(f"pynq{boards}" for boards in (4, 12) if boards >= len(hosts.names))
 
 
 @pytest.fixture(scope="module")
 def calibrated(hosts, folder):
     """Give a cluster file with the links that were measured."""
     path = folder / "calibrated.toml"
-    ended = hosts.job("-m", "mpi_vta.calibrate", "--cluster", "pynq4", "--output", path, "--json", folder=folder)
+    ended = hosts.job("-m", "mpi_vta.calibrate", "--cluster", named(hosts), "--output", path, "--json", folder=folder)
     assert (ended.status, ended.stderr) == (0, "")
     return path
 
@@ -46,8 +53,10 @@ def test_doctor_finds_the_duplicate_addresses_unless_the_interface_is_chosen(hos
     )
     open_to_all = hosts.job("-c", program, folder=folder)
     assert open_to_all.status == 1
-    assert "4 hosts have the address 192.168.2.99 (eth0:1), and MPI may choose it" in open_to_all.stdout
-    assert "4 hosts have the address 192.168.3.1 (usb0), and MPI may choose it" in open_to_all.stdout
+    assert (
+        f"{len(hosts.names)} hosts have the address 192.168.2.99 (eth0:1), and MPI may choose it" in open_to_all.stdout
+    )
+    assert f"{len(hosts.names)} hosts have the address 192.168.3.1 (usb0), and MPI may choose it" in open_to_all.stdout
 
 
 def test_links_are_those_of_the_shaped_network(calibrated):
@@ -73,6 +82,8 @@ def test_bits_are_those_of_one_rank(hosts, folder):
     assert {stage["host"] for stage in summaries[1]["stages"]} <= set(hosts.names)
 
 
+# times want a core for every few hosts, so the smallest cluster alone is timed
+@pytest.mark.parametrize("hosts", HOSTS[:1], indirect=True, ids=lambda count: f"{count}-hosts")
 @pytest.mark.parametrize("strategy", ["pipeline", "scatter-gather", "fused"])
 def test_measured_throughput_is_the_predicted_one(hosts, calibrated, folder, strategy):
     ratios = []

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from mpi_vta.graph.activations import ACTIVATIONS
 from mpi_vta.graph.ir import Graph, Node, Value
+from mpi_vta.graph.ops import SHIFTED_RESIDUAL_SHIFT_MAX
 from mpi_vta.graph.shapes import infer_shape
 from mpi_vta.graph.verify import verify
 
@@ -24,7 +26,19 @@ INT8_KINDS = (
     "dense",
     "slice2d",
 )
+NEW_KINDS = (
+    "groups",
+    "depthwise",
+    "shifted",
+    "shifted_residual",
+    "piecewise",
+    "spread2d",
+    "transposed",
+    "pad2d",
+    "box",
+)
 FLOAT_KINDS = ("conv2d", "residual", "max_pool2d", "avg_pool2d", "global", "upsample2d", "concat", "activation")
+FLOAT_NEW_KINDS = ("groups", "transposed", "scale_shift", "smooth", "pad2d", "slice2d")
 LEAKY_RATIOS = (None, None, (3, 5), (1, 2), (1, 1), (13, 7), (255, 8))
 
 
@@ -111,8 +125,10 @@ def _add_int8(draw: st.DrawFn, builder: GraphBuilder, kind: str, max_channels: i
     source = names[-1] if draw(st.booleans()) else draw(st.sampled_from(names))
     value = builder.values[source]
     height, width = value.shape[2:]
-    if kind in ("conv2d", "residual", "dense"):
+    if kind in ("conv2d", "residual", "dense", "groups", "depthwise", "shifted", "shifted_residual"):
         _add_int8_conv(draw, builder, source, kind, max_channels)
+    elif kind in NEW_KINDS:
+        _add_new_int8(draw, builder, kind, source, max_channels, max_size)
     elif kind == "max_pool2d":
         builder.add(kind, (source,), draw(_windows(height, width)), scale_log2=value.scale_log2)
     elif kind == "avg_pool2d":
@@ -138,15 +154,38 @@ def _add_int8(draw: st.DrawFn, builder: GraphBuilder, kind: str, max_channels: i
         _add_slice(draw, builder, source)
 
 
+def _add_new_int8(
+    draw: st.DrawFn, builder: GraphBuilder, kind: str, source: str, max_channels: int, max_size: int
+) -> None:
+    value = builder.values[source]
+    if kind == "piecewise":
+        builder.add(kind, (source,), draw(_pieces()), scale_log2=draw(st.integers(-7, 0)))
+        return
+    if kind == "pad2d":
+        pads = tuple(draw(st.integers(0, 3)) for _ in range(4))
+        builder.add(kind, (source,), {"pads": pads}, scale_log2=value.scale_log2)
+        return
+    if kind == "box":
+        builder.add("slice2d", (source,), draw(_boxes(value.shape)), scale_log2=value.scale_log2)
+        return
+    scales = (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    if max(value.shape[2] * scales[0], value.shape[3] * scales[1]) > 2 * max_size:
+        scales = (1, 1)
+    wide = builder.add("spread2d", (source,), {"scales": scales}, scale_log2=value.scale_log2)
+    if kind == "transposed":
+        _add_int8_conv(draw, builder, wide, draw(st.sampled_from(["transposed", "groups"])), max_channels)
+
+
 def _add_slice(draw: st.DrawFn, builder: GraphBuilder, source: str) -> None:
     """Slice rows, and channels from a multiple of 32, the largest block of the shipped configurations."""
     value = builder.values[source]
-    _, channels, height, _ = value.shape
+    _, channels, height, width = value.shape
     low = draw(st.sampled_from(range(0, channels, 32)))
     row = draw(st.integers(0, height - 1))
     attrs = {
         "channels": (low, draw(st.integers(low + 1, channels))),
         "rows": (row, draw(st.integers(row + 1, height))),
+        "cols": (0, width),
     }
     builder.add("slice2d", (source,), attrs, scale_log2=value.scale_log2)
 
@@ -165,21 +204,62 @@ def _add_int8_conv(draw: st.DrawFn, builder: GraphBuilder, source: str, kind: st
     outputs = draw(st.integers(1, max_channels))
     if kind == "dense":
         kernel, attrs = (height, width), {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
-    elif kind == "residual":
+    elif kind in ("residual", "shifted_residual"):
         reach = draw(st.integers(0, 1))
         kernel, attrs = (2 * reach + 1,) * 2, {"strides": (1, 1), "pads": (reach,) * 4, "dilations": (1, 1)}
         outputs = channels
     else:
         kernel, attrs = draw(_conv_windows(height, width))
-    weight = builder.int8_weights((outputs, channels, *kernel))
+    groups = 1
+    if kind in ("groups", "depthwise"):
+        groups = channels if kind == "depthwise" else draw(st.sampled_from(_divisors(channels)))
+        outputs = groups * draw(st.integers(1, max(1, min(3, max_channels // groups))))
+    if kind == "transposed":
+        attrs["strides"] = (1, 1)
+    weight = builder.int8_weights((outputs, channels // groups, *kernel))
     bound = 2**31 - 1 if draw(st.integers(0, 9)) == 9 else 1 << 14
     params = {"weight": weight, "bias": builder.rng.integers(-bound, bound, outputs, dtype=np.int32)}
+    if "shifted" in kind or (groups > 1 and draw(st.integers(0, 3)) == 0):
+        params["channel_shift"] = builder.rng.integers(0, draw(st.integers(1, 16)), outputs, dtype=np.int8)
     inputs = (source,)
-    if kind == "residual":
+    if "residual" in kind:
         inputs += (draw(st.sampled_from([n for n, v in builder.values.items() if v.shape == shape])),)
-    attrs |= {"residual_shift": draw(st.integers(0, 15)) if kind == "residual" else 0}
+    most = {"residual": 15, "shifted_residual": SHIFTED_RESIDUAL_SHIFT_MAX}.get(kind, 0)
+    attrs |= {"groups": groups, "residual_shift": draw(st.integers(0, most))}
     attrs |= {"leaky": draw(st.sampled_from(LEAKY_RATIOS)), **draw(_requantize(6, 14))}
     builder.add("conv2d", inputs, attrs, params, scale_log2=draw(st.integers(-7, 0)))
+
+
+@st.composite
+def _boxes(draw: st.DrawFn, shape: tuple[int, ...]) -> dict[str, Any]:
+    """Any box of channels, rows and columns."""
+    attrs = {}
+    for key, extent in zip(("channels", "rows", "cols"), shape[1:], strict=True):
+        low = draw(st.integers(0, extent - 1))
+        attrs[key] = (low, draw(st.integers(low + 1, extent)))
+    return attrs
+
+
+def _divisors(number: int) -> list[int]:
+    return [n for n in range(1, number + 1) if number % n == 0]
+
+
+@st.composite
+def _pieces(draw: st.DrawFn) -> dict[str, Any]:
+    """Attributes of a piecewise function of 1..4 terms, some of them straight."""
+    count = draw(st.integers(1, 4))
+    sides = tuple(draw(st.integers(-1, 1)) for _ in range(count))
+    multipliers = tuple(draw(st.integers(-128, 127)) for _ in range(count))
+    reach = st.one_of(st.integers(-4000, 4000), st.integers(-(1 << 15), (1 << 15) - 1))
+    thresholds = tuple(draw(reach) for _ in range(count))
+    offset = draw(st.sampled_from([0, 0, 37, -5000, 100_000, -(1 << 28)]))
+    return {
+        "multipliers": multipliers,
+        "sides": sides,
+        "thresholds": thresholds,
+        "offset": offset,
+        **draw(_requantize(0, 12)),
+    }
 
 
 def _add_sum(draw: st.DrawFn, builder: GraphBuilder, inputs: tuple[str, ...]) -> None:
@@ -258,8 +338,45 @@ def _add_float(draw: st.DrawFn, builder: GraphBuilder, kind: str) -> None:
         builder.add("add", (fresh, draw(st.sampled_from(mates))))
     elif kind == "activation":
         _add_activation(draw, builder, source)
+    elif kind in FLOAT_NEW_KINDS:
+        _add_new_float(draw, builder, kind, source)
     else:
         _add_activation(draw, builder, _add_float_conv(draw, builder, source, same_shape=False))
+
+
+def _add_new_float(draw: st.DrawFn, builder: GraphBuilder, kind: str, source: str) -> None:
+    _, channels, height, width = builder.values[source].shape
+    if kind == "scale_shift":
+        params = {"scale": builder.rng.normal(1, 0.3, channels).astype(np.float32)}
+        if draw(st.booleans()):
+            params["offset"] = builder.rng.normal(0, 0.2, channels).astype(np.float32)
+        builder.add(kind, (source,), params=params)
+    elif kind == "smooth":
+        builder.add("activation", (source,), {"kind": draw(st.sampled_from(sorted(ACTIVATIONS)))})
+    elif kind == "pad2d":
+        builder.add(kind, (source,), {"pads": tuple(draw(st.integers(0, 2)) for _ in range(4))})
+    elif kind == "slice2d":
+        builder.add(kind, (source,), draw(_boxes((1, channels, height, width))))
+    elif kind == "groups":
+        groups = draw(st.sampled_from(_divisors(channels)))
+        kernel, attrs = draw(_conv_windows(height, width))
+        shape = (groups * draw(st.integers(1, 2)), channels // groups, *kernel)
+        weight = builder.rng.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape).astype(np.float32)
+        builder.add("conv2d", (source,), {**attrs, "groups": groups}, {"weight": weight})
+    elif max(height, width) <= 16:
+        _add_float_transposed(draw, builder, source)
+
+
+def _add_float_transposed(draw: st.DrawFn, builder: GraphBuilder, source: str) -> None:
+    channels = builder.values[source].shape[1]
+    groups = draw(st.sampled_from(_divisors(channels)))
+    stride, kernel = draw(st.integers(1, 3)), draw(st.integers(1, 4))
+    cut = draw(st.integers(0, (kernel - 1) // 2))
+    attrs = {"strides": (stride,) * 2, "pads": (cut,) * 4, "output_pads": (draw(st.integers(0, stride - 1)),) * 2}
+    shape = (channels, draw(st.integers(1, 3)), kernel, kernel)
+    weight = builder.rng.normal(0, np.sqrt(1 / (channels * kernel)), shape).astype(np.float32)
+    params = {"weight": weight, "bias": builder.rng.normal(0, 0.1, shape[1] * groups).astype(np.float32)}
+    builder.add("conv_transpose2d", (source,), {**attrs, "dilations": (1, 1), "groups": groups}, params)
 
 
 def _add_activation(draw: st.DrawFn, builder: GraphBuilder, source: str) -> str:

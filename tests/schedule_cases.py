@@ -40,7 +40,7 @@ def pooled(count):
     nodes, last = [], "x"
     for i in range(count):
         conv = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "shift": 7, "lo": -128, "hi": 127}
-        conv |= {"leaky": None, "residual_shift": 0}
+        conv |= {"leaky": None, "residual_shift": 0, "groups": 1}
         pool = {"kernel": (3, 3), "strides": (1, 1), "pads": (1, 1, 1, 1)}
         nodes.append(Node(f"c{i}", "conv2d", (last,), f"a{i}", conv, {"weight": "w", "bias": "b"}))
         nodes.append(Node(f"p{i}", "max_pool2d", (f"a{i}",), f"b{i}", pool, {}))

@@ -239,6 +239,10 @@ def check_supported(graph: Graph, config: VTAConfig) -> None:
     for node in graph.nodes:
         if node.op not in _LOWERINGS:
             raise CompileError(f"no lowering for {node.op}", where=node.name, allowed=", ".join(_LOWERINGS))
+        if node.attrs.get("groups", 1) > 1 or "channel_shift" in node.params:
+            raise CompileError("groups or channel shifts", where=node.name, allowed="one group, no channel shifts")
+        if node.op == "slice2d" and node.attrs["cols"] != (0, graph.values[node.inputs[0]].shape[3]):
+            raise CompileError("a slice of some columns", where=node.name, allowed="all columns")
         if node.op == "slice2d" and node.attrs["channels"][0] % config.block:
             raise CompileError(
                 f"a slice from channel {node.attrs['channels'][0]}",

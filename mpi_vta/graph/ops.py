@@ -24,7 +24,7 @@ class OpSpec:
         Constant parameters by role, with their dtype; a trailing ``?`` marks an optional one.
     attrs : mapping of str to type description
         Attributes: ``int``, ``float``, ``pair`` (y, x), ``pads`` (top, left, bottom, right),
-        ``ints`` (one per input), ``ints?`` (a tuple or None), ``str``.
+        ``ints`` (a tuple), ``ints?`` (a tuple or None), ``str``.
     doc : str
         Meaning.
     """
@@ -35,7 +35,11 @@ class OpSpec:
     doc: str
 
 
+CHANNEL_SHIFT_MAX = 15  # a register shift of the portable subset
+SHIFTED_RESIDUAL_SHIFT_MAX = 6  # behind a shift per channel a residual takes one product: 2**6 fits a weight
+
 _WINDOW = {"kernel": "pair", "strides": "pair", "pads": "pads"}
+_BOX = {"channels": "pair", "rows": "pair", "cols": "pair"}
 _REQUANTIZE = {"shift": "int", "lo": "int", "hi": "int"}
 
 FLOAT_OPS: Mapping[str, OpSpec] = {
@@ -45,16 +49,29 @@ FLOAT_OPS: Mapping[str, OpSpec] = {
         {"strides": "pair", "pads": "pads", "dilations": "pair", "groups": "int"},
         "convolution, weight (O, I/groups, kh, kw)",
     ),
+    "conv_transpose2d": OpSpec(
+        (1, 1),
+        {"weight": "float32", "bias": "float32?"},
+        {"strides": "pair", "pads": "pads", "output_pads": "pair", "dilations": "pair", "groups": "int"},
+        "transposed convolution, weight (I, O/groups, kh, kw): every pixel adds its multiple of the kernel, "
+        "strides apart; pads are cut off the result, output_pads (bottom, right) are added to it",
+    ),
     "dense": OpSpec((1, 1), {"weight": "float32", "bias": "float32?"}, {}, "x @ weight.T + bias, weight (O, I)"),
     "add": OpSpec((2, 2), {}, {}, "elementwise sum of equal shapes"),
     "relu": OpSpec((1, 1), {}, {}, "max(x, 0)"),
     "leaky_relu": OpSpec((1, 1), {}, {"alpha": "float"}, "max(x, alpha * x), 0 < alpha < 1"),
     "clip": OpSpec((1, 1), {}, {"lo": "float", "hi": "float"}, "min(max(x, lo), hi)"),
+    "scale_shift": OpSpec(
+        (1, 1), {"scale": "float32", "offset": "float32?"}, {}, "x * scale + offset, both (C,): one per channel"
+    ),
+    "activation": OpSpec((1, 1), {}, {"kind": "str"}, "one of `mpi_vta.graph.activations.ACTIVATIONS`, elementwise"),
     "max_pool2d": OpSpec((1, 1), {}, _WINDOW, "maximum over windows, padding never wins"),
     "avg_pool2d": OpSpec((1, 1), {}, _WINDOW, "mean over windows, padding counts as 0"),
     "global_avg_pool2d": OpSpec((1, 1), {}, {}, "mean over height and width"),
     "upsample2d": OpSpec((1, 1), {}, {"scales": "pair"}, "nearest neighbour, integer scales"),
+    "pad2d": OpSpec((1, 1), {}, {"pads": "pads"}, "zeros around"),
     "concat": OpSpec((2, 64), {}, {}, "along the channel axis"),
+    "slice2d": OpSpec((1, 1), {}, _BOX, "[low, high) of the channels, rows and columns"),
     "flatten": OpSpec((1, 1), {}, {}, "(1, C, H, W) to (1, C*H*W)"),
     "softmax": OpSpec((1, 1), {}, {}, "over the last axis"),
     "sigmoid": OpSpec((1, 1), {}, {}, "1 / (1 + exp(-x))"),
@@ -63,16 +80,18 @@ FLOAT_OPS: Mapping[str, OpSpec] = {
 INT8_OPS: Mapping[str, OpSpec] = {
     "conv2d": OpSpec(
         (1, 2),
-        {"weight": "int8", "bias": "int32"},
+        {"weight": "int8", "bias": "int32", "channel_shift": "int8?"},
         {
             "strides": "pair",
             "pads": "pads",
             "dilations": "pair",
+            "groups": "int",
             "residual_shift": "int",
             "leaky": "ints?",
             **_REQUANTIZE,
         },
-        "a = conv(x, weight) + bias, plus (inputs[1] << residual_shift) if there is a second input; "
+        "a = conv(x, weight) + bias, weight (O, I/groups, kh, kw); if there are channel shifts (O,), each in "
+        "0..15: a = a >> channel_shift[c]; plus (inputs[1] << residual_shift) if there is a second input; "
         "if leaky = (m, k): a = max(a, (a * m) >> k); requantize(a). A dense layer is a convolution "
         "whose kernel covers the whole input.",
     ),
@@ -90,11 +109,25 @@ INT8_OPS: Mapping[str, OpSpec] = {
         "a = sum of (inputs[i] << input_shifts[i]), each shift in 0..15; leaky as in conv2d; "
         "requantize(a). With one input: a stand-alone activation or change of scale.",
     ),
-    "upsample2d": OpSpec((1, 1), {}, {"scales": "pair"}, "nearest neighbour, integer scales; same scale"),
-    "concat": OpSpec((2, 64), {}, {}, "along the channel axis; same scale on all inputs"),
-    "slice2d": OpSpec(
-        (1, 1), {}, {"channels": "pair", "rows": "pair"}, "channels [low, high) and rows [low, high); same scale"
+    "piecewise": OpSpec(
+        (1, 1),
+        {},
+        {"multipliers": "ints", "sides": "ints", "thresholds": "ints", "offset": "int", **_REQUANTIZE},
+        "a = offset + sum of t_i, where t_i = multipliers[i] * x (sides[i] = 0), max(multipliers[i] * x, "
+        "thresholds[i]) (1) or min(multipliers[i] * x, thresholds[i]) (-1); requantize(a). Multipliers are int8, "
+        "thresholds int16.",
     ),
+    "upsample2d": OpSpec((1, 1), {}, {"scales": "pair"}, "nearest neighbour, integer scales; same scale"),
+    "spread2d": OpSpec(
+        (1, 1),
+        {},
+        {"scales": "pair"},
+        "zeros between the pixels: (H - 1) * sy + 1 by (W - 1) * sx + 1; same scale. With a conv2d of flipped "
+        "weights behind it: a transposed convolution.",
+    ),
+    "pad2d": OpSpec((1, 1), {}, {"pads": "pads"}, "zeros around; same scale. A convolution pads by itself."),
+    "concat": OpSpec((2, 64), {}, {}, "along the channel axis; same scale on all inputs"),
+    "slice2d": OpSpec((1, 1), {}, _BOX, "[low, high) of the channels, rows and columns; same scale"),
 }
 
 DIALECTS: Mapping[str, Mapping[str, OpSpec]] = {"float32": FLOAT_OPS, "int8": INT8_OPS}

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import GraphError
+from mpi_vta.graph.activations import ACTIVATIONS, sigmoid
 from mpi_vta.graph.ir import Graph, Node
 
 Array = NDArray[Any]
@@ -87,13 +88,14 @@ def convolve(
     strides: tuple[int, int],
     pads: tuple[int, int, int, int],
     dilations: tuple[int, int],
+    groups: int = 1,
 ) -> Array:
     """Return the plain convolution in the dtype of `images` and `weight` (float32 or float64).
 
     Parameters
     ----------
     images : ndarray, shape (n, I, H, W)
-    weight : ndarray, shape (O, I, kh, kw)
+    weight : ndarray, shape (O, I / groups, kh, kw)
 
     Returns
     -------
@@ -103,11 +105,12 @@ def convolve(
     span = ((kernel_y - 1) * dilations[0] + 1, (kernel_x - 1) * dilations[1] + 1)
     windows = _windows(_padded(images, pads, 0), span, strides)[..., :: dilations[0], :: dilations[1]]
     height, width = windows.shape[2:4]
-    matrix = weight.reshape(outputs, -1)
-    result = np.empty((images.shape[0], outputs, height * width), dtype=images.dtype)
+    matrices = weight.reshape(groups, outputs // groups, -1)
+    result = np.empty((images.shape[0], groups, outputs // groups, height * width), dtype=images.dtype)
     for index, image in enumerate(windows):
-        patches = image.transpose(0, 3, 4, 1, 2).reshape(matrix.shape[1], height * width)
-        np.matmul(matrix, patches, out=result[index])
+        patches = image.transpose(0, 3, 4, 1, 2).reshape(groups, matrices.shape[2], height * width)
+        for matrix, patch, part in zip(matrices, patches, result[index], strict=True):
+            np.matmul(matrix, patch, out=part)
     return result.reshape(-1, outputs, height, width)
 
 
@@ -146,12 +149,33 @@ def _upsample(_graph: Graph, node: Node, images: Array) -> Array:
 
 
 def _slice(_graph: Graph, node: Node, images: Array) -> Array:
-    channels, rows = slice(*node.attrs["channels"]), slice(*node.attrs["rows"])
-    return images[:, channels, rows]
+    channels, rows, cols = (slice(*node.attrs[key]) for key in ("channels", "rows", "cols"))
+    return images[:, channels, rows, cols]
+
+
+def _pad(_graph: Graph, node: Node, images: Array) -> Array:
+    return _padded(images, node.attrs["pads"], 0)
+
+
+def _spread(_graph: Graph, node: Node, images: Array) -> Array:
+    return spread(images, node.attrs["scales"])
+
+
+def spread(images: Array, scales: tuple[int, int]) -> Array:
+    """Return images with zeros between their pixels: ((H - 1) * sy + 1, (W - 1) * sx + 1)."""
+    count, channels, height, width = images.shape
+    result = np.zeros((count, channels, (height - 1) * scales[0] + 1, (width - 1) * scales[1] + 1), images.dtype)
+    result[:, :, :: scales[0], :: scales[1]] = images
+    return result
 
 
 def _concat(_graph: Graph, _node: Node, *images: Array) -> Array:
     return np.concatenate(images, axis=1)
+
+
+def _geometry(attrs: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return the arguments of `convolve` behind the arrays."""
+    return tuple(attrs[key] for key in ("strides", "pads", "dilations", "groups"))
 
 
 # ---- int8
@@ -180,10 +204,11 @@ def _leaky(accumulator: Int32, leaky: tuple[int, int] | None) -> Int32:
 def _int8_conv2d(graph: Graph, node: Node, images: Array, residual: Array | None = None) -> Array:
     attrs = node.attrs
     weight, bias = graph.constants[node.params["weight"]], graph.constants[node.params["bias"]]
-    exact = convolve(
-        images.astype(np.float64), weight.astype(np.float64), attrs["strides"], attrs["pads"], attrs["dilations"]
-    )
+    exact = convolve(images.astype(np.float64), weight.astype(np.float64), *_geometry(attrs))
     accumulator = wrap_int32(exact) + bias[:, None, None]
+    shifts = graph.param(node, "channel_shift")
+    if shifts is not None:
+        accumulator >>= shifts.astype(np.int32)[:, None, None]
     if residual is not None:
         accumulator += residual.astype(np.int32) << np.int32(attrs["residual_shift"])
     return requantize(_leaky(accumulator, attrs["leaky"]), attrs)
@@ -192,6 +217,16 @@ def _int8_conv2d(graph: Graph, node: Node, images: Array, residual: Array | None
 def _int8_avg_pool(_graph: Graph, node: Node, images: Array) -> Array:
     total: Int32 = np.add.reduce(_pool_terms(images.astype(np.int32), node.attrs, 0))
     return requantize(total * np.int32(node.attrs["multiplier"]), node.attrs)
+
+
+def _int8_piecewise(_graph: Graph, node: Node, images: Array) -> Array:
+    attrs = node.attrs
+    every = np.arange(-128, 128, dtype=np.int32)
+    total = np.full(256, attrs["offset"], dtype=np.int32)
+    for multiplier, side, threshold in zip(attrs["multipliers"], attrs["sides"], attrs["thresholds"], strict=True):
+        term = every * np.int32(multiplier)
+        total += term if side == 0 else (np.maximum if side > 0 else np.minimum)(term, np.int32(threshold))
+    return requantize(total, attrs)[images.astype(np.intp) + 128]
 
 
 def _int8_sum(_graph: Graph, node: Node, *images: Array) -> Array:
@@ -206,15 +241,31 @@ def _int8_sum(_graph: Graph, node: Node, *images: Array) -> Array:
 
 
 def _float_conv2d(graph: Graph, node: Node, images: Array) -> Array:
-    attrs, groups = node.attrs, node.attrs["groups"]
-    weights = np.split(graph.constants[node.params["weight"]], groups)
-    parts = [
-        convolve(part, weight, attrs["strides"], attrs["pads"], attrs["dilations"])
-        for part, weight in zip(np.split(images, groups, axis=1), weights, strict=True)
-    ]
-    result = parts[0] if groups == 1 else np.concatenate(parts, axis=1)
+    result = convolve(images, graph.constants[node.params["weight"]], *_geometry(node.attrs))
     bias = graph.param(node, "bias")
     return result if bias is None else result + bias[:, None, None]
+
+
+def _transposed(graph: Graph, node: Node, images: Array) -> Array:
+    attrs, weight = node.attrs, graph.constants[node.params["weight"]]
+    (step_y, step_x), (far_y, far_x), (more_y, more_x) = (attrs[k] for k in ("strides", "dilations", "output_pads"))
+    top, left, bottom, right = attrs["pads"]
+    kernel_y, kernel_x = weight.shape[2:]
+    reach_y, reach_x = (kernel_y - 1) * far_y, (kernel_x - 1) * far_x
+    groups = weight.reshape(attrs["groups"], -1, *weight.shape[1:])
+    flipped = groups.swapaxes(1, 2)[..., ::-1, ::-1].reshape(-1, groups.shape[1], kernel_y, kernel_x)
+    whole = (reach_y, reach_x, reach_y + more_y, reach_x + more_x)
+    result = convolve(spread(images, (step_y, step_x)), flipped, (1, 1), whole, (far_y, far_x), attrs["groups"])
+    result = result[:, :, top : result.shape[2] - bottom, left : result.shape[3] - right]
+    bias = graph.param(node, "bias")
+    return result if bias is None else result + bias[:, None, None]
+
+
+def _scale_shift(graph: Graph, node: Node, x: Array) -> Array:
+    shape = (-1, *(1 for _ in x.shape[2:]))
+    result: Array = x * graph.constants[node.params["scale"]].reshape(shape)
+    offset = graph.param(node, "offset")
+    return result if offset is None else result + offset.reshape(shape)
 
 
 def _dense(graph: Graph, node: Node, rows: Array) -> Array:
@@ -235,15 +286,12 @@ def _softmax(_graph: Graph, _node: Node, x: Array) -> Array:
     return result
 
 
-def _sigmoid(_graph: Graph, _node: Node, x: Array) -> Array:
-    half = np.float32(0.5)  # the tanh form cannot overflow
-    result: Array = half * (np.tanh(half * x) + np.float32(1))
-    return result
-
-
 _OPERATORS: Mapping[str, Mapping[str, Callable[..., Array]]] = {
     "float32": {
         "conv2d": _float_conv2d,
+        "conv_transpose2d": _transposed,
+        "scale_shift": _scale_shift,
+        "activation": lambda _g, n, x: ACTIVATIONS[n.attrs["kind"]](x),
         "dense": _dense,
         "add": lambda _g, _n, a, b: a + b,
         "relu": lambda _g, _n, x: np.maximum(x, np.float32(0)),
@@ -253,17 +301,22 @@ _OPERATORS: Mapping[str, Mapping[str, Callable[..., Array]]] = {
         "avg_pool2d": _float_avg_pool,
         "global_avg_pool2d": lambda _g, _n, x: x.mean(axis=(2, 3), keepdims=True),
         "upsample2d": _upsample,
+        "pad2d": _pad,
         "concat": _concat,
+        "slice2d": _slice,
         "flatten": lambda _g, _n, x: x.reshape(x.shape[0], -1),
         "softmax": _softmax,
-        "sigmoid": _sigmoid,
+        "sigmoid": lambda _g, _n, x: sigmoid(x),
     },
     "int8": {
         "conv2d": _int8_conv2d,
         "max_pool2d": _max_pool,
         "avg_pool2d": _int8_avg_pool,
         "sum": _int8_sum,
+        "piecewise": _int8_piecewise,
         "upsample2d": _upsample,
+        "spread2d": _spread,
+        "pad2d": _pad,
         "concat": _concat,
         "slice2d": _slice,
     },

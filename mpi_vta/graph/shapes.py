@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mpi_vta.errors import GraphError
@@ -10,7 +10,15 @@ from mpi_vta.graph.ir import window_output_hw
 
 Shape = tuple[int, ...]
 
-_UNCHANGED = ("relu", "leaky_relu", "clip", "softmax", "sigmoid", "add", "sum")
+_UNCHANGED = ("relu", "leaky_relu", "clip", "activation", "softmax", "sigmoid", "add", "sum", "piecewise")
+
+
+_RESIZED: Mapping[str, Callable[[int, int, Mapping[str, Any]], Shape]] = {
+    "global_avg_pool2d": lambda h, w, attrs: (1, 1),
+    "upsample2d": lambda h, w, attrs: (h * attrs["scales"][0], w * attrs["scales"][1]),
+    "spread2d": lambda h, w, attrs: ((h - 1) * attrs["scales"][0] + 1, (w - 1) * attrs["scales"][1] + 1),
+    "pad2d": lambda h, w, attrs: (h + attrs["pads"][0] + attrs["pads"][2], w + attrs["pads"][1] + attrs["pads"][3]),
+}
 
 
 def infer_shape(
@@ -46,28 +54,32 @@ def infer_shape(
     if op == "dense":
         _require_rank(inputs, (2,), op, where)
         return (first[0], _dense_outputs(first, params, where))
+    if op == "scale_shift":
+        for role, shape in params.items():
+            _require(shape == first[1:2], f"{role} has shape {shape}, not ({first[1]},)", where)
+        return first
     _require_rank(inputs, (4,), op, where)
     if op == "conv2d":
         return _conv_shape(inputs, attrs, params, where)
+    if op == "conv_transpose2d":
+        return _transposed_shape(first, attrs, params, where)
     if op in ("max_pool2d", "avg_pool2d"):
         pads, kernel = attrs["pads"], attrs["kernel"]
         fits = all(pads[i] < kernel[i % 2] for i in range(4))
         _require(fits, f"pads {pads} reach a window of padding alone (kernel {kernel})", where)
         return _window_shape(first, first[1], kernel, attrs, (1, 1), where)
-    if op == "global_avg_pool2d":
-        return (*first[:2], 1, 1)
-    if op == "upsample2d":
-        scale_y, scale_x = attrs["scales"]
-        return (*first[:2], first[2] * scale_y, first[3] * scale_x)
+    if op in _RESIZED:
+        return (*first[:2], *_RESIZED[op](first[2], first[3], attrs))
     if op == "concat":
         same = all(shape[0] == first[0] and shape[2:] == first[2:] for shape in inputs)
         _require(same, f"inputs differ beyond the channel axis: {_listed(inputs)}", where)
         return (first[0], sum(shape[1] for shape in inputs), *first[2:])
     if op == "slice2d":
-        (first_channel, channels), (first_row, rows) = attrs["channels"], attrs["rows"]
-        inside = 0 <= first_channel < channels <= first[1] and 0 <= first_row < rows <= first[2]
-        _require(inside, f"channels {first_channel}..{channels}, rows {first_row}..{rows} leave input {first}", where)
-        return (first[0], channels - first_channel, rows - first_row, first[3])
+        box = [attrs[key] for key in ("channels", "rows", "cols")]
+        inside = all(0 <= low < high <= extent for (low, high), extent in zip(box, first[1:], strict=True))
+        ranges = ", ".join(f"{low}..{high}" for low, high in box)
+        _require(inside, f"channels, rows, columns {ranges} leave input {first}", where)
+        return (first[0], *(high - low for low, high in box))
     raise GraphError(f"no shape rule for operator {op!r}", where=where)
 
 
@@ -80,11 +92,30 @@ def _conv_shape(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], params: Map
         f"weight {weight} with groups {groups} does not fit input {first}",
         where,
     )
-    _require_bias(weight[0], params, where)
+    _require_per_output(weight[0], params, where)
     shape = _window_shape(first, weight[0], weight[2:], attrs, attrs["dilations"], where)
     for residual in inputs[1:]:
         _require(residual == shape, f"residual has shape {residual}, the convolution {shape}", where)
     return shape
+
+
+def _transposed_shape(first: Shape, attrs: Mapping[str, Any], params: Mapping[str, Shape], where: str) -> Shape:
+    weight, groups = params["weight"], attrs["groups"]
+    _require(len(weight) == 4, f"weight has shape {weight}, not (I, O/groups, kh, kw)", where)
+    fits = weight[0] == first[1] and first[1] % groups == 0
+    _require(fits, f"weight {weight} with groups {groups} does not fit input {first}", where)
+    outputs = weight[1] * groups
+    _require_per_output(outputs, params, where)
+    sizes = []
+    for axis in range(2):
+        stride, more = attrs["strides"][axis], attrs["output_pads"][axis]
+        _require(more < max(stride, attrs["dilations"][axis]), f"output_pads {attrs['output_pads']} too large", where)
+        cut = attrs["pads"][axis] + attrs["pads"][axis + 2]
+        sizes.append(
+            (first[2 + axis] - 1) * stride + (weight[2 + axis] - 1) * attrs["dilations"][axis] + 1 + more - cut
+        )
+    _require(min(sizes) >= 1, f"pads {attrs['pads']} leave nothing of the result", where)
+    return (first[0], outputs, *sizes)
 
 
 def _window_shape(
@@ -104,13 +135,14 @@ def _dense_outputs(first: Shape, params: Mapping[str, Shape], where: str) -> int
         f"weight {weight} does not fit input {first}, it needs (O, I)",
         where,
     )
-    _require_bias(weight[0], params, where)
+    _require_per_output(weight[0], params, where)
     return weight[0]
 
 
-def _require_bias(outputs: int, params: Mapping[str, Shape], where: str) -> None:
-    bias = params.get("bias", (outputs,))
-    _require(bias == (outputs,), f"bias has shape {bias}, not ({outputs},)", where)
+def _require_per_output(outputs: int, params: Mapping[str, Shape], where: str) -> None:
+    for role in ("bias", "channel_shift"):
+        shape = params.get(role, (outputs,))
+        _require(shape == (outputs,), f"{role} has shape {shape}, not ({outputs},)", where)
 
 
 def _require_rank(inputs: tuple[Shape, ...], ranks: tuple[int, ...], op: str, where: str) -> None:

@@ -8,17 +8,20 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from mpi_vta.errors import GraphError
+from mpi_vta.graph.activations import ACTIVATIONS
 from mpi_vta.graph.ir import Graph, Node, Value
-from mpi_vta.graph.ops import DIALECTS, OpSpec
+from mpi_vta.graph.ops import CHANNEL_SHIFT_MAX, DIALECTS, SHIFTED_RESIDUAL_SHIFT_MAX, OpSpec
 from mpi_vta.graph.shapes import infer_shape
 
 SHIFT_MAX = 30
 OPERAND_SHIFT_MAX = 15
 LEAKY_EXPONENT_MAX = 8
 MULTIPLIER_MAX = 127
+INT16_MIN, INT16_MAX = -(1 << 15), (1 << 15) - 1
+OFFSET_MAX = 1 << 28
 INT8_MIN, INT8_MAX = -128, 127
 
-_SAME_SCALE = ("max_pool2d", "upsample2d", "concat", "slice2d")
+_SAME_SCALE = ("max_pool2d", "upsample2d", "spread2d", "pad2d", "concat", "slice2d")
 
 
 def verify(graph: Graph) -> None:
@@ -112,6 +115,7 @@ def _verify_node(graph: Graph, node: Node, where: str) -> None:
         raise GraphError(f"result is stored as {stored}", where=where, allowed=str(expected))
     if graph.dialect == "int8":
         _verify_scales(graph, node, where)
+        _verify_channel_shift(graph, node, where)
 
 
 def _verify_params(graph: Graph, node: Node, spec: OpSpec, where: str) -> None:
@@ -146,6 +150,12 @@ def _verify_attrs(node: Node, spec: OpSpec, where: str) -> None:
         raise GraphError(bounds, where=where, allowed=f"{INT8_MIN} <= lo <= hi <= {INT8_MAX}")
     if "input_shifts" in node.attrs and len(node.attrs["input_shifts"]) != len(node.inputs):
         raise GraphError("input_shifts does not match the inputs", where=where, allowed="one shift per input")
+    if "sides" in node.attrs:
+        lengths = [len(node.attrs[key]) for key in ("multipliers", "sides", "thresholds")]
+        if len(set(lengths)) != 1 or 0 in lengths:
+            raise GraphError(
+                f"multipliers, sides and thresholds hold {lengths}", where=where, allowed="one count, at least 1"
+            )
 
 
 def _verify_scales(graph: Graph, node: Node, where: str) -> None:
@@ -161,6 +171,18 @@ def _verify_scales(graph: Graph, node: Node, where: str) -> None:
                 where=where,
                 allowed="scale - shift equal for all inputs and the output",
             )
+
+
+def _verify_channel_shift(graph: Graph, node: Node, where: str) -> None:
+    shifts = graph.param(node, "channel_shift")
+    if shifts is None:
+        return
+    if shifts.min() < 0 or shifts.max() > CHANNEL_SHIFT_MAX:
+        found = f"channel_shift holds {shifts.min()}..{shifts.max()}"
+        raise GraphError(found, where=where, allowed=f"0..{CHANNEL_SHIFT_MAX}")
+    if len(node.inputs) == 2 and node.attrs["residual_shift"] > SHIFTED_RESIDUAL_SHIFT_MAX:
+        found = f"residual_shift is {node.attrs['residual_shift']} behind a channel_shift"
+        raise GraphError(found, where=where, allowed=f"0..{SHIFTED_RESIDUAL_SHIFT_MAX}")
 
 
 def _is_int(value: object) -> bool:
@@ -210,5 +232,11 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "scales": (_within(1, _INT_MAX), "at least 1"),
     "groups": (_within(1, _INT_MAX), "at least 1"),
     "pads": (_within(0, _INT_MAX), "at least 0"),
+    "output_pads": (_within(0, _INT_MAX), "at least 0"),
+    "kind": (lambda value: value in ACTIVATIONS, ", ".join(ACTIVATIONS)),
+    "multipliers": (_within(INT8_MIN, INT8_MAX), f"{INT8_MIN}..{INT8_MAX} each"),
+    "sides": (_within(-1, 1), "-1, 0 or 1 each"),
+    "thresholds": (_within(INT16_MIN, INT16_MAX), f"{INT16_MIN}..{INT16_MAX} each"),
+    "offset": (_within(-OFFSET_MAX, OFFSET_MAX), f"{-OFFSET_MAX}..{OFFSET_MAX}"),
     "alpha": (lambda value: 0.0 < value < 1.0, "0 < alpha < 1"),
 }

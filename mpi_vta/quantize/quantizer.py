@@ -171,7 +171,7 @@ class _Emitter:
             scale = within(scale + 1, scale + 1, high, self._where(layer))
             integers, bias32 = _fixed_point(weight, bias, source, scale)
             residual_shift = 0 if residual is None else residual - source - scale
-        attrs = {**window, "residual_shift": residual_shift, "leaky": leaky}
+        attrs = {**window, "groups": 1, "residual_shift": residual_shift, "leaky": leaky}
         attrs |= self._requantize(layer.activation, out, out - source - scale)
         name = layer.node.name
         roles = {"weight": f"{name}.weight", "bias": f"{name}.bias"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import gcd, lcm
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 from mpi_vta.graph.ir import Graph, Node, Value
 from mpi_vta.graph.window import Window
+
+_WINDOWED = ("conv2d", "max_pool2d", "avg_pool2d", "pad2d")
 
 
 @dataclass(frozen=True)
@@ -82,10 +85,17 @@ def _walk(segment: Graph, last: str, share: Window, block: int) -> PartWindows:
         if node.output not in needed:
             continue
         made = needed[node.output] = _widened(segment, node, needed[node.output], block)
-        for name, window in _reads(segment, node, made):
+        for name, exact in _reads(segment, node, made):
+            window = _whole_blocks(exact, segment.values[name].shape[1], block)
             needed[name] = needed[name] | window if name in needed else window
     reads = {name: needed[name] for name in segment.inputs if name in needed}
     return PartWindows(reads, {n.output: needed[n.output] for n in segment.nodes if n.output in needed}, owns)
+
+
+def _whole_blocks(window: Window, channels: int, block: int) -> Window:
+    """Return the least window with `window` that packed data can hold: a slice may begin inside a block."""
+    first, end = window.channels
+    return replace(window, channels=(first // block * block, min(-(-end // block) * block, channels)))
 
 
 def in_proportion(share: Window, frame: tuple[int, ...], shape: tuple[int, ...], block: int) -> Window | None:
@@ -110,9 +120,36 @@ def _widened(graph: Graph, node: Node, window: Window, block: int) -> Window:
         return replace(window, rows=(window.rows[0] // scale * scale, -(-window.rows[1] // scale) * scale))
     if node.op == "concat" and any(graph.values[name].shape[1] % block for name in node.inputs[:-1]):
         return replace(window, channels=(0, shape[1]))
-    if node.op in ("conv2d", "max_pool2d", "avg_pool2d"):
-        return replace(window, rows=_touching(graph, node, window.rows, shape[2]))
+    if node.op == "spread2d":
+        first, end = _spread_rows(node, window.rows)
+        scale = node.attrs["scales"][0]
+        return replace(window, rows=(first * scale, (end - 1) * scale + 1))
+    if node.op in _WINDOWED:
+        rows = _touching(graph, node, window.rows, shape[2])
+        return Window(rows, _whole_groups(graph, node, window.channels, block))
     return window
+
+
+def _whole_groups(graph: Graph, node: Node, channels: tuple[int, int], block: int) -> tuple[int, int]:
+    """Return the least channels with `channels` that whole groups make of whole blocks of the input."""
+    if node.attrs.get("groups", 1) == 1:
+        return channels
+    inputs, outputs = _group_channels(graph, node)
+    unit = lcm(*(block // gcd(block, each) for each in (inputs, outputs))) * outputs
+    total = graph.values[node.output].shape[1]
+    return channels[0] // unit * unit, min(-(-channels[1] // unit) * unit, total)
+
+
+def _group_channels(graph: Graph, node: Node) -> tuple[int, int]:
+    """Return the input and the output channels of a group."""
+    groups, weight = node.attrs["groups"], graph.constants[node.params["weight"]]
+    return weight.shape[1], weight.shape[0] // groups
+
+
+def _spread_rows(node: Node, rows: tuple[int, int]) -> tuple[int, int]:
+    """Return the input rows that lie in or just around some rows of a spread map."""
+    scale = node.attrs["scales"][0]
+    return rows[0] // scale, -(-(rows[1] - 1) // scale) + 1
 
 
 def _touching(graph: Graph, node: Node, rows: tuple[int, int], most: int) -> tuple[int, int]:
@@ -130,6 +167,8 @@ def _window_rows(graph: Graph, node: Node) -> tuple[int, int, int]:
     if node.op == "conv2d":
         kernel = graph.constants[node.params["weight"]].shape[2]
         return (kernel - 1) * attrs["dilations"][0] + 1, attrs["strides"][0], attrs["pads"][0]
+    if node.op == "pad2d":
+        return 1, 1, attrs["pads"][0]
     return attrs["kernel"][0], attrs["strides"][0], attrs["pads"][0]
 
 
@@ -148,12 +187,17 @@ def _reads(graph: Graph, node: Node, made: Window) -> list[tuple[str, Window]]:
     if node.op == "conv2d":
         rows, _ = _source_rows(graph, node, made.rows)
         first = Window(rows, (0, shapes[0][1]))
+        if node.attrs["groups"] > 1:
+            inputs, outputs = _group_channels(graph, node)
+            first = Window(rows, (made.channels[0] // outputs * inputs, made.channels[1] // outputs * inputs))
         return list(zip(node.inputs, (first, made), strict=False))
-    if node.op in ("max_pool2d", "avg_pool2d"):
+    if node.op in _WINDOWED:
         return [(node.inputs[0], replace(made, rows=_source_rows(graph, node, made.rows)[0]))]
     if node.op == "upsample2d":
         scale = node.attrs["scales"][0]
         return [(node.inputs[0], replace(made, rows=(made.rows[0] // scale, made.rows[1] // scale)))]
+    if node.op == "spread2d":
+        return [(node.inputs[0], replace(made, rows=_spread_rows(node, made.rows)))]
     if node.op == "slice2d":
         row, channel = node.attrs["rows"][0], node.attrs["channels"][0]
         return [(node.inputs[0], made.within(Window((-row, 0), (-channel, 0))))]
@@ -193,6 +237,8 @@ class _Builder:
         if "pads" in attrs:
             _, (top, bottom) = _source_rows(self._segment, node, made.rows)
             attrs["pads"] = (top, attrs["pads"][1], bottom, attrs["pads"][3])
+        if attrs.get("groups", 1) > 1:
+            attrs["groups"] = (made.channels[1] - made.channels[0]) // _group_channels(self._segment, node)[1]
         for name in params.values():
             self._constants[name] = np.ascontiguousarray(self._segment.constants[name][slice(*made.channels)])
         self._nodes.append(Node(node.name, node.op, inputs, node.output, attrs, params))
@@ -215,18 +261,20 @@ class _Builder:
         sliced = f"{name}[{inner.channels[0]}:{inner.channels[1]},{inner.rows[0]}:{inner.rows[1]}]"
         if sliced not in self._values:
             self._values[sliced] = self._value(sliced, name, window)
-            self._nodes.append(_slice(sliced, name, sliced, inner))
+            self._nodes.append(_slice(sliced, name, sliced, inner, (0, self._values[name].shape[3])))
         return sliced
 
     def _add_slice(self, node: Node, made: Window) -> None:
         ((name, window),) = _reads(self._segment, node, made)
-        self._nodes.append(_slice(node.name, name, node.output, window.within(self._held[name])))
+        inner = window.within(self._held[name])
+        self._nodes.append(_slice(node.name, name, node.output, inner, node.attrs["cols"]))
 
     def _rename(self, node: Node, name: str) -> None:
         """Let a concatenation of which one piece is left be a slice of all of that piece."""
         shape = self._values[name].shape
-        self._nodes.append(_slice(node.name, name, node.output, Window.whole(shape)))
+        self._nodes.append(_slice(node.name, name, node.output, Window.whole(shape), (0, shape[3])))
 
 
-def _slice(name: str, source: str, output: str, inner: Window) -> Node:
-    return Node(name, "slice2d", (source,), output, {"channels": inner.channels, "rows": inner.rows}, {})
+def _slice(name: str, source: str, output: str, inner: Window, cols: tuple[int, int]) -> Node:
+    attrs = {"channels": inner.channels, "rows": inner.rows, "cols": cols}
+    return Node(name, "slice2d", (source,), output, attrs, {})

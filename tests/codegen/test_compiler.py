@@ -41,7 +41,7 @@ def test_many_random_graphs_equal_the_reference(graph: Graph, name: str, seed: i
 def test_slices_and_aligned_concats_cost_nothing() -> None:
     builder = GraphBuilder("int8", np.random.default_rng(0))
     image = builder.input((1, 32, 8, 8), -4)
-    rows = builder.add("slice2d", (image,), {"channels": (16, 32), "rows": (2, 7)}, scale_log2=-4)
+    rows = builder.add("slice2d", (image,), {"channels": (16, 32), "rows": (2, 7), "cols": (0, 8)}, scale_log2=-4)
     pool = {"kernel": (3, 3), "strides": (1, 1), "pads": (1, 1, 1, 1)}
     pools = tuple(builder.add("max_pool2d", (rows,), pool, scale_log2=-4) for _ in range(2))
     joined = builder.add("concat", pools, scale_log2=-4)
@@ -52,7 +52,12 @@ def test_slices_and_aligned_concats_cost_nothing() -> None:
 
 def test_a_slice_inside_a_block_is_refused() -> None:
     builder = GraphBuilder("int8", np.random.default_rng(0))
-    builder.add("slice2d", (builder.input((1, 32, 4, 4), -4),), {"channels": (8, 32), "rows": (0, 4)}, scale_log2=-4)
+    builder.add(
+        "slice2d",
+        (builder.input((1, 32, 4, 4), -4),),
+        {"channels": (8, 32), "rows": (0, 4), "cols": (0, 4)},
+        scale_log2=-4,
+    )
     with pytest.raises(CompileError, match=r"slice2d_0: a slice from channel 8; allowed: multiples of the block, 16"):
         compile_graph(builder.build(), config_named("pynq_1x16"))
 
@@ -67,7 +72,14 @@ def test_a_float_graph_is_refused() -> None:
 def test_a_map_too_wide_for_the_buffers_is_refused() -> None:
     builder = GraphBuilder("int8", np.random.default_rng(0))
     weight = np.ones((16, 16, 1, 40), dtype=np.int8)
-    attrs = {"strides": (1, 1), "pads": (0, 20, 0, 20), "dilations": (1, 1), "residual_shift": 0, "leaky": None}
+    attrs = {
+        "strides": (1, 1),
+        "pads": (0, 20, 0, 20),
+        "dilations": (1, 1),
+        "groups": 1,
+        "residual_shift": 0,
+        "leaky": None,
+    }
     attrs |= {"shift": 8, "lo": -128, "hi": 127}
     params = {"weight": weight, "bias": np.zeros(16, np.int32)}
     builder.add("conv2d", (builder.input((1, 16, 4, 64), -4),), attrs, params, -4)
@@ -78,7 +90,14 @@ def test_a_map_too_wide_for_the_buffers_is_refused() -> None:
 def test_a_pooled_map_written_early_is_not_overwritten() -> None:
     builder = GraphBuilder("int8", np.random.default_rng(0))
     image = builder.input((1, 3, 1, 2), 0)
-    plain = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "residual_shift": 0, "leaky": None}
+    plain = {
+        "strides": (1, 1),
+        "pads": (0, 0, 0, 0),
+        "dilations": (1, 1),
+        "groups": 1,
+        "residual_shift": 0,
+        "leaky": None,
+    }
     plain |= {"shift": 6, "lo": -128, "hi": 127}
     pool = {"kernel": (1, 1), "strides": (1, 2), "pads": (0, 0, 0, 0)}
 
@@ -96,7 +115,14 @@ def test_a_pooled_map_written_early_is_not_overwritten() -> None:
 def test_a_map_that_is_only_pooled_takes_no_memory() -> None:
     builder = GraphBuilder("int8", np.random.default_rng(0))
     image = builder.input((1, 16, 32, 32), -4)
-    attrs = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "residual_shift": 0, "leaky": None}
+    attrs = {
+        "strides": (1, 1),
+        "pads": (1, 1, 1, 1),
+        "dilations": (1, 1),
+        "groups": 1,
+        "residual_shift": 0,
+        "leaky": None,
+    }
     attrs |= {"shift": 9, "lo": 0, "hi": 127}
     weight, bias = builder.int8_weights((16, 16, 3, 3)), np.zeros(16, np.int32)
     wide = builder.add("conv2d", (image,), attrs, {"weight": weight, "bias": bias}, -4)

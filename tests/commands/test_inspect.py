@@ -26,7 +26,7 @@ def convolution(channels, kernel=3):
     rng = np.random.default_rng(5)
     pad = kernel // 2
     attrs = {
-        "strides": (1, 1), "pads": (pad,) * 4, "dilations": (1, 1), "residual_shift": 0, "leaky": None,
+        "strides": (1, 1), "pads": (pad,) * 4, "dilations": (1, 1), "groups": 1, "residual_shift": 0, "leaky": None,
         "shift": 9, "lo": 0, "hi": 127,
     }  # fmt: skip
     constants = {

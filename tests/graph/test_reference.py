@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
-from graph_strategies import GraphBuilder, float_graphs, int8_graphs, random_inputs
+from graph_strategies import (
+    FLOAT_KINDS,
+    FLOAT_NEW_KINDS,
+    INT8_KINDS,
+    NEW_KINDS,
+    GraphBuilder,
+    float_graphs,
+    int8_graphs,
+    random_inputs,
+)
 from hypothesis import given, settings
 
 from mpi_vta.errors import GraphError
+from mpi_vta.graph.activations import ACTIVATIONS
 from mpi_vta.graph.ir import Graph, Node
 from mpi_vta.graph.reference import execute, execute_all
 
@@ -40,15 +51,25 @@ def window(image, channel: int, y: int, x: int, kernel, attrs):
         yield int(image[channel, row, column]) if inside else None
 
 
+def pieces(x: int, attrs) -> int:
+    total = 0
+    for m, side, threshold in zip(attrs["multipliers"], attrs["sides"], attrs["thresholds"], strict=True):
+        total += {0: m * x, 1: max(m * x, threshold), -1: min(m * x, threshold)}[side]
+    return total
+
+
 def element(graph: Graph, node: Node, inputs, channel: int, y: int, x: int) -> int:
     attrs, first = node.attrs, inputs[0]
     if node.op == "conv2d":
         weight, bias = graph.constants[node.params["weight"]], graph.constants[node.params["bias"]]
         total = int(bias[channel])
-        for source in range(first.shape[0]):
-            pixels = window(first, source, y, x, weight.shape[2:], attrs)
+        group = channel // (weight.shape[0] // attrs["groups"])
+        for source in range(weight.shape[1]):
+            pixels = window(first, group * weight.shape[1] + source, y, x, weight.shape[2:], attrs)
             for pixel, factor in zip(pixels, weight[channel, source].reshape(-1), strict=True):
                 total += (pixel or 0) * int(factor)
+        if "channel_shift" in node.params:
+            total = wrapped(total) >> int(graph.constants[node.params["channel_shift"]][channel])
         if len(inputs) == 2:
             total += int(inputs[1][channel, y, x]) << attrs["residual_shift"]
         return clipped(activated(wrapped(total), attrs), attrs)
@@ -64,13 +85,22 @@ def element(graph: Graph, node: Node, inputs, channel: int, y: int, x: int) -> i
     if node.op == "upsample2d":
         return int(first[channel, y // attrs["scales"][0], x // attrs["scales"][1]])
     if node.op == "slice2d":
-        return int(first[channel + attrs["channels"][0], y + attrs["rows"][0], x])
+        return int(first[channel + attrs["channels"][0], y + attrs["rows"][0], x + attrs["cols"][0]])
+    if node.op == "piecewise":
+        return clipped(wrapped(attrs["offset"] + pieces(int(first[channel, y, x]), attrs)), attrs)
+    if node.op == "spread2d":
+        (row, rest_y), (column, rest_x) = divmod(y, attrs["scales"][0]), divmod(x, attrs["scales"][1])
+        return 0 if rest_y or rest_x else int(first[channel, row, column])
+    if node.op == "pad2d":
+        row, column = y - attrs["pads"][0], x - attrs["pads"][1]
+        inside = 0 <= row < first.shape[1] and 0 <= column < first.shape[2]
+        return int(first[channel, row, column]) if inside else 0
     assert node.op == "concat"
     return int(np.concatenate(inputs)[channel, y, x])
 
 
 @settings(deadline=None, max_examples=60)
-@given(int8_graphs(max_nodes=4, max_channels=5, max_size=6))
+@given(int8_graphs(max_nodes=4, max_channels=5, max_size=6, kinds=INT8_KINDS + NEW_KINDS))
 def test_int8_graphs_match_a_scalar_interpreter(graph):
     inputs = random_inputs(graph, seed=3, count=2)
     values = execute_all(graph, inputs)
@@ -98,7 +128,7 @@ def test_images_do_not_influence_each_other(graph):
 
 
 @settings(deadline=None, max_examples=30)
-@given(float_graphs())
+@given(float_graphs(kinds=FLOAT_KINDS + FLOAT_NEW_KINDS))
 def test_float_outputs_have_the_stored_shapes(graph):
     for name, array in execute(graph, random_inputs(graph, count=2)).items():
         assert array.dtype == np.float32
@@ -137,9 +167,52 @@ def test_grouped_convolution_keeps_the_groups_apart():
     np.testing.assert_array_equal(run(graph, [[[[1]], [[10]]]]).ravel(), [2, 30])
 
 
+@pytest.mark.parametrize(("stride", "dilation", "groups"), [(1, 1, 1), (2, 1, 2), (3, 2, 1)])
+def test_a_transposed_convolution_adds_a_kernel_at_every_pixel(stride, dilation, groups):
+    rng = np.random.default_rng(1)
+    x = rng.integers(-9, 10, (1, 4, 3, 5)).astype(np.float32)
+    weight = rng.integers(-9, 10, (4, 2, 3, 2)).astype(np.float32)
+    attrs = {"strides": (stride,) * 2, "dilations": (dilation,) * 2, "groups": groups, "pads": (1, 0, 0, 1)}
+    attrs["output_pads"] = (stride - 1, 0)
+    bias = np.arange(2 * groups, dtype=np.float32)
+    graph = single("conv_transpose2d", x.shape, attrs, weight=weight, bias=bias)
+    full = np.zeros((2 * groups, 2 * stride + 2 * dilation + stride, 4 * stride + dilation + 1), np.float32)
+    for source, out, y, i in itertools.product(range(4), range(2), range(3), range(5)):
+        for ky, kx in itertools.product(range(3), range(2)):
+            target = source // (4 // groups) * 2 + out
+            full[target, y * stride + ky * dilation, i * stride + kx * dilation] += (
+                x[0, source, y, i] * weight[source, out, ky, kx]
+            )
+    np.testing.assert_array_equal(run(graph, x)[0], (full + bias[:, None, None])[:, 1:, :-1])
+
+
+def test_activations_compute_what_their_names_say():
+    x = np.linspace(-8, 8, 33, dtype=np.float32).reshape(1, 33)
+    wide = x.astype(np.float64)
+    logistic = 1 / (1 + np.exp(-wide))
+    gate = np.clip(wide / 6 + 0.5, 0, 1)
+    expected = {
+        "sigmoid": logistic, "silu": wide * logistic, "tanh": np.tanh(wide), "hard_sigmoid": gate,
+        "hard_swish": wide * gate, "mish": wide * np.tanh(np.log1p(np.exp(wide))),
+        "elu": np.where(wide > 0, wide, np.exp(wide) - 1),
+        "gelu": wide / 2 * (1 + np.vectorize(math.erf)(wide / math.sqrt(2))),
+    }  # fmt: skip
+    assert expected.keys() == ACTIVATIONS.keys()
+    for kind, values in expected.items():
+        result = run(single("activation", (1, 33), {"kind": kind}), x)
+        np.testing.assert_allclose(result, values, rtol=1e-5, atol=6e-4 if kind == "gelu" else 1e-6)
+
+
+def test_a_factor_per_channel_fits_maps_and_rows():
+    scale, offset = np.array([2, -1], np.float32), np.array([0.5, 0], np.float32)
+    graph = single("scale_shift", (1, 2, 1, 2), scale=scale, offset=offset)
+    np.testing.assert_array_equal(run(graph, [[[[1, 2]], [[3, 4]]]]).ravel(), [2.5, 4.5, -3, -4])
+    np.testing.assert_array_equal(run(single("scale_shift", (1, 2), scale=scale), [[1, 2]]), [[2, -2]])
+
+
 def test_accumulators_wrap_like_int32():
     builder = GraphBuilder("int8", np.random.default_rng(0))
-    attrs = {"strides": (1, 1), "pads": (0,) * 4, "dilations": (1, 1), "residual_shift": 0, "leaky": None}
+    attrs = {"strides": (1, 1), "pads": (0,) * 4, "dilations": (1, 1), "groups": 1, "residual_shift": 0, "leaky": None}
     attrs |= {"shift": 24, "lo": -128, "hi": 127}
     params = {"weight": np.ones((1, 1, 1, 1), np.int8), "bias": np.array([2**31 - 1], np.int32)}
     builder.add("conv2d", (builder.input((1, 1, 1, 1), 0),), attrs, params, 0)

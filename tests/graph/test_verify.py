@@ -13,12 +13,12 @@ from mpi_vta.errors import GraphError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.verify import verify
 
-CONV = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "residual_shift": 0, "leaky": (3, 5)}
+CONV = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "groups": 1, "residual_shift": 0, "leaky": (3, 5)}
 REQUANTIZE = {"shift": 7, "lo": -128, "hi": 127}
 
 
 def legal_graph() -> Graph:
-    """conv (with residual), max pool, average pool, concat, sum."""
+    """conv (with residual), pools, concat, sum, piecewise, slice, spread, pad, conv with channel shifts."""
     builder = GraphBuilder("int8", np.random.default_rng(0))
     source = builder.input((1, 4, 6, 6), -5)
     params = {"weight": builder.int8_weights((4, 4, 3, 3)), "bias": np.zeros(4, np.int32)}
@@ -28,6 +28,14 @@ def legal_graph() -> Graph:
     mean = builder.add("avg_pool2d", (conv,), pool | {"multiplier": 64} | REQUANTIZE, scale_log2=-5)
     builder.add("concat", (largest, mean), scale_log2=-5)
     builder.add("sum", (largest, mean), {"input_shifts": (2, 2), "leaky": None} | REQUANTIZE, scale_log2=0)
+    pieces = {"multipliers": (3, -9), "sides": (0, 1), "thresholds": (0, 40), "offset": 5}
+    builder.add("piecewise", (mean,), pieces | REQUANTIZE, scale_log2=-3)
+    box = {"channels": (1, 3), "rows": (0, 2), "cols": (1, 3)}
+    builder.add("slice2d", (mean,), box, scale_log2=-5)
+    builder.add("spread2d", (mean,), {"scales": (2, 3)}, scale_log2=-5)
+    builder.add("pad2d", (mean,), {"pads": (1, 0, 2, 3)}, scale_log2=-5)
+    params["channel_shift"] = np.arange(4, dtype=np.int8)
+    builder.add("conv2d", (source,), CONV | REQUANTIZE, params, scale_log2=-5)
     return builder.build()
 
 
@@ -46,8 +54,13 @@ def with_value(graph: Graph, key: str, **changes) -> Graph:
     return replace(graph, values={**graph.values, key: replace(graph.values[key], **changes)})
 
 
-def with_constant(graph: Graph, role: str, array) -> Graph:
-    return replace(graph, constants={**graph.constants, f"conv2d_0.{role}": array})
+def with_constant(graph: Graph, role: str, array, node: str = "conv2d_0") -> Graph:
+    return replace(graph, constants={**graph.constants, f"{node}.{role}": array})
+
+
+def with_channel_shift(graph: Graph) -> Graph:
+    params = {**graph.nodes[0].params, "channel_shift": "conv2d_9.channel_shift"}
+    return with_node(graph, "conv2d", params=params)
 
 
 CONV_OUT, MAX_OUT, SUM_OUT = "conv2d_0:0", "max_pool2d_1:0", "sum_4:0"
@@ -125,6 +138,43 @@ BROKEN = {
         lambda g: with_node(g, "conv2d", attrs={"strides": (2, 2)}),
         r"residual has shape \(1, 4, 6, 6\), the convolution \(1, 4, 3, 3\)",
     ),
+    "groups zero": (lambda g: with_node(g, "conv2d", attrs={"groups": 0}), "groups is 0; allowed: at least 1"),
+    "groups too many": (lambda g: with_node(g, "conv2d", attrs={"groups": 2}), "with groups 2 does not fit input"),
+    "channel shift range": (
+        lambda g: with_constant(g, "channel_shift", np.array([0, 16, 1, 1], np.int8), "conv2d_9"),
+        r"channel_shift holds 0\.\.16; allowed: 0\.\.15",
+    ),
+    "channel shift shape": (
+        lambda g: with_constant(g, "channel_shift", np.zeros(3, np.int8), "conv2d_9"),
+        r"channel_shift has shape \(3,\), not \(4,\)",
+    ),
+    "residual behind a channel shift": (
+        lambda g: with_channel_shift(with_node(g, "conv2d", attrs={"residual_shift": 7})),
+        r"residual_shift is 7 behind a channel_shift; allowed: 0\.\.6",
+    ),
+    "pieces of unlike count": (
+        lambda g: with_node(g, "piecewise", attrs={"sides": (1,)}),
+        r"multipliers, sides and thresholds hold \[2, 1, 2\]; allowed: one count",
+    ),
+    "no pieces": (
+        lambda g: with_node(g, "piecewise", attrs=dict.fromkeys(("multipliers", "sides", "thresholds"), ())),
+        "allowed: one count, at least 1",
+    ),
+    "side": (lambda g: with_node(g, "piecewise", attrs={"sides": (0, 2)}), r"sides is \(0, 2\); allowed: -1, 0 or 1"),
+    "multiplier of a piece": (
+        lambda g: with_node(g, "piecewise", attrs={"multipliers": (128, 0)}),
+        r"multipliers is \(128, 0\); allowed: -128\.\.127 each",
+    ),
+    "threshold": (
+        lambda g: with_node(g, "piecewise", attrs={"thresholds": (0, 1 << 15)}),
+        r"allowed: -32768\.\.32767 each",
+    ),
+    "offset": (lambda g: with_node(g, "piecewise", attrs={"offset": 1 << 29}), "offset is 536870912; allowed: -2684"),
+    "slice beyond": (
+        lambda g: with_node(g, "slice2d", attrs={"cols": (1, 4)}),
+        r"channels, rows, columns 1\.\.3, 0\.\.2, 1\.\.4 leave input \(1, 4, 3, 3\)",
+    ),
+    "spread": (lambda g: with_node(g, "spread2d", attrs={"scales": (0, 1)}), "scales is .* allowed: at least 1"),
     "sum shapes": (lambda g: with_node(g, "sum", inputs=(MAX_OUT, CONV_OUT)), "inputs differ in shape"),
     "concat shapes": (
         lambda g: with_node(g, "concat", inputs=(MAX_OUT, CONV_OUT)),
@@ -159,6 +209,24 @@ def test_a_float_graph_has_no_scales_and_checks_its_dense_layers():
     unflattened = with_node(replace(graph, nodes=graph.nodes[1:], values=values), "dense", inputs=("input0",))
     with pytest.raises(GraphError, match="dense needs 2-D inputs"):
         verify(unflattened)
+
+
+def test_float_constants_and_kinds_are_checked():
+    builder = GraphBuilder("float32", np.random.default_rng(0))
+    image = builder.input((1, 4, 3, 3))
+    with pytest.raises(GraphError, match=r"scale has shape \(3,\), not \(4,\)"):
+        builder.add("scale_shift", (image,), params={"scale": np.ones(3, np.float32)})
+    weight = {"weight": np.zeros((4, 2, 3, 3), np.float32)}
+    window = {"strides": (2, 2), "pads": (0,) * 4, "output_pads": (1, 1), "dilations": (1, 1), "groups": 1}
+    with pytest.raises(GraphError, match=r"output_pads \(2, 1\) too large"):
+        builder.add("conv_transpose2d", (image,), {**window, "output_pads": (2, 1)}, weight)
+    with pytest.raises(GraphError, match=r"weight \(4, 2, 3, 3\) with groups 3 does not fit input"):
+        builder.add("conv_transpose2d", (image,), {**window, "groups": 3}, weight)
+    with pytest.raises(GraphError, match="leave nothing of the result"):
+        builder.add("conv_transpose2d", (image,), {**window, "pads": (9, 0, 0, 0)}, weight)
+    builder.add("activation", (image,), {"kind": "step"})
+    with pytest.raises(GraphError, match="kind is 'step'; allowed: hard_sigmoid, hard_swish"):
+        builder.build()
 
 
 def test_alpha_lies_between_zero_and_one():

@@ -22,6 +22,7 @@ def one_conv(channels):
         "strides": (1, 1),
         "pads": (1, 1, 1, 1),
         "dilations": (1, 1),
+        "groups": 1,
         "residual_shift": 0,
         "leaky": None,
         "shift": 7,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from codegen.execution import config_named, run_program
-from graph_strategies import GraphBuilder, int8_graphs, random_inputs
+from graph_strategies import INT8_KINDS, NEW_KINDS, GraphBuilder, int8_graphs, random_inputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,8 +32,8 @@ def shares(shape, bands, columns, block=BLOCK):
 
 
 @st.composite
-def runs(draw):
-    graph = draw(int8_graphs(max_nodes=6))
+def runs(draw, kinds=INT8_KINDS):
+    graph = draw(int8_graphs(max_nodes=6, kinds=kinds))
     first = draw(st.integers(0, len(graph.nodes) - 1))
     end = draw(st.integers(first + 1, len(graph.nodes)))
     nodes = tuple(node.name for node in graph.nodes[first:end])
@@ -44,7 +44,7 @@ def cut_images(images, window):
     return np.ascontiguousarray(images[:, slice(*window.channels), slice(*window.rows)])
 
 
-@given(runs(), st.integers(0, 99))
+@given(runs(INT8_KINDS + NEW_KINDS), st.integers(0, 99))
 @settings(max_examples=300, deadline=None)
 def test_parts_put_together_are_the_whole(run, seed):
     graph, nodes, bands, columns = run
@@ -108,7 +108,14 @@ def test_halo_rows_are_read_and_those_inside_computed():
 def conv_chain(size):
     builder = GraphBuilder("int8", np.random.default_rng(0))
     value = builder.input((1, 16, size, size), 0)
-    attrs = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "residual_shift": 0, "leaky": None}
+    attrs = {
+        "strides": (1, 1),
+        "pads": (1, 1, 1, 1),
+        "dilations": (1, 1),
+        "groups": 1,
+        "residual_shift": 0,
+        "leaky": None,
+    }
     attrs |= {"shift": 8, "lo": -128, "hi": 127}
     for _ in range(2):
         params = {"weight": builder.int8_weights((16, 16, 3, 3)), "bias": np.zeros(16, np.int32)}

@@ -1,4 +1,4 @@
-# make run | test | lint | slow | browser-test | board-test | cluster-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
+# make run | test | lint | slow | browser-test | board-test | cluster-test | slurm-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
 PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3))
 VENV := .venv
 BOARD_VENV := .venv-board
@@ -8,14 +8,14 @@ RUN := PATH="$(BIN):$$PATH" OPENBLAS_NUM_THREADS=1
 MODEL ?= yolo
 HOSTS ?= 4 12
 
-.PHONY: run test lint slow browser-test board-test cluster-test clean
+.PHONY: run test lint slow browser-test board-test cluster-test slurm-test clean
 
 run: $(VENV)/.installed
 	$(RUN) mpirun -f hostfile python -m mpi_vta.pipeline --model $(MODEL)
 
 # the tests that start mpirun take the cores themselves, so they run one at a time after the others
 test: lint
-	$(RUN) pytest -n 2 -m "not slow and not mpi and not browser and not board and not cluster"
+	$(RUN) pytest -n 2 -m "not slow and not mpi and not browser and not board and not cluster and not slurm"
 	$(RUN) pytest -m "mpi and not slow"
 
 lint: $(VENV)/.installed-dev
@@ -25,7 +25,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 slow: $(VENV)/.installed-dev
-	$(RUN) pytest -m "slow and not board and not cluster and not browser"
+	$(RUN) pytest -m "slow and not board and not cluster and not browser and not slurm"
 
 # opens and clicks the report; needs chromium and chromedriver
 browser-test: $(VENV)/.installed-dev
@@ -39,6 +39,11 @@ board-test: $(BOARD_VENV)/.installed
 cluster-test: $(VENV)/.installed-dev
 	$(RUN) python tests/cluster/namespaces.py check
 	$(RUN) CLUSTER_HOSTS="$(HOSTS)" pytest -m cluster
+
+# as root: the job scripts under a Slurm of four nodes that the tests start; needs slurm-wlm and munge
+slurm-test: $(VENV)/.installed-dev
+	@test "$$(id -u)" = 0 || { echo "make: slurm-test starts slurmd and munged; run it as root" >&2; exit 1; }
+	$(RUN) pytest -m slurm
 
 clean:
 	rm -rf $(VENV) $(BOARD_VENV) out dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -97,7 +97,7 @@ class SlurmCluster:
     def environ(self) -> dict[str, str]:
         """Environment of whoever submits: this Slurm, this Python, the project's sources, no other launcher."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(LAUNCHER_VARIABLES)}
-        paths = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+        paths = os.pathsep.join((str(BIN), os.environ["PATH"], "/usr/sbin"))
         return kept | {
             "SLURM_CONF": str(self.configuration),
             "PATH": paths,

@@ -13,15 +13,35 @@ from numpy.typing import NDArray
 from mpi_vta.errors import GraphError
 from mpi_vta.frontend.images import Picture, Placement
 
-INPUT_SIZE = 416
-CLASS_COUNT = 80
-# (width, height) in input pixels, as in darknet's yolov3-tiny.cfg: the coarse head, then the fine one
-ANCHORS = (((81, 82), (135, 169), (344, 319)), ((10, 14), (23, 27), (37, 58)))
 SCORE_THRESHOLD = 0.5
 OVERLAP_THRESHOLD = 0.45
 MOST_BOXES = 100
+LEAST_DRAWN = 384  # smaller pictures are enlarged before boxes and names are drawn on them
 
 COCO_NAMES = tuple((Path(__file__).parent / "data" / "coco_names.txt").read_text(encoding="utf-8").splitlines())
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What the heads of a YOLO mean.
+
+    Attributes
+    ----------
+    input_hw : (int, int)
+        Height and width of the model's input, in pixels.
+    anchors : tuple of tuple of (float, float)
+        Per head, in the model's order: width and height of each anchor in input pixels.
+    class_names : tuple of str
+        In the order of the heads' channels.
+    """
+
+    input_hw: tuple[int, int]
+    anchors: tuple[tuple[tuple[float, float], ...], ...]
+    class_names: tuple[str, ...]
+
+
+# anchors as in darknet's yolov3-tiny.cfg: the coarse head, then the fine one
+YOLOV3_TINY = Detector((416, 416), (((81, 82), (135, 169), (344, 319)), ((10, 14), (23, 27), (37, 58))), COCO_NAMES)
 
 
 @dataclass(frozen=True)
@@ -40,6 +60,7 @@ def decode_yolo(
     heads: Sequence[NDArray[np.float32]],
     picture_hw: tuple[int, int],
     placement: Placement,
+    detector: Detector = YOLOV3_TINY,
     *,
     score_threshold: float = SCORE_THRESHOLD,
 ) -> list[Detection]:
@@ -47,12 +68,14 @@ def decode_yolo(
 
     Parameters
     ----------
-    heads : sequence of ndarray of float32, shapes (255, 13, 13) and (255, 26, 26)
-        Raw outputs of YOLOv3-tiny for one picture, coarse head first.
+    heads : sequence of ndarray of float32, shape (anchors * (5 + classes), rows, columns)
+        Raw outputs for one picture, in the order of the detector's anchors.
     picture_hw : (int, int)
         Height and width of the original picture, to which boxes are cut.
     placement : Placement
         Where the picture lies in the input.
+    detector : Detector
+        What the heads mean.
     score_threshold : float
         Least objectness * class probability.
 
@@ -66,7 +89,10 @@ def decode_yolo(
     GraphError
         If a head has another number of channels.
     """
-    found = [_decode_head(head, anchors, score_threshold) for head, anchors in zip(heads, ANCHORS, strict=True)]
+    found = [
+        _decode_head(head, anchors, detector, score_threshold)
+        for head, anchors in zip(heads, detector.anchors, strict=True)
+    ]
     boxes, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
     height, width = picture_hw
     offset = np.array([placement.offset_x, placement.offset_y] * 2)
@@ -74,24 +100,25 @@ def decode_yolo(
     visible = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     boxes, scores, classes = boxes[visible], scores[visible], classes[visible]
     return [
-        Detection(COCO_NAMES[classes[i]], float(scores[i]), *(float(edge) for edge in boxes[i]))
+        Detection(detector.class_names[classes[i]], float(scores[i]), *(float(edge) for edge in boxes[i]))
         for i in suppress_overlaps(boxes, scores, classes)[:MOST_BOXES]
     ]
 
 
 def _decode_head(
-    head: NDArray[np.float32], anchors: tuple[tuple[int, int], ...], threshold: float
+    head: NDArray[np.float32], anchors: tuple[tuple[float, float], ...], detector: Detector, threshold: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Return boxes (n, 4) as left, top, right, bottom in input pixels, scores (n,) and classes (n,)."""
     channels, rows, columns = head.shape
-    if channels != len(anchors) * (5 + CLASS_COUNT):
-        raise GraphError(f"a YOLO head of {channels} channels", allowed=f"{len(anchors) * (5 + CLASS_COUNT)}")
-    fields = head.astype(np.float64).reshape(len(anchors), 5 + CLASS_COUNT, rows, columns)
+    fields_per_anchor = 5 + len(detector.class_names)
+    if channels != len(anchors) * fields_per_anchor:
+        raise GraphError(f"a YOLO head of {channels} channels", allowed=f"{len(anchors) * fields_per_anchor}")
+    fields = head.astype(np.float64).reshape(len(anchors), fields_per_anchor, rows, columns)
     scores = _sigmoid(fields[:, 4:5]) * _sigmoid(fields[:, 5:])
     anchor, kind, row, column = np.nonzero(scores > threshold)
     x, y, w, h = (fields[anchor, i, row, column] for i in range(4))
-    centre_x = (_sigmoid(x) + column) * INPUT_SIZE / columns
-    centre_y = (_sigmoid(y) + row) * INPUT_SIZE / rows
+    centre_x = (_sigmoid(x) + column) * detector.input_hw[1] / columns
+    centre_y = (_sigmoid(y) + row) * detector.input_hw[0] / rows
     size = np.array(anchors, np.float64)[anchor]
     # beyond e**8 a box covers any picture; the bound keeps synthetic weights from overflowing
     half_w, half_h = size[:, 0] * np.exp(np.minimum(w, 8)) / 2, size[:, 1] * np.exp(np.minimum(h, 8)) / 2
@@ -123,19 +150,26 @@ def suppress_overlaps(
     return kept
 
 
-def draw_boxes(picture: Picture, detections: Sequence[Detection], caption: str = "") -> bytes:
-    """Return the picture with labelled boxes, and a caption at the bottom left, as PNG bytes."""
+def draw_boxes(
+    picture: Picture, detections: Sequence[Detection], caption: str = "", detector: Detector = YOLOV3_TINY
+) -> bytes:
+    """Return the picture with labelled boxes, and a caption at the bottom left, as PNG bytes.
+
+    A picture whose longer side is below 384 pixels is enlarged by the whole number that brings it there.
+    """
     from PIL import Image, ImageDraw
 
-    image = Image.fromarray(picture)
+    scale = -(-LEAST_DRAWN // max(picture.shape[:2]))
+    image = Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1))
     draw = ImageDraw.Draw(image)
-    thickness = max(round(max(picture.shape[:2]) / 300), 1)
+    thickness = max(round(max(image.size) / 300), 1)
     for found in reversed(detections):  # the best on top
-        colour = _colour(COCO_NAMES.index(found.class_name))
-        draw.rectangle((found.left, found.top, found.right, found.bottom), outline=colour, width=thickness)
-        _label(draw, (found.left, found.top), f"{found.class_name} {found.score:.2f}", colour)
+        colour = _colour(detector.class_names.index(found.class_name))
+        left, top, right, bottom = (scale * edge for edge in (found.left, found.top, found.right, found.bottom))
+        draw.rectangle((left, top, right, bottom), outline=colour, width=thickness)
+        _label(draw, (left, top), f"{found.class_name} {found.score:.2f}", colour)
     if caption:
-        _label(draw, (0, picture.shape[0] - 12), caption, (255, 255, 255))
+        _label(draw, (0, image.height - 12), caption, (255, 255, 255))
     stream = io.BytesIO()
     image.save(stream, format="PNG")
     return stream.getvalue()

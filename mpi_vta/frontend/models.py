@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,14 @@ from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
 from mpi_vta.frontend.darknet import read_darknet
-from mpi_vta.frontend.images import IMAGENET_MEAN, IMAGENET_STD, Preprocess, synthetic_images
+from mpi_vta.frontend.detection import YOLOV3_TINY, Detector
+from mpi_vta.frontend.images import IMAGENET_MEAN, IMAGENET_STD, Picture, Preprocess, synthetic_images
 from mpi_vta.frontend.onnx_fold import read_initializers
 from mpi_vta.frontend.onnx_import import import_file, import_model
 from mpi_vta.frontend.onnx_net import read_model
+from mpi_vta.frontend.shapes import DETECTED, PATCH_SIZE, SCENE_SIZE, draw_patch, draw_scene
+from mpi_vta.frontend.small_nets import ANCHORS
+from mpi_vta.frontend.truth import Truth
 from mpi_vta.frontend.zoo import BUILDERS
 from mpi_vta.graph.ir import Graph
 
@@ -23,24 +28,18 @@ DATA = Path(__file__).parent / "data"
 CALIBRATION_IMAGES = 4
 CALIBRATION_SEED = 1_000_003  # far from the seeds of the pictures that are run
 DIGIT_LEVELS = 16
+# model of the zoo -> what its shipped weights were trained on
+TRAINED: Mapping[str, str] = {
+    "digits": "scikit-learn's handwritten digits",
+    "shapes": "generated scenes of coloured shapes",
+    "residual": "generated pictures of coloured shapes",
+    "depthwise": "generated pictures of coloured shapes",
+}
+TRAINING_SEED, HELD_OUT_SEED = 1, 2  # of generated pictures
+HELD_OUT_SCENES, CALIBRATION_SCENES = 200, 32
+HELD_OUT_PATCHES, CALIBRATION_PATCHES = 500, 128
 
 DETECT, CLASSIFY, PLAIN = "detect", "classify", "plain"
-
-
-@dataclass(frozen=True)
-class Truth:
-    """Held-out examples with known answers.
-
-    Attributes
-    ----------
-    images : ndarray of float32, shape (n, C, H, W)
-        Preprocessed inputs, never seen in training or calibration.
-    labels : ndarray of int64, shape (n,)
-        Class of each.
-    """
-
-    images: NDArray[np.float32]
-    labels: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,8 @@ class LoadedModel:
         Where the weights come from, to be shown with every result.
     has_meaning : bool
         False when the weights are synthetic, so that answers mean nothing.
+    detector : Detector or None
+        For `detect`: what the heads mean.
     """
 
     name: str
@@ -75,6 +76,7 @@ class LoadedModel:
     task: str
     weights_note: str
     has_meaning: bool
+    detector: Detector | None = None
 
 
 def load_model(name_or_path: str, *, seed: int = 0, weights: Path | None = None) -> LoadedModel:
@@ -110,30 +112,48 @@ def load_model(name_or_path: str, *, seed: int = 0, weights: Path | None = None)
 
 
 def _load_zoo(name: str, seed: int, weights: Path | None) -> LoadedModel:
-    shipped = name == "digits" and weights is None
-    arrays = (
-        read_weights(DATA / "digits_weights.npz") if shipped else None if weights is None else read_weights(weights)
-    )
-    graph = import_model(BUILDERS[name](seed, arrays), name, f"zoo model {name}")
+    shipped = name in TRAINED and weights is None
+    path = DATA / f"{name}_weights.npz" if shipped else weights
+    graph = import_model(BUILDERS[name](seed, None if path is None else read_weights(path)), name, f"zoo model {name}")
     if shipped:
-        note = "weights trained on scikit-learn's handwritten digits"
+        note = f"weights trained on {TRAINED[name]}"
     elif weights is not None:
         note = f"weights of {weights.name}"
     else:
         note = f"synthetic weights (seed {seed}): results mean nothing"
-    if name == "digits":
-        preprocess = Preprocess(1, 8, 8, "crop", (0.0,), (1.0,))
-        digits = read_weights(DATA / "digits_data.npz")
-        truth = Truth(_digit_inputs(digits["held_out_images"]), digits["held_out_labels"])
-        return LoadedModel(
-            name, graph, preprocess, _digit_inputs(digits["calibration_images"]), truth, CLASSIFY, note, True
-        )
+    if name in TRAINED:
+        preprocess, calibration, truth = _examples(name)
+        detector = Detector((SCENE_SIZE, SCENE_SIZE), ANCHORS, DETECTED) if name == "shapes" else None
+        task = CLASSIFY if detector is None else DETECT
+        return LoadedModel(name, graph, preprocess, calibration, truth, task, note, True, detector)
     if name == "yolo":
         preprocess, task = Preprocess(3, 416, 416, "letterbox", (0.0,) * 3, (1.0,) * 3), DETECT
     else:
         preprocess, task = Preprocess(3, 224, 224, "crop", IMAGENET_MEAN, IMAGENET_STD), CLASSIFY
-    calibration = _synthetic_calibration(preprocess)
-    return LoadedModel(name, graph, preprocess, calibration, None, task, note, weights is not None)
+    calibration, detector = _synthetic_calibration(preprocess), YOLOV3_TINY if task == DETECT else None
+    return LoadedModel(name, graph, preprocess, calibration, None, task, note, weights is not None, detector)
+
+
+def _examples(name: str) -> tuple[Preprocess, NDArray[np.float32], Truth]:
+    """Return how a trained model is fed, its calibration inputs (of the training set) and held-out examples."""
+    if name == "digits":
+        digits = read_weights(DATA / "digits_data.npz")
+        truth = Truth(_digit_inputs(digits["held_out_images"]), digits["held_out_labels"])
+        calibration = _digit_inputs(digits["calibration_images"])
+        return Preprocess(1, 8, 8, "crop", (0.0,), (1.0,)), calibration, truth
+    if name == "shapes":
+        scenes = [draw_scene(HELD_OUT_SEED, index) for index in range(HELD_OUT_SCENES)]
+        owners = np.repeat(np.arange(len(scenes)), [len(scene.labels) for scene in scenes])
+        labels, boxes = (np.concatenate([getattr(scene, what) for scene in scenes]) for what in ("labels", "boxes"))
+        truth = Truth(_pixel_inputs([scene.picture for scene in scenes]), labels, boxes, owners)
+        seen = [draw_scene(TRAINING_SEED, index).picture for index in range(CALIBRATION_SCENES)]
+        preprocess = Preprocess(3, SCENE_SIZE, SCENE_SIZE, "letterbox", (0.0,) * 3, (1.0,) * 3)
+        return preprocess, _pixel_inputs(seen), truth
+    patches = [draw_patch(HELD_OUT_SEED, index) for index in range(HELD_OUT_PATCHES)]
+    labels = np.array([label for _, label in patches], np.int64)
+    truth = Truth(_pixel_inputs([picture for picture, _ in patches]), labels)
+    seen = [draw_patch(TRAINING_SEED, index)[0] for index in range(CALIBRATION_PATCHES)]
+    return Preprocess(3, PATCH_SIZE, PATCH_SIZE, "crop", (0.0,) * 3, (1.0,) * 3), _pixel_inputs(seen), truth
 
 
 def read_weights(path: Path) -> dict[str, NDArray[Any]]:
@@ -163,6 +183,11 @@ def read_weights(path: Path) -> dict[str, NDArray[Any]]:
 def _digit_inputs(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return (n, 8, 8) levels in 0..16 as inputs (n, 1, 8, 8) in 0..1."""
     return images[:, None].astype(np.float32) / np.float32(DIGIT_LEVELS)
+
+
+def _pixel_inputs(pictures: Sequence[Picture]) -> NDArray[np.float32]:
+    """Return pictures of the model's own size as inputs (n, 3, H, W) in 0..1."""
+    return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2), np.float32) / np.float32(255)
 
 
 def _plain_preprocess(graph: Graph) -> Preprocess:

@@ -87,7 +87,7 @@ class OnnxBuilder:
         return self._add("BatchNormalization", name, operands, self._shapes[source], {"epsilon": epsilon})
 
     def activation(self, source: str, name: str, op: str, **attrs: float) -> str:
-        """Add a Relu, LeakyRelu or Softmax."""
+        """Add a Relu, LeakyRelu, HardSwish or Softmax."""
         return self._add(op, name, [source], self._shapes[source], attrs)
 
     def clip(self, source: str, name: str, low: float, high: float) -> str:

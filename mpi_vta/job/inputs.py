@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import InputError
-from mpi_vta.frontend.images import ImageBatch, load_images, synthetic_images
+from mpi_vta.frontend.images import ImageBatch, Placement, load_images, synthetic_images
+from mpi_vta.frontend.truth import Truth
 from mpi_vta.job.ready_model import ReadyModel
 
 DEFAULT_IMAGES = 8
@@ -25,15 +26,15 @@ class Inputs:
         Quantised for the model.
     floats : ndarray of float32, same shape, or None
         Before quantisation; None for a run without data.
-    labels : ndarray of int64, shape (n,), or None
-        True classes, where they are known.
+    truth : Truth or None
+        The right answers, where they are known.
     batch : ImageBatch or None
         The pictures, to draw on.
     """
 
     integers: NDArray[np.int8]
     floats: NDArray[np.float32] | None = None
-    labels: NDArray[np.int64] | None = None
+    truth: Truth | None = None
     batch: ImageBatch | None = None
 
 
@@ -65,8 +66,8 @@ def read_inputs(model: ReadyModel, images: str | None, seed: int, *, with_data: 
         shape = (count, *model.graph.values[name].shape[1:])
         return Inputs(np.broadcast_to(np.zeros(1, np.int8), shape))
     if model.truth is not None:
-        rows = np.arange(count) % len(model.truth.labels)
-        return _quantized(model, model.truth.images[rows], labels=model.truth.labels[rows])
+        truth = model.truth.rows(np.arange(count) % len(model.truth.images))
+        return _quantized(model, truth.images, truth, None if truth.boxes is None else _pictures(truth))
     batch = synthetic_images(count, model.preprocess, seed)
     return _quantized(model, batch.inputs, batch=batch)
 
@@ -74,7 +75,7 @@ def read_inputs(model: ReadyModel, images: str | None, seed: int, *, with_data: 
 def _count(model: ReadyModel, images: str | None) -> int | None:
     """Return the number of images asked for, or None if a path is named."""
     if images is None:
-        return len(model.truth.labels) if model.truth is not None else DEFAULT_IMAGES
+        return len(model.truth.images) if model.truth is not None else DEFAULT_IMAGES
     try:
         count = int(images)
     except ValueError:
@@ -84,11 +85,15 @@ def _count(model: ReadyModel, images: str | None) -> int | None:
     return count
 
 
+def _pictures(truth: Truth) -> ImageBatch:
+    """Return held-out inputs, pixels in 0..1 of the model's own size, as the pictures that they are."""
+    pictures = np.rint(truth.images * 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    names = tuple(f"held-out-{number:04d}" for number in range(len(pictures)))
+    return ImageBatch(names, truth.images, tuple(pictures), (Placement(1.0, 0, 0),) * len(pictures))
+
+
 def _quantized(
-    model: ReadyModel,
-    floats: NDArray[np.float32],
-    labels: NDArray[np.int64] | None = None,
-    batch: ImageBatch | None = None,
+    model: ReadyModel, floats: NDArray[np.float32], truth: Truth | None = None, batch: ImageBatch | None = None
 ) -> Inputs:
     (integers,) = model.quantized.quantize_input(floats).values()
-    return Inputs(integers, floats, labels, batch)
+    return Inputs(integers, floats, truth, batch)

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from mpi_vta import artifact
 from mpi_vta.errors import ArtifactError, InputError
+from mpi_vta.frontend.detection import Detector
 from mpi_vta.frontend.images import Preprocess
-from mpi_vta.frontend.models import DATA, LoadedModel, Truth, load_model
+from mpi_vta.frontend.models import DATA, LoadedModel, load_model
+from mpi_vta.frontend.truth import Truth
 from mpi_vta.frontend.zoo import BUILDERS
 from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.reference import execute
@@ -23,7 +25,7 @@ from mpi_vta.quantize.model import QuantizedModel
 from mpi_vta.quantize.quantizer import quantize
 from mpi_vta.schedule.cache import cache_directory, sources_hash
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _IMPORT_ROOMS = ("frontend", "quantize", "graph")
 
 
@@ -47,17 +49,19 @@ class ReadyModel:
     task: str
     weights_note: str
     has_meaning: bool
+    detector: Detector | None = None
 
     @property
     def graph(self) -> Graph:
         """The int8 graph."""
         return self.quantized.graph
 
-    def float_outputs(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the float model's first output for images (n, C, H, W), n first."""
+    def float_outputs(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Return the float model's outputs for images (n, C, H, W), n first, in the model's order."""
         graph = self.float_graph
         assert graph is not None, "only models with a truth keep their float graph"
-        return np.asarray(execute(graph, {graph.inputs[0]: images})[graph.outputs[0]], dtype=np.float32)
+        values = execute(graph, {graph.inputs[0]: images})
+        return [np.asarray(values[name], dtype=np.float32) for name in graph.outputs]
 
     def to_bytes(self) -> bytes:
         """Serialise the model."""
@@ -67,10 +71,11 @@ class ReadyModel:
             "task": self.task,
             "weights_note": self.weights_note,
             "has_meaning": self.has_meaning,
+            "detector": None if self.detector is None else asdict(self.detector),
         }
         arrays: dict[str, NDArray[Any]] = {"quantized": np.frombuffer(self.quantized.to_bytes(), np.uint8)}
         if self.truth is not None and self.float_graph is not None:
-            arrays["truth_images"], arrays["truth_labels"] = self.truth.images, self.truth.labels
+            arrays |= {f"truth_{name}": array for name, array in self.truth.arrays().items()}
             arrays["float_graph"] = np.frombuffer(self.float_graph.to_bytes(), np.uint8)
         return artifact.pack("model", FORMAT_VERSION, header, arrays)
 
@@ -82,7 +87,8 @@ class ReadyModel:
         preprocess = Preprocess(**{**size, "mean": tuple(size["mean"]), "std": tuple(size["std"])})
         truth, float_graph = None, None
         if "float_graph" in arrays:
-            truth = Truth(arrays["truth_images"], arrays["truth_labels"])
+            named = {name.removeprefix("truth_"): a for name, a in arrays.items() if name.startswith("truth_")}
+            truth = Truth(**named)
             float_graph = Graph.from_bytes(arrays["float_graph"].tobytes(), where)
         return cls(
             header["name"],
@@ -93,7 +99,13 @@ class ReadyModel:
             header["task"],
             header["weights_note"],
             header["has_meaning"],
+            None if header["detector"] is None else _detector(header["detector"]),
         )
+
+
+def _detector(fields: dict[str, Any]) -> Detector:
+    anchors = tuple(tuple((width, height) for width, height in head) for head in fields["anchors"])
+    return Detector((fields["input_hw"][0], fields["input_hw"][1]), anchors, tuple(fields["class_names"]))
 
 
 def ready_model(
@@ -140,6 +152,7 @@ def _import(loaded: LoadedModel) -> ReadyModel:
         loaded.task,
         loaded.weights_note,
         loaded.has_meaning,
+        loaded.detector,
     )
 
 

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from mpi_vta.artifact import write_atomically
 from mpi_vta.frontend.detection import best_classes, decode_yolo, draw_boxes
+from mpi_vta.frontend.images import Placement
+from mpi_vta.frontend.mean_precision import OVERLAP, mean_average_precision
 from mpi_vta.frontend.models import CLASSIFY, DETECT
 from mpi_vta.job.prepare import Prepared
 from mpi_vta.job.provenance import versions_and_argv
@@ -26,6 +28,7 @@ from mpi_vta.trace.repair import Opening, opening_path
 from mpi_vta.trace.schema import MEASURED, MODELLED
 
 MOST_SHOWN = 16
+LEAST_COUNTED_SCORE = 0.02  # weaker boxes change the area under precision and recall by next to nothing
 
 
 def open_run(prepared: Prepared) -> None:
@@ -122,29 +125,55 @@ def _answers(prepared: Prepared, outputs: Mapping[str, NDArray[np.int8]], folder
     answers: dict[str, Any] = {}
     if model.task == DETECT and inputs.batch is not None:
         answers["pictures"] = _draw(prepared, heads, folder)
-    if model.task == CLASSIFY and inputs.labels is None:
+    if model.task == CLASSIFY and inputs.truth is None:
         answers["classes"] = [
             [{"class": kind, "probability": share} for kind, share in best_classes(scores)]
             for scores in heads[0][:MOST_SHOWN]
         ]
-    if inputs.labels is not None and inputs.floats is not None:
-        in_float = model.float_outputs(inputs.floats).reshape(len(inputs.labels), -1)
-        on_vta = heads[0].reshape(len(inputs.labels), -1)
-        answers["accuracy"] = {
-            "float": float((in_float.argmax(axis=1) == inputs.labels).mean()),
-            "vta": float((on_vta.argmax(axis=1) == inputs.labels).mean()),
-        }
+    if inputs.truth is not None:
+        in_float = model.float_outputs(inputs.truth.images)
+        measure, key = (
+            (_accuracy, "accuracy") if inputs.truth.boxes is None else (_mean_precision, "mean_average_precision")
+        )
+        answers[key] = {"float": measure(prepared, in_float), "vta": measure(prepared, heads)}
     return answers
+
+
+def _accuracy(prepared: Prepared, outputs: list[NDArray[np.float32]]) -> float:
+    truth = prepared.inputs.truth
+    assert truth is not None
+    scores = outputs[0].reshape(len(truth.labels), -1)
+    return float((scores.argmax(axis=1) == truth.labels).mean())
+
+
+def _mean_precision(prepared: Prepared, heads: list[NDArray[np.float32]]) -> float:
+    model, truth = prepared.model, prepared.inputs.truth
+    assert truth is not None
+    assert model.detector is not None
+    found = [
+        decode_yolo(
+            [head[index] for head in heads],
+            model.detector.input_hw,
+            Placement(1.0, 0, 0),
+            model.detector,
+            score_threshold=LEAST_COUNTED_SCORE,
+        )
+        for index in range(len(truth.images))
+    ]
+    return mean_average_precision(found, *truth.objects(), model.detector.class_names)
 
 
 def _draw(prepared: Prepared, heads: list[NDArray[np.float32]], folder: Path) -> list[dict[str, Any]]:
     batch, model = prepared.inputs.batch, prepared.model
     assert batch is not None
+    assert model.detector is not None
+    caption = "" if model.has_meaning else model.weights_note
     drawn = []
     for index, picture in enumerate(batch.pictures[:MOST_SHOWN]):
-        found = decode_yolo([head[index] for head in heads], picture.shape[:2], batch.placements[index])
+        own = [head[index] for head in heads]
+        found = decode_yolo(own, picture.shape[:2], batch.placements[index], model.detector)
         path = folder / f"boxes-{Path(batch.names[index]).stem}.png"
-        write_atomically(path, draw_boxes(picture, found, "" if model.has_meaning else model.weights_note))
+        write_atomically(path, draw_boxes(picture, found, caption, model.detector))
         drawn.append({"picture": str(path), "boxes": len(found)})
     return drawn
 
@@ -167,6 +196,12 @@ def answer_lines(summary: Mapping[str, Any]) -> list[str]:
         accuracy = summary["accuracy"]
         lines.append(
             f"accuracy    float {100 * accuracy['float']:.2f} %, VTA int8 {100 * accuracy['vta']:.2f} % "
+            f"on {summary['images']} held-out images"
+        )
+    if "mean_average_precision" in summary:
+        precision = summary["mean_average_precision"]
+        lines.append(
+            f"mAP({OVERLAP})    float {100 * precision['float']:.2f} %, VTA int8 {100 * precision['vta']:.2f} % "
             f"on {summary['images']} held-out images"
         )
     return lines

@@ -8,9 +8,10 @@ from PIL import Image
 
 from mpi_vta.errors import GraphError
 from mpi_vta.frontend.detection import (
-    ANCHORS,
     COCO_NAMES,
+    YOLOV3_TINY,
     Detection,
+    Detector,
     best_classes,
     decode_yolo,
     draw_boxes,
@@ -40,7 +41,7 @@ def test_a_box_lies_where_its_cell_and_anchor_say():
     coarse, fine = heads()
     put(coarse, 0, 6, 3, COCO_NAMES.index("dog"), w=np.log(0.5))
     (found,) = decode_yolo([coarse, fine], (416, 416), Placement(1.0, 0, 0))
-    width, height = ANCHORS[0][0]
+    width, height = YOLOV3_TINY.anchors[0][0]
     assert found.class_name == "dog"
     assert found.score == pytest.approx((1 / (1 + np.exp(-8))) ** 2)
     centre = ((found.left + found.right) / 2, (found.top + found.bottom) / 2)
@@ -86,18 +87,40 @@ def test_a_head_of_another_width_is_refused():
         decode_yolo([np.zeros((30, 13, 13), np.float32)] * 2, (416, 416), Placement(1.0, 0, 0))
 
 
+def test_a_detector_of_its_own_brings_size_anchors_and_names():
+    detector = Detector((64, 96), (((10.0, 20.0),),), ("left", "right"))
+    head = np.full((7, 2, 3), SILENT, np.float32)
+    head[:5, 1, 2] = 0, 0, 0, np.log(0.5), 8
+    head[6, 1, 2] = 8
+    (found,) = decode_yolo([head], (64, 96), Placement(1.0, 0, 0), detector)
+    assert found.class_name == "right"
+    assert (found.left, found.right) == pytest.approx((2.5 * 32 - 5, 2.5 * 32 + 5))
+    assert (found.top, found.bottom) == pytest.approx((1.5 * 32 - 5, 1.5 * 32 + 5))
+
+
 def test_drawing_changes_the_picture_at_the_box_and_the_caption_only():
-    picture = np.zeros((120, 160, 3), np.uint8)
+    picture = np.zeros((400, 384, 3), np.uint8)
     box = Detection("dog", 0.75, 40, 30, 120, 90)
     with Image.open(io.BytesIO(draw_boxes(picture, [box], "synthetic weights"))) as image:
         assert image.format == "PNG"
         drawn = np.asarray(image)
     assert drawn.shape == picture.shape
     assert drawn[30:91, 120].any(axis=1).all()
-    assert not drawn[95:105].any()
-    assert drawn[108:].any()
+    assert not drawn[95:380].any()
+    assert drawn[388:].any()
     with Image.open(io.BytesIO(draw_boxes(picture, []))) as image:
         np.testing.assert_array_equal(np.asarray(image), picture)
+
+
+def test_small_pictures_are_drawn_large():
+    picture = np.random.default_rng(0).integers(0, 256, (96, 80, 3), np.uint8)
+    with Image.open(io.BytesIO(draw_boxes(picture, []))) as image:
+        np.testing.assert_array_equal(np.asarray(image)[::4, ::4], picture)
+    box = Detection("dog", 0.75, 40, 30, 60, 90)
+    with Image.open(io.BytesIO(draw_boxes(picture, [box]))) as image:
+        changed = (np.asarray(image)[::4, ::4] != picture).any(axis=2)
+    assert changed[30:90, 40].all()
+    assert not changed[:28].any()
 
 
 def test_best_classes_are_sorted_probabilities():

@@ -12,13 +12,13 @@ def test_model_with_a_truth_gets_every_held_out_example(digits):
     inputs = read_inputs(digits, None, 0, with_data=True)
     assert inputs.integers.shape == (360, 1, 8, 8)
     assert inputs.integers.dtype == np.int8
-    assert np.array_equal(inputs.labels, digits.truth.labels)
+    assert np.array_equal(inputs.truth.labels, digits.truth.labels)
 
 
 def test_more_images_than_examples_begin_again(digits):
     inputs = read_inputs(digits, "362", 0, with_data=True)
     assert np.array_equal(inputs.integers[360:], inputs.integers[:2])
-    assert inputs.labels[360] == digits.truth.labels[0]
+    assert inputs.truth.labels[360] == digits.truth.labels[0]
 
 
 def test_pictures_of_a_folder_come_in_the_order_of_their_names(digits, tmp_path):
@@ -27,7 +27,7 @@ def test_pictures_of_a_folder_come_in_the_order_of_their_names(digits, tmp_path)
     inputs = read_inputs(digits, str(tmp_path), 0, with_data=True)
     assert inputs.batch.names == ("a.png", "b.png")
     assert inputs.integers[0].max() < inputs.integers[1].min()
-    assert inputs.labels is None
+    assert inputs.truth is None
 
 
 def test_run_without_data_needs_only_the_shape(digits):

@@ -74,7 +74,7 @@ def test_cache_that_cannot_be_used_says_what_to_set(tmp_path, monkeypatch, load)
 
 def test_float_outputs_are_the_float_model_s(cache, load):
     model, _ = load()
-    scores = model.float_outputs(model.truth.images[:40]).reshape(40, -1)
+    (scores,) = model.float_outputs(model.truth.images[:40])
     assert (scores.argmax(axis=1) == model.truth.labels[:40]).mean() > 0.9
 
 

@@ -96,7 +96,7 @@ def _run_several(options: argparse.Namespace, cluster: Cluster) -> int:
         for name in options.model:
             progress.phase(f"importing and quantising {name}")
             graphs.append(ready_model(name, seed=options.seed, weights=None).graph)
-        division = share_cluster(graphs, labels, cluster, options.share, progress)
+        division = share_cluster([open_costs(graph, progress) for graph in graphs], labels, cluster, options.share)
         parts = [part_of(cluster, ranks) for ranks in division]
         plans = [
             plan_model(wishes, graph, part, options.images, progress) for graph, part in zip(graphs, parts, strict=True)

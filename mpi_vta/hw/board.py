@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mpi_vta.errors import ConfigError
 from mpi_vta.hw.config import VTAConfig
@@ -101,6 +103,17 @@ class Board:
         table.raise_faults("illegal board", str(path))
         assert config is not None
         return cls(name, part, config, clock_mhz, memory_bytes, cpu, overhead, power, bitstream)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the board JSON-able."""
+        data: dict[str, Any] = {name: value for name, value in vars(self).items() if name not in ("config", "power")}
+        return {**data, "config": self.config.to_dict(), "power": asdict(self.power)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], where: str) -> Board:
+        """Read what `to_dict` returned; `where` names it in errors."""
+        plain = {name: value for name, value in data.items() if name not in ("config", "power")}
+        return cls(config=VTAConfig.from_dict(data["config"], where=where), power=Power(**data["power"]), **plain)
 
     def with_config(self, config: VTAConfig) -> Board:
         """Return this board carrying another VTA build.

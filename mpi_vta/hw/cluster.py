@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from mpi_vta.errors import ConfigError
 from mpi_vta.hw.board import Board, load_config
@@ -104,6 +106,24 @@ class Cluster:
         table.refuse_unknown()
         table.raise_faults("illegal cluster", str(path))
         return cls(name, tuple(boards), link, switch_latency_ns)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the cluster JSON-able, boards that are alike once."""
+        kinds = list(dict.fromkeys(self.boards))
+        return {
+            "name": self.name,
+            "kinds": [board.to_dict() for board in kinds],
+            "boards": [kinds.index(board) for board in self.boards],
+            "link": asdict(self.link),
+            "switch_latency_ns": self.switch_latency_ns,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], where: str) -> Cluster:
+        """Read what `to_dict` returned; `where` names it in errors."""
+        kinds = [Board.from_dict(entry, where) for entry in data["kinds"]]
+        boards = tuple(kinds[kind] for kind in data["boards"])
+        return cls(data["name"], boards, Link(**data["link"]), data["switch_latency_ns"])
 
     def first(self, ranks: int) -> Cluster:
         """Return the cluster of the first `ranks` boards.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mpi_vta.errors import ConfigError
 
@@ -13,6 +13,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+T = TypeVar("T")
 
 
 class TomlTable:
@@ -93,6 +96,14 @@ class TomlTable:
             return []
         return [TomlTable(entry, f"{self._prefix}{key}[{i}].", self._faults) for i, entry in enumerate(value)]
 
+    def parsed(self, key: str, parse: Callable[[object], T | None], allowed: str) -> T | None:
+        """Read a value of any shape; None from `parse`, to which an absent key is None too, is a fault."""
+        value = self._take(key, None)
+        found = parse(value)
+        if found is None:
+            self.fault(key, f"is {_shown(value)} (allowed: {allowed})")
+        return found
+
     def has(self, key: str) -> bool:
         """Whether the key is there."""
         return key in self._data
@@ -103,10 +114,10 @@ class TomlTable:
             if key not in self._read:
                 self.fault(key, f"is unknown (allowed: {', '.join(self._read)})")
 
-    def raise_faults(self, what: str, where: str) -> None:
+    def raise_faults(self, what: str, where: str, remedy: str = "see docs/clusters.md") -> None:
         """Raise `ConfigError` with all faults, if there are any."""
         if self._faults:
-            raise ConfigError(f"{what}: " + " | ".join(self._faults), where=where, remedy="see docs/clusters.md")
+            raise ConfigError(f"{what}: " + " | ".join(self._faults), where=where, remedy=remedy)
 
     def _take(self, key: str, default: object) -> Any:
         self._read.append(key)

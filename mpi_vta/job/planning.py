@@ -85,13 +85,26 @@ class Planned:
         return {"strategy": self.alternative.strategy, "boards": len(self.alternative.ranks), **figures}
 
 
-def open_costs(graph: Graph, progress: Progress) -> CompiledCosts:
-    """Return the costs of a graph from the program cache, telling of every layer that has to be compiled."""
+def open_costs(graph: Graph, progress: Progress, workers: int | None = None) -> CompiledCosts:
+    """Return the costs of a graph from the program cache, telling of every layer that has to be compiled.
+
+    Parameters
+    ----------
+    graph : Graph
+        An int8 graph.
+    progress : Progress
+        Told of what is compiled.
+    workers : int, optional
+        Processes that compile a program; as many as there are cores by default.
+    """
 
     def compile_shown(part: Graph, config: VTAConfig) -> Program:
         progress.phase(f"compiling {part.name} for {config.name}")
         return compile_graph(
-            part, config, progress=lambda name, done, total: progress.step(done, total), workers=os.cpu_count() or 1
+            part,
+            config,
+            progress=lambda name, done, total: progress.step(done, total),
+            workers=workers or os.cpu_count() or 1,
         )
 
     return CompiledCosts(graph, ProgramCache(compile_shown, time_program))

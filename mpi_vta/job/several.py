@@ -11,7 +11,6 @@ from typing import Any
 
 from mpi_vta.artifact import write_atomically
 from mpi_vta.errors import InputError
-from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.job.planning import PlanWishes, open_costs
 from mpi_vta.job.prepare import Prepared, open_cluster, open_model, prepare_on
@@ -21,6 +20,7 @@ from mpi_vta.runtime.progress import Progress
 from mpi_vta.runtime.report import output_sha256
 from mpi_vta.runtime.session import RunResult
 from mpi_vta.schedule.assembly import one_board_ns
+from mpi_vta.schedule.cost import CompiledCosts
 from mpi_vta.schedule.problem import Problem
 from mpi_vta.schedule.sharing import Demand, parse_shares, share_boards
 from mpi_vta.trace.merge import ModelRecord, RunRecord, merge
@@ -61,11 +61,12 @@ def check_wishes(wishes: PlanWishes, *, weights: Path | None) -> None:
 
 
 def share_cluster(
-    graphs: Sequence[Graph], labels: Sequence[str], cluster: Cluster, share: str | None, progress: Progress
+    costs: Sequence[CompiledCosts], labels: Sequence[str], cluster: Cluster, share: str | None
 ) -> tuple[tuple[int, ...], ...]:
     """Return each model's ranks: equal throughput as far as boards allow, or the parts that `share` says.
 
-    A model's throughput is taken to be the sum of what each of its boards would do alone with the whole model.
+    A model's throughput is taken to be the sum of what each of its boards would do alone with the whole model,
+    by the models' `costs`.
 
     Raises
     ------
@@ -74,8 +75,8 @@ def share_cluster(
     """
     parts = None if share is None else parse_shares(share, labels)
     demands = []
-    for graph, label in zip(graphs, labels, strict=True):
-        problem = Problem(graph, cluster, 1, open_costs(graph, progress))
+    for cost, label in zip(costs, labels, strict=True):
+        problem = Problem(cost.graph, cluster, 1, cost)
         rates = {
             board: problem.layout_config.batch * 1e9 / one_board_ns(problem, rank)
             for rank, board in enumerate(cluster.boards)
@@ -98,9 +99,8 @@ def prepare_several(request: Request, ranks: int, progress: Progress) -> tuple[P
     # all ranks leave their traces in the same folder
     requests = [replace(request, model=model, output=request.folder, models=()) for model in request.models]
     models = [open_model(single, progress) for single in requests]
-    division = share_cluster(
-        [model.graph for model in models], labels_of(request.models), cluster, request.share, progress
-    )
+    costs = [open_costs(model.graph, progress) for model in models]
+    division = share_cluster(costs, labels_of(request.models), cluster, request.share)
     return tuple(
         prepare_on(single, model, part_of(cluster, mine), progress, mine)
         for single, model, mine in zip(requests, models, division, strict=True)

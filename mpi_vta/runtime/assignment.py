@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from mpi_vta import artifact
 from mpi_vta.codegen.program import Program
-from mpi_vta.hw.board import Board, Power
-from mpi_vta.hw.config import VTAConfig
+from mpi_vta.hw.board import Board
 from mpi_vta.runtime.rank import RankJob
 from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.schedule.plan import Plan
@@ -79,7 +78,7 @@ class Assignment:
         header = {
             "plan": job.plan.to_json(),
             "network": asdict(job.network),
-            "board": _board_dict(job.board),
+            "board": job.board.to_dict(),
             "groups": job.groups,
             "stages": list(job.programs),
             "options": asdict(self.options),
@@ -106,7 +105,7 @@ class Assignment:
         job = RankJob(
             plan=Plan.from_json(header["plan"], where=where),
             network=NetworkModel(**header["network"]),
-            board=_board(header["board"], where),
+            board=Board.from_dict(header["board"], where),
             programs=programs,
             groups=header["groups"],
             model=header["model"],
@@ -118,13 +117,3 @@ class Assignment:
             shapes = {name: tuple(shape) for name, shape in header["feed"]["output_shapes"].items()}
             feed = Feed(header["feed"]["images"], inputs, shapes)
         return cls(job, RunOptions(**header["options"]), feed)
-
-
-def _board_dict(board: Board) -> dict[str, Any]:
-    data: dict[str, Any] = {name: value for name, value in vars(board).items() if name not in ("config", "power")}
-    return {**data, "config": board.config.to_dict(), "power": asdict(board.power)}
-
-
-def _board(data: Mapping[str, Any], where: str) -> Board:
-    plain = {name: value for name, value in data.items() if name not in ("config", "power")}
-    return Board(config=VTAConfig.from_dict(data["config"], where=where), power=Power(**data["power"]), **plain)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
 
-_LINE_INTERVAL_S = 2.0
+LINE_INTERVAL_S = 2.0
 
 
 class Progress(Protocol):
@@ -38,10 +38,10 @@ class Silent:
 
 
 class Lines:
-    """One line per phase, and one about every two seconds within it: for logs, and under mpirun's pipes."""
+    """One line per phase, and one from time to time within it: for logs, and under mpirun's pipes."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO, interval_s: float = LINE_INTERVAL_S) -> None:
+        self._stream, self._interval_s = stream, interval_s
         self._text = ""
         self._said_at = 0.0
 
@@ -52,7 +52,7 @@ class Lines:
 
     def step(self, done: int, total: int) -> None:
         """Print how far it has come, unless something was printed just now."""
-        if time.monotonic() - self._said_at > _LINE_INTERVAL_S:
+        if time.monotonic() - self._said_at > self._interval_s:
             self._say(f"{self._text}: {done} of {total}")
 
     def _say(self, text: str) -> None:
@@ -76,13 +76,15 @@ class Live:
 
 
 @contextmanager
-def shown_progress(*, quiet: bool) -> Iterator[Progress]:
+def shown_progress(*, quiet: bool, interval_s: float = LINE_INTERVAL_S) -> Iterator[Progress]:
     """Give the progress that suits where the output goes.
 
     Parameters
     ----------
     quiet : bool
         Whether stdout belongs to a script: then nothing but a terminal's stderr is written to.
+    interval_s : float
+        Time between two lines about the same phase, in a log.
     """
     if sys.stderr.isatty():
         from rich.console import Console
@@ -93,4 +95,4 @@ def shown_progress(*, quiet: bool) -> Iterator[Progress]:
         with LiveBar(*columns, console=Console(stderr=True), transient=True) as bar:
             yield Live(bar, bar.add_task("starting", total=None))
     else:
-        yield Silent() if quiet else Lines(sys.stdout)
+        yield Silent() if quiet else Lines(sys.stdout, interval_s)

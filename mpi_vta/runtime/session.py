@@ -137,6 +137,14 @@ def take_part(command: Callable[[Leader], int]) -> int:
     Rank 0 does `command`, the others follow. A fault of the user's before the run starts is one line from
     rank 0, and every rank leaves with its status; one during the run ends the job at once.
     """
+    return join(lambda transport: command_rank(transport, command), follow)
+
+
+def join(first: Callable[[Transport], int], other: Callable[[Transport], int]) -> int:
+    """Join the MPI job: do `first` on rank 0, `other` on every other rank; return the exit status.
+
+    An exception that nobody catches ends all ranks.
+    """
     from mpi_vta.runtime.transport.mpi import MpiTransport
 
     transport = MpiTransport()
@@ -149,7 +157,7 @@ def take_part(command: Callable[[Leader], int]) -> int:
             print_error(fault)
         return fault.exit_status
     abort_all_on_uncaught(transport)
-    return command_rank(transport, command) if transport.rank == 0 else follow(transport)
+    return first(transport) if transport.rank == 0 else other(transport)
 
 
 def command_rank(transport: Transport, command: Callable[[Leader], int]) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -66,7 +68,7 @@ class ProgramCache:
 
     An entry is named by the SHA-256 of the graph, the configuration and the sources of the compiler
     (for a timing: of the program, and of the simulator). Entries are written atomically; one that is
-    damaged is made again.
+    damaged is made again. Of several processes that lack the same program, one compiles it and the others wait.
 
     Parameters
     ----------
@@ -114,19 +116,46 @@ class ProgramCache:
 
     def _program(self, graph: Graph, config: VTAConfig) -> Program:
         path = self._path("program", _COMPILER_ROOMS, graph.sha256, json.dumps(config.to_dict(), sort_keys=True))
-        data = self._read(path)
-        if data is not None:
-            try:
-                program = Program.from_bytes(data, where=str(path))
-            except ArtifactError:
-                path.unlink(missing_ok=True)
-            else:
-                self.hits += 1
-                return program
-        self.misses += 1
-        program = self.compile_graph(graph, config)
-        self._write(path, program.to_bytes())
+        program = self._known_program(path)
+        if program is not None:
+            return program
+        with self._alone(path):
+            # perhaps another process made it meanwhile
+            program = self._known_program(path)
+            if program is None:
+                self.misses += 1
+                program = self.compile_graph(graph, config)
+                self._write(path, program.to_bytes())
         return program
+
+    def _known_program(self, path: Path) -> Program | None:
+        data = self._read(path)
+        if data is None:
+            return None
+        try:
+            program = Program.from_bytes(data, where=str(path))
+        except ArtifactError:
+            path.unlink(missing_ok=True)
+            return None
+        self.hits += 1
+        return program
+
+    @contextmanager
+    def _alone(self, path: Path) -> Iterator[None]:
+        """Keep other processes from making the same entry; the lock ends with the process, however that ends."""
+        lock = path.with_suffix(".lock")
+        try:
+            lock.parent.mkdir(parents=True, exist_ok=True)
+            stream = lock.open("w")
+            # a record lock, as it is not inherited by the compiler's worker processes
+            fcntl.lockf(stream, fcntl.LOCK_EX)
+        except OSError as fault:
+            raise self._unusable(fault) from fault
+        with stream:
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
 
     def _timing(self, program: Program) -> ProgramTiming:
         path = self._path("timing", _SIMULATOR_ROOMS, program.sha256)

@@ -6,7 +6,6 @@ import sys
 from rich.console import Console
 from rich.progress import Progress as Bar
 
-from mpi_vta.runtime import progress
 from mpi_vta.runtime.progress import Lines, Live, shown_progress
 
 
@@ -18,10 +17,9 @@ def test_log_gets_a_line_per_phase(capsys):
     assert capsys.readouterr() == ("mpi_vta: compiling\nmpi_vta: running\n", "")
 
 
-def test_long_phase_says_how_far_it_is(monkeypatch):
-    monkeypatch.setattr(progress, "_LINE_INTERVAL_S", 0.0)
+def test_long_phase_says_how_far_it_is():
     stream = io.StringIO()
-    lines = Lines(stream)
+    lines = Lines(stream, interval_s=0.0)
     lines.phase("running")
     lines.step(3, 9)
     assert stream.getvalue().splitlines()[-1] == "mpi_vta: running: 3 of 9"

@@ -1,6 +1,10 @@
 """The program cache: found by content, never trusted when damaged."""
 
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -139,3 +143,50 @@ def test_a_change_of_boards_is_no_other_compiler(tmp_path, monkeypatch):
     assert version(("hw",)) != before[1]
     (package / "hw" / "config.py").write_text("a = 2\n")
     assert version(("hw/config.py",)) != before[0]
+
+
+WAITING = """
+import sys, time
+from pathlib import Path
+from test_cache import CONFIG, GRAPH, tiny_program
+from mpi_vta.schedule.cache import ProgramCache
+
+def compile_graph(graph, config):
+    Path(sys.argv[2], f"{sys.argv[3]}.compiled").touch()
+    time.sleep(float(sys.argv[4]))
+    return tiny_program(graph, config)
+
+cache = ProgramCache(compile_graph, None, Path(sys.argv[1]))
+print(cache.program(GRAPH, CONFIG).sha256, cache.hits, cache.misses)
+"""
+
+
+def started(tmp_path, name, seconds):
+    command = [sys.executable, "-c", WAITING, tmp_path / "cache", tmp_path, name, str(seconds)]
+    folders = f"{Path(__file__).parent}:{Path(__file__).parent.parent}:{':'.join(sys.path)}"
+    return subprocess.Popen(command, env={"PYTHONPATH": folders}, stdout=subprocess.PIPE, text=True)
+
+
+def wait_for(path):
+    while not path.exists():
+        time.sleep(0.005)
+
+
+def test_of_two_processes_one_compiles(tmp_path):
+    first = started(tmp_path, "first", 1.5)
+    wait_for(tmp_path / "first.compiled")
+    second = started(tmp_path, "second", 0)
+    outputs = [process.communicate()[0].split() for process in (first, second)]
+    assert outputs[0][0] == outputs[1][0]
+    assert [output[1:] for output in outputs] == [["0", "1"], ["1", "0"]]
+    assert not (tmp_path / "second.compiled").exists()
+    assert list((tmp_path / "cache").rglob("*.lock")) == []
+
+
+def test_killed_compiler_holds_nobody_up(tmp_path):
+    first = started(tmp_path, "first", 600)
+    wait_for(tmp_path / "first.compiled")
+    second = started(tmp_path, "second", 0)
+    first.kill()
+    first.communicate()
+    assert second.communicate()[0].split()[1:] == ["0", "1"]

@@ -1,0 +1,143 @@
+"""``python -m mpi_vta.explore``: many jobs planned and predicted over all ranks, into one file that can be resumed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mpi_vta.errors import ConfigError
+from mpi_vta.graph.ir import Graph
+from mpi_vta.job.provenance import versions_and_argv
+from mpi_vta.job.ready_model import ready_model
+from mpi_vta.one_line_parser import OneLineParser
+from mpi_vta.runtime.progress import Progress, shown_progress
+from mpi_vta.study.builds import builds_of
+from mpi_vta.study.experiment import Experiment
+from mpi_vta.study.points import Point, points_of
+from mpi_vta.study.results import Results
+from mpi_vta.study.sweep import Sweep, over_all_ranks
+from mpi_vta.study.table import print_study
+from mpi_vta.trace.study_file import Study, read_study
+
+# In a log, a line about the progress at most so often
+_LINE_INTERVAL_S = 30.0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the options of the command."""
+    parser = OneLineParser(prog="mpi_vta.explore", description=__doc__, allow_abbrev=False)
+    parser.add_argument("experiment", type=Path, help="experiment file (TOML), see docs/experiments.md")
+    parser.add_argument("-o", "--output", type=Path, help="result file (default: out/study-NAME.h5)")
+    parser.add_argument("--fresh", action="store_true", help="compute every point anew, whatever the result file holds")
+    parser.add_argument("--list", action="store_true", help="print the points and stop")
+    parser.add_argument("--print", action="store_true", help="print the tables of the result file and stop")
+    parser.add_argument("--json", action="store_true", help="print a summary as JSON and nothing else")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command on this rank; return its exit status."""
+    arguments = sys.argv[1:] if argv is None else argv
+    return over_all_ranks(lambda sweep: _explore(sweep, arguments))
+
+
+def _explore(sweep: Sweep, arguments: Sequence[str]) -> int:
+    options = build_parser().parse_args(arguments)
+    experiment = Experiment.load(options.experiment)
+    path: Path = options.output or Path("out") / f"study-{experiment.name}.h5"
+    points = points_of(experiment, builds_of(experiment))
+    if options.list:
+        return _list(points)
+    if options.print:
+        study = read_study(path)
+    else:
+        with shown_progress(quiet=options.json, interval_s=_LINE_INTERVAL_S) as progress:
+            study = _sweep(sweep, options, experiment, points, path, progress)
+    if options.json:
+        print(json.dumps(_summary(study, path)))
+        return 0
+    print_study(study, sys.stdout)
+    print(f"{'read' if options.print else 'written':12}{path}")
+    return 0
+
+
+def _sweep(
+    sweep: Sweep,
+    options: argparse.Namespace,
+    experiment: Experiment,
+    points: Sequence[Point],
+    path: Path,
+    progress: Progress,
+) -> Study:
+    graphs: dict[str, Graph] = {}
+    for model in dict.fromkeys(model for mix in experiment.models for model in mix):
+        progress.phase(f"importing and quantising {model}")
+        graphs[model] = ready_model(model, seed=experiment.seed, weights=None).graph
+    hashes = {model: graph.sha256 for model, graph in graphs.items()}
+    attributes = _provenance(options, experiment, hashes)
+    results = Results(path, attributes, [point.key(hashes) for point in points])
+    if not options.fresh and (dropped := results.resume()):
+        progress.phase(f"{dropped} rows of {path} are of other points, or of another version: dropped")
+    # a file that cannot be written is found now, not after hours
+    results.save()
+    missing = results.missing
+    have = len(points) - len(missing)
+    known = f", {have} of them done before" if have else ""
+    progress.phase(f"{experiment.name}: {len(points)} points{known}, on {_counted(sweep.ranks, 'rank')}")
+
+    def keep(index: int, rows: Any) -> None:
+        results.add(index, rows)
+        progress.step(len(points) - len(results.missing), len(points))
+
+    sweep.run(points, missing, graphs, keep)
+    return results.save()
+
+
+def _provenance(options: argparse.Namespace, experiment: Experiment, hashes: dict[str, str]) -> dict[str, Any]:
+    """Return where the result comes from; nothing of the machine, so that every run gives the same file."""
+    output = () if options.output is None else ("--output", str(options.output))
+    return {
+        **versions_and_argv(("python", "-m", "mpi_vta.explore", str(options.experiment), *output)),
+        "name": experiment.name,
+        "experiment": options.experiment.read_text(encoding="utf-8"),
+        "seed": experiment.seed,
+        "graph_sha256": json.dumps(hashes),
+    }
+
+
+def _list(points: Sequence[Point]) -> int:
+    impossible = 0
+    for point in points:
+        try:
+            point.built_cluster()
+        except ConfigError as fault:
+            impossible += 1
+            print(f"{point.index:6}  {point.title} (not valid: {fault})")
+        else:
+            print(f"{point.index:6}  {point.title}")
+    print(f"{_counted(len(points), 'point')}, {impossible} of them known not to be valid before planning")
+    return 0
+
+
+def _summary(study: Study, path: Path) -> dict[str, Any]:
+    valid = study.tables["points"]["valid"]
+    return {
+        "name": study.attributes["name"],
+        "file": str(path),
+        "complete": study.complete,
+        "points": len(valid),
+        "valid": int(valid.sum()),
+        "time": "modelled",
+    }
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Studies: many points planned and predicted, spread over ranks, kept in one file, compared."""

@@ -1,0 +1,174 @@
+"""The figures of one point: planned and predicted, or why that is not possible; everything is modelled."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from mpi_vta.errors import CompileError, ConfigError, PlanError
+from mpi_vta.hw.cluster import Cluster
+from mpi_vta.job.several import labels_of, part_of, share_cluster
+from mpi_vta.schedule.cost import CompiledCosts
+from mpi_vta.schedule.figures import group_count
+from mpi_vta.schedule.load import bottleneck
+from mpi_vta.schedule.network import NetworkModel
+from mpi_vta.schedule.plan import Plan
+from mpi_vta.schedule.strategies import make_plan
+from mpi_vta.study.points import Point
+
+
+def evaluate(point: Point, costs: Mapping[str, CompiledCosts]) -> dict[str, list[dict[str, Any]]]:
+    """Return a point's rows, JSON-able, by table of `mpi_vta.trace.study_file.TABLES`.
+
+    What makes the point impossible is its row's ``reason``: too few boards, a build that does not suit them,
+    layers that do not compile or fit, or a strategy that finds nothing.
+
+    Parameters
+    ----------
+    point : Point
+        What to plan.
+    costs : mapping of str to CompiledCosts
+        By model.
+    """
+    about = {
+        "point": point.index,
+        "models": "+".join(point.model_names),
+        "cluster": point.cluster.name,
+        "boards": point.boards,
+        "config": point.config_names,
+        "strategy": point.strategy,
+        "objective": point.objective,
+        "images": point.images,
+    }
+    try:
+        cluster = point.built_cluster()
+        parts, plans = _plans(point, cluster, [costs[model] for model in point.models])
+    except (ConfigError, CompileError, PlanError) as fault:
+        return {"points": [{**about, "valid": False, "reason": str(fault)}], "models": [], "board_types": []}
+    makespan_ms = max(plan.predicted["makespan_ms"] for plan in plans)
+    busy_ns = {
+        rank: spent
+        for ranks, plan in zip(parts, plans, strict=True)
+        for rank, spent in zip(ranks, vta_busy_ns(plan, point.images, len(ranks)), strict=True)
+    }
+    models = [
+        _model_row(point, name, ranks, plan, part_of(cluster, ranks))
+        for name, ranks, plan in zip(labels_of(point.models), parts, plans, strict=True)
+    ]
+    return {
+        "points": [{**about, "valid": True, **_figures(point, cluster, plans, makespan_ms)}],
+        "models": models,
+        "board_types": _board_types(point, cluster, busy_ns, makespan_ms * 1e6),
+    }
+
+
+def _plans(
+    point: Point, cluster: Cluster, costs: Sequence[CompiledCosts]
+) -> tuple[tuple[tuple[int, ...], ...], list[Plan]]:
+    """Return each model's ranks and plan."""
+    everyone = tuple(range(len(cluster.boards)))
+    parts = (everyone,) if len(costs) == 1 else share_cluster(costs, labels_of(point.models), cluster, None)
+    plans = [
+        make_plan(
+            point.strategy,
+            cost.graph,
+            part_of(cluster, ranks),
+            len(ranks),
+            point.images,
+            cost,
+            objective=point.objective,
+        )
+        for cost, ranks in zip(costs, parts, strict=True)
+    ]
+    return parts, plans
+
+
+def vta_busy_ns(plan: Plan, images: int, ranks: int) -> list[int]:
+    """Return how long every rank's VTA runs in a job of some images, launch overhead included."""
+    busy = [0] * ranks
+    groups = group_count(images, plan.group_images)
+    for stage in plan.stages:
+        launches = Counter(stage.replica_of(turn) for turn in range(stage.turn_count))
+        rounds, rest = divmod(groups, stage.turn_count)
+        beyond = Counter(stage.replica_of(turn) for turn in range(rest))
+        for replica, rank in enumerate(stage.ranks):
+            busy[rank] += (rounds * launches[replica] + beyond[replica]) * stage.compute_ns[replica]
+    return busy
+
+
+def _figures(point: Point, cluster: Cluster, plans: Sequence[Plan], makespan_ms: float) -> dict[str, Any]:
+    """Return the figures of a job; of several models together the sum of rates and the worst latency."""
+    alone = plans[0].predicted if len(plans) == 1 else {}
+    predicted = [plan.predicted for plan in plans]
+    images = point.images * len(plans)
+    return {
+        "strategy_used": "+".join(plan.strategy for plan in plans),
+        "boards_used": sum(len({rank for stage in plan.stages for rank in stage.ranks}) for plan in plans),
+        "throughput_images_per_s": images * 1e3 / makespan_ms if len(plans) > 1 else alone["throughput_images_per_s"],
+        "steady_images_per_s": math.fsum(figures["steady_images_per_s"] for figures in predicted),
+        "latency_p50_ms": max(figures["latency_ms"] for figures in predicted),
+        "latency_p99_ms": max(figures["latency_p99_ms"] for figures in predicted),
+        "makespan_ms": makespan_ms,
+        "speedup": alone.get("speedup", math.nan),
+        "ideal_fraction": alone.get("ideal_fraction", math.nan),
+        "energy_j_per_image": math.fsum(figures["energy_j_per_image"] for figures in predicted) / len(plans),
+        "stages": sum(len(plan.stages) for plan in plans),
+        "in_flight_groups": max(plan.in_flight_groups for plan in plans),
+        "cycles": sum(stage.cycles for plan in plans for stage in plan.stages),
+        "notes": " | ".join(note for plan in plans for note in plan.notes),
+    }
+
+
+def _model_row(point: Point, name: str, ranks: tuple[int, ...], plan: Plan, cluster: Cluster) -> dict[str, Any]:
+    rank, resource, period_ns = bottleneck(plan, NetworkModel.of(cluster))
+    return {
+        "point": point.index,
+        "model": name,
+        "ranks": ",".join(map(str, ranks)),
+        "strategy_used": plan.strategy,
+        "throughput_images_per_s": plan.predicted["throughput_images_per_s"],
+        "steady_images_per_s": plan.predicted["steady_images_per_s"],
+        "latency_p50_ms": plan.predicted["latency_ms"],
+        "latency_p99_ms": plan.predicted["latency_p99_ms"],
+        "bottleneck_rank": ranks[rank],
+        "bottleneck": resource,
+        "period_ms": float(period_ns) / plan.group_images / 1e6,
+        "division": division_text(plan),
+        "plan_sha256": hashlib.sha256(plan.to_json().encode()).hexdigest(),
+    }
+
+
+def _board_types(
+    point: Point, cluster: Cluster, busy_ns: Mapping[int, int], makespan_ns: float
+) -> list[dict[str, Any]]:
+    ranks_of: dict[str, list[int]] = {}
+    for rank, board in enumerate(cluster.boards):
+        ranks_of.setdefault(board.name, []).append(rank)
+    return [
+        {
+            "point": point.index,
+            "board": name,
+            "boards": len(ranks),
+            "boards_used": sum(busy_ns[rank] > 0 for rank in ranks),
+            "vta_busy": math.fsum(busy_ns[rank] for rank in ranks) / len(ranks) / makespan_ns,
+        }
+        for name, ranks in ranks_of.items()
+    ]
+
+
+def division_text(plan: Plan) -> str:
+    """Return the runs of layers in order, with how many boards each has: ``conv1..layer1.1 x2; layer2.0..fc``."""
+    texts = []
+    for nodes, stages in groupby(plan.stages, key=lambda stage: stage.nodes):
+        same = list(stages)
+        layers = nodes[0] if len(nodes) == 1 else f"{nodes[0]}..{nodes[-1]}"
+        if same[0].part is not None:
+            texts.append(f"{layers} in {len(same)} parts")
+        else:
+            boards = len(same[0].ranks)
+            texts.append(f"{layers} x{boards}" if boards > 1 else layers)
+    return "; ".join(texts)

@@ -1,0 +1,180 @@
+"""An experiment file: which models, clusters, board counts, strategies, VTA builds and objectives are combined."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from mpi_vta.errors import ConfigError
+from mpi_vta.hw.cluster import MAX_BOARDS, Cluster
+from mpi_vta.hw.config import VTAConfig
+from mpi_vta.hw.paths import find
+from mpi_vta.hw.toml_table import TomlTable
+from mpi_vta.schedule.problem import OBJECTIVES
+from mpi_vta.schedule.strategies import AUTO, STRATEGIES
+
+REMEDY = "see docs/experiments.md"
+ALL_BOARDS = "all"
+MOST_IMAGES = 1_000_000
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+
+
+@dataclass(frozen=True)
+class Search:
+    """VTA builds to be enumerated for a part.
+
+    Attributes
+    ----------
+    part : str
+        The FPGA.
+    clock_mhz : float
+        Clock of every build.
+    limit : int
+        Builds to try, at most: the best by the screening.
+    """
+
+    part: str
+    clock_mhz: float
+    limit: int
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What an experiment file says, checked.
+
+    Attributes
+    ----------
+    name : str
+        Names the result.
+    models : tuple of tuple of str
+        Zoo names or ONNX files; an entry of several is a mix that runs at once.
+    clusters : tuple of Cluster
+        Whole; points take their first boards.
+    boards : tuple of int
+        Numbers of boards; empty for every board of each cluster.
+    strategies, objectives : tuple of str
+        As for `mpi_vta.schedule.strategies.make_plan`.
+    images : int
+        Images of each job, of each model of a mix.
+    seed : int
+        Of synthetic weights.
+    configs : tuple of VTAConfig
+        VTA builds that replace the boards' own; empty to keep those.
+    search : Search or None
+        Builds to be enumerated, besides.
+    """
+
+    name: str
+    models: tuple[tuple[str, ...], ...]
+    clusters: tuple[Cluster, ...]
+    boards: tuple[int, ...]
+    strategies: tuple[str, ...]
+    objectives: tuple[str, ...]
+    images: int
+    seed: int = 0
+    configs: tuple[VTAConfig, ...] = ()
+    search: Search | None = None
+
+    @classmethod
+    def load(cls, path: Path) -> Experiment:
+        """Read an experiment file; clusters, builds and models that it names by path are relative to it.
+
+        Raises
+        ------
+        ConfigError
+            With every fault of the file.
+        """
+        table = TomlTable.load(path)
+        name = table.text("name")
+        models = (
+            table.parsed("models", lambda value: _models(value, path.parent), "a list of models, or of mixes") or ()
+        )
+        named = table.parsed("clusters", _names, "a list of clusters") or ()
+        boards = table.parsed("boards", _boards, f'"1..12", a list of 1..{MAX_BOARDS}, or "{ALL_BOARDS}"') or ()
+        strategies = _choices(table, "strategies", (*STRATEGIES, AUTO))
+        objectives = _choices(table, "objectives", tuple(OBJECTIVES))
+        images = table.integer("images", 1, MOST_IMAGES)
+        seed = table.integer("seed", 0, 2**31 - 1, 0)
+        configs, search = _configurations(table, path.parent)
+        table.refuse_unknown()
+        clusters = tuple(_cluster(table, cluster, path.parent) for cluster in named)
+        table.raise_faults("illegal experiment", str(path), REMEDY)
+        found = tuple(cluster for cluster in clusters if cluster is not None)
+        return cls(name, models, found, boards, strategies, objectives, images, seed, configs, search)
+
+
+def _names(value: object) -> tuple[str, ...] | None:
+    """Return a list of different names, or None for anything else."""
+    if not isinstance(value, list) or not value or not all(isinstance(entry, str) and entry for entry in value):
+        return None
+    return tuple(value) if len(set(value)) == len(value) else None
+
+
+def _models(value: object, folder: Path) -> tuple[tuple[str, ...], ...] | None:
+    if not isinstance(value, list) or not value:
+        return None
+    found = []
+    for entry in value:
+        mix = (entry,) if isinstance(entry, str) else tuple(entry) if isinstance(entry, list) else ()
+        if not mix or not all(isinstance(model, str) and model for model in mix):
+            return None
+        found.append(tuple(_local(model, folder) for model in mix))
+    return tuple(found) if len(set(found)) == len(found) else None
+
+
+def _boards(value: object) -> tuple[int, ...] | None:
+    if value == ALL_BOARDS:
+        return ()
+    if isinstance(value, str) and (match := _RANGE.fullmatch(value)):
+        first, last = map(int, match.groups())
+        return tuple(range(first, last + 1)) if 1 <= first <= last <= MAX_BOARDS else None
+    counts = [value] if isinstance(value, int) else value
+    if not isinstance(counts, list) or not counts or len(set(map(str, counts))) != len(counts):
+        return None
+    legal = all(type(count) is int and 1 <= count <= MAX_BOARDS for count in counts)
+    return tuple(counts) if legal else None
+
+
+def _choices(table: TomlTable, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
+    names = table.parsed(key, _names, f"a list of {', '.join(known)}") or ()
+    for name in names:
+        if name not in known:
+            table.fault(key, f"holds {name!r} (allowed: {', '.join(known)})")
+    return names
+
+
+def _configurations(table: TomlTable, folder: Path) -> tuple[tuple[VTAConfig, ...], Search | None]:
+    if not table.has("configurations"):
+        return (), None
+    inner = table.table("configurations")
+    configs = []
+    if inner.has("names"):
+        for name in inner.parsed("names", _names, "a list of VTA configurations") or ():
+            try:
+                configs.append(VTAConfig.load(find("vta_configs", _local(name, folder), ".json")))
+            except ConfigError as fault:
+                inner.fault("names", f"holds one that cannot be used ({fault})")
+    search = None
+    if inner.has("part") or not inner.has("names"):
+        search = Search(
+            inner.text("part"),
+            inner.number("clock_mhz", 1, 2000),
+            inner.integer("limit", 1, 100_000, 200),
+        )
+    inner.refuse_unknown()
+    return tuple(configs), search
+
+
+def _cluster(table: TomlTable, name: str, folder: Path) -> Cluster | None:
+    try:
+        return Cluster.load(_local(name, folder))
+    except ConfigError as fault:
+        table.fault("clusters", f"holds one that cannot be used ({fault})")
+        return None
+
+
+def _local(name: str, folder: Path) -> str:
+    """Return the path of a file beside the experiment's, or the name as it is."""
+    path = folder / name
+    return str(path) if path.is_file() else name

@@ -1,0 +1,179 @@
+"""The points of a study: every combination that an experiment asks for, whether it can be done or not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from mpi_vta.hw.cluster import Cluster
+from mpi_vta.hw.config import VTAConfig
+from mpi_vta.schedule.cache import sources_hash
+from mpi_vta.study.experiment import Experiment
+
+# Rooms and modules that decide a point's figures: rows made by another version of them are made again
+_SOURCES = ("frontend", "quantize", "graph", "codegen", "simulator", "isa", "hw", "schedule", "study/evaluation.py")
+
+
+@dataclass(frozen=True)
+class Build:
+    """A VTA build that replaces the boards' own.
+
+    Attributes
+    ----------
+    config : VTAConfig
+        The build.
+    clock_mhz : float or None
+        Its clock; None for the boards' own.
+    """
+
+    config: VTAConfig
+    clock_mhz: float | None = None
+
+
+@dataclass(frozen=True)
+class Point:
+    """One job of a study.
+
+    Attributes
+    ----------
+    index : int
+        Place in the study.
+    models : tuple of str
+        As in the experiment; several run at once on boards of their own.
+    cluster : Cluster
+        Whole; the job has its first `boards` boards.
+    boards : int
+        Number of boards, perhaps more than there are.
+    build : Build or None
+        Replaces the boards' VTA builds.
+    strategy, objective : str
+        As for `mpi_vta.schedule.strategies.make_plan`.
+    images : int
+        Of each model.
+    """
+
+    index: int
+    models: tuple[str, ...]
+    cluster: Cluster
+    boards: int
+    build: Build | None
+    strategy: str
+    objective: str
+    images: int
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The models without their folders."""
+        return tuple(Path(model).stem for model in self.models)
+
+    @property
+    def config_names(self) -> str:
+        """The build's name, or those of the boards' own builds."""
+        if self.build is not None:
+            return self.build.config.name
+        used = self.cluster.boards[: self.boards]
+        return "+".join(dict.fromkeys(board.config.name for board in used))
+
+    @property
+    def title(self) -> str:
+        """The point in a line."""
+        build = "" if self.build is None else f" with {self.config_names}"
+        boards = f"{self.boards} board{'s' if self.boards > 1 else ''}"
+        return (
+            f"{'+'.join(self.model_names)} on {boards} of {self.cluster.name}{build}: {self.strategy}, {self.objective}"
+        )
+
+    def built_cluster(self) -> Cluster:
+        """Return the boards of the job, with the point's build.
+
+        Raises
+        ------
+        ConfigError
+            If there are too few boards, or the build does not suit one.
+        """
+        cluster = self.cluster.first(self.boards)
+        if self.build is None:
+            return cluster
+        cluster, clock_mhz = cluster.with_config(self.build.config), self.build.clock_mhz
+        if clock_mhz is None:
+            return cluster
+        return replace(cluster, boards=tuple(replace(board, clock_mhz=clock_mhz) for board in cluster.boards))
+
+    def key(self, graph_sha256: Mapping[str, str]) -> str:
+        """Return the SHA-256 of all that decides the point's figures.
+
+        Parameters
+        ----------
+        graph_sha256 : mapping of str to str
+            Of every model's int8 graph.
+        """
+        parts = {
+            "graphs": [graph_sha256[model] for model in self.models],
+            "cluster": self.cluster.to_dict(),
+            "boards": self.boards,
+            "build": None if self.build is None else [self.build.config.to_dict(), self.build.clock_mhz],
+            "strategy": self.strategy,
+            "objective": self.objective,
+            "images": self.images,
+            "sources": sources_hash(_SOURCES),
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def points_of(experiment: Experiment, builds: Sequence[Build | None]) -> tuple[Point, ...]:
+    """Return every point of an experiment: models outermost, then clusters, builds, boards, strategies, objectives.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        What is combined.
+    builds : sequence of Build or None
+        None for the boards' own builds.
+    """
+    combinations = [
+        (models, cluster, boards, build, strategy, objective)
+        for models, cluster, build in product(experiment.models, experiment.clusters, builds)
+        for boards in experiment.boards or (len(cluster.boards),)
+        for strategy, objective in product(experiment.strategies, experiment.objectives)
+    ]
+    return tuple(Point(index, *combination, experiment.images) for index, combination in enumerate(combinations))
+
+
+def points_to_dict(points: Sequence[Point]) -> dict[str, Any]:
+    """Return points JSON-able, clusters and builds once each."""
+    clusters = list(dict.fromkeys(point.cluster for point in points))
+    builds = list(dict.fromkeys(point.build for point in points if point.build is not None))
+    return {
+        "clusters": [cluster.to_dict() for cluster in clusters],
+        "builds": [[build.config.to_dict(), build.clock_mhz] for build in builds],
+        "points": [
+            {
+                **{name: value for name, value in vars(point).items() if name not in ("cluster", "build")},
+                "cluster": clusters.index(point.cluster),
+                "build": None if point.build is None else builds.index(point.build),
+            }
+            for point in points
+        ],
+    }
+
+
+def points_from_dict(data: Mapping[str, Any], where: str) -> tuple[Point, ...]:
+    """Read what `points_to_dict` returned; `where` names it in errors."""
+    clusters = [Cluster.from_dict(entry, where) for entry in data["clusters"]]
+    builds = [Build(VTAConfig.from_dict(config, where=where), clock) for config, clock in data["builds"]]
+    return tuple(
+        Point(
+            **{
+                **entry,
+                "models": tuple(entry["models"]),
+                "cluster": clusters[entry["cluster"]],
+                "build": None if entry["build"] is None else builds[entry["build"]],
+            }
+        )
+        for entry in data["points"]
+    )

@@ -1,0 +1,124 @@
+"""The points of a study evaluated over all ranks: rank 0 has the list, every rank the models and the program cache."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta import artifact
+from mpi_vta.errors import MpiVtaError
+from mpi_vta.graph.ir import Graph
+from mpi_vta.job.planning import open_costs
+from mpi_vta.runtime.failure import print_error
+from mpi_vta.runtime.progress import Silent
+from mpi_vta.runtime.session import join
+from mpi_vta.runtime.transport.protocol import Transport
+from mpi_vta.study.evaluation import evaluate
+from mpi_vta.study.hand_out import hand_out, take_points
+from mpi_vta.study.points import Point, points_from_dict, points_to_dict
+
+FORMAT_VERSION = 1
+_GO = -1
+# Strategies whose plans take longest: begun first, so that no rank is left with them at the end
+_SLOW = ("auto", "core-assignment")
+
+
+class Sweep:
+    """Rank 0's handle on all ranks, given to the command.
+
+    Attributes
+    ----------
+    ranks : int
+        Ranks of the job.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.ranks = transport.size
+        self.begun = False
+
+    def run(
+        self,
+        points: Sequence[Point],
+        missing: Sequence[int],
+        graphs: Mapping[str, Graph],
+        keep: Callable[[int, Mapping[str, Any]], None],
+    ) -> None:
+        """Evaluate the missing points over all ranks, once.
+
+        Parameters
+        ----------
+        points : sequence of Point
+            The whole study.
+        missing : sequence of int
+            Those to evaluate.
+        graphs : mapping of str to Graph
+            The int8 graph of every model.
+        keep : callable
+            Takes the index of a point and its rows, as `evaluate` returns them, as they come.
+        """
+        self.begun = True
+        self._transport.broadcast(json.dumps({"status": _GO}).encode())
+        self._transport.broadcast(_pack(points, graphs))
+        order = sorted(missing, key=lambda index: (points[index].strategy not in _SLOW, -points[index].boards, index))
+        evaluator = _evaluator(points, graphs, self.ranks)
+        hand_out(self._transport, order, evaluator, lambda index, rows: keep(index, json.loads(rows)))
+
+
+def over_all_ranks(command: Callable[[Sweep], int]) -> int:
+    """Do `command` on rank 0 while the others wait for its sweep; return the exit status of this rank."""
+    return join(lambda transport: lead(transport, command), follow)
+
+
+def lead(transport: Transport, command: Callable[[Sweep], int]) -> int:
+    """Do rank 0's part: see `over_all_ranks`."""
+    sweep = Sweep(transport)
+    try:
+        status = command(sweep)
+    except MpiVtaError as fault:
+        if sweep.begun:
+            raise
+        print_error(fault)
+        status = fault.exit_status
+    except SystemExit as leaving:
+        status = leaving.code if isinstance(leaving.code, int) else 0
+    if not sweep.begun:
+        transport.broadcast(json.dumps({"status": status}).encode())
+    return status
+
+
+def follow(transport: Transport) -> int:
+    """Do the part of every other rank; return its exit status."""
+    status = int(json.loads(transport.broadcast(None))["status"])
+    if status != _GO:
+        return status
+    points, graphs = _unpack(transport.broadcast(None), f"rank {transport.rank}")
+    take_points(transport, _evaluator(points, graphs, transport.size))
+    return 0
+
+
+def _evaluator(points: Sequence[Point], graphs: Mapping[str, Graph], ranks: int) -> Callable[[int], bytes]:
+    workers = max(1, (os.cpu_count() or 1) // ranks)
+    costs = {model: open_costs(graph, Silent(), workers) for model, graph in graphs.items()}
+    return lambda index: json.dumps(evaluate(points[index], costs)).encode()
+
+
+def _pack(points: Sequence[Point], graphs: Mapping[str, Graph]) -> bytes:
+    arrays: dict[str, NDArray[Any]] = {
+        f"graph{number}": np.frombuffer(graph.to_bytes(), np.uint8) for number, graph in enumerate(graphs.values())
+    }
+    return artifact.pack("sweep", FORMAT_VERSION, {**points_to_dict(points), "models": list(graphs)}, arrays)
+
+
+def _unpack(data: bytes, where: str) -> tuple[tuple[Point, ...], dict[str, Graph]]:
+    header, arrays = artifact.unpack(data, "sweep", FORMAT_VERSION, where)
+    graphs = {
+        model: Graph.from_bytes(arrays[f"graph{number}"].tobytes(), where)
+        for number, model in enumerate(header["models"])
+    }
+    return points_from_dict(header, where), graphs

@@ -1,0 +1,195 @@
+"""The result of a study on disk: one HDF5 file of columns, written whole, so that it can be read at any moment."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.artifact import write_atomically
+from mpi_vta.errors import ArtifactError
+from mpi_vta.trace.schema import MODELLED
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMAT = "mpi_vta study"
+VERSION = 1
+TEXT, INTEGER, REAL, TRUTH = "text", "integer", "real", "truth"
+_DTYPES: Mapping[str, Any] = {INTEGER: np.int64, REAL: np.float64, TRUTH: np.bool_}
+_ABSENT: Mapping[str, Any] = {TEXT: "", INTEGER: -1, REAL: float("nan"), TRUTH: False}
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table; rows without a value have "", -1, NaN or false."""
+
+    name: str
+    kind: str
+    meaning: str
+
+
+TABLES: Mapping[str, tuple[Column, ...]] = {
+    "points": (
+        Column("point", INTEGER, "number of the point in the study"),
+        Column("models", TEXT, "model, or models joined by +, that run at the same time"),
+        Column("cluster", TEXT, "cluster whose first boards are used"),
+        Column("boards", INTEGER, "boards of the job, all of which draw power"),
+        Column("config", TEXT, "VTA builds of the boards, joined by +"),
+        Column("strategy", TEXT, "as asked for"),
+        Column("objective", TEXT, "what the planner looks for"),
+        Column("images", INTEGER, "images of the job, for each model"),
+        Column("valid", TRUTH, "whether the point can be run"),
+        Column("reason", TEXT, "why not, for a point that is not valid"),
+        Column("strategy_used", TEXT, "whose plan it is: of auto, the strategy chosen"),
+        Column("boards_used", INTEGER, "boards that have layers"),
+        Column("throughput_images_per_s", REAL, "images over the whole job, filling and draining included"),
+        Column("steady_images_per_s", REAL, "rate in the middle half of the job; the sum over several models"),
+        Column("latency_p50_ms", REAL, "median over images; of several models the worst one's"),
+        Column("latency_p99_ms", REAL, "99th percentile over images; of several models the worst one's"),
+        Column("makespan_ms", REAL, "from the first start to the last result; of several models the longest"),
+        Column("speedup", REAL, "throughput over that of the first board alone; one model only"),
+        Column("ideal_fraction", REAL, "throughput over the sum of what each board would do alone; one model only"),
+        Column("energy_j_per_image", REAL, "energy of all boards, ports and the switch, per image"),
+        Column("stages", INTEGER, "stages of the plan, parts of split layers counted each"),
+        Column("in_flight_groups", INTEGER, "image groups under way at once, at most"),
+        Column("cycles", INTEGER, "VTA cycles of one launch of every stage"),
+        Column("notes", TEXT, "what the planner wants the user to know"),
+        Column("key", TEXT, "SHA-256 of all that decides the figures"),
+    ),
+    "models": (
+        Column("point", INTEGER, "number of the point"),
+        Column("model", TEXT, "name; numbered where the same one runs twice"),
+        Column("ranks", TEXT, "ranks of the job that it has"),
+        Column("strategy_used", TEXT, "whose plan it is"),
+        Column("throughput_images_per_s", REAL, "over its own job"),
+        Column("steady_images_per_s", REAL, "in the middle half of its job"),
+        Column("latency_p50_ms", REAL, "median over images"),
+        Column("latency_p99_ms", REAL, "99th percentile over images"),
+        Column("bottleneck_rank", INTEGER, "rank that sets the pace"),
+        Column("bottleneck", TEXT, "its busiest resource: vta, cpu, nic_out or nic_in"),
+        Column("period_ms", REAL, "how long that resource is busy per image"),
+        Column("division", TEXT, "the layers of every stage, and its boards"),
+        Column("plan_sha256", TEXT, "of the plan's JSON text"),
+    ),
+    "board_types": (
+        Column("point", INTEGER, "number of the point"),
+        Column("board", TEXT, "type of board"),
+        Column("boards", INTEGER, "how many of them the job has"),
+        Column("boards_used", INTEGER, "how many of them run anything"),
+        Column("vta_busy", REAL, "share of the job, 0 to 1, in which their VTA run, on average"),
+    ),
+}
+
+Table = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Study:
+    """The result of a study.
+
+    Attributes
+    ----------
+    attributes : mapping
+        Provenance: how it was made, and with what.
+    tables : mapping of str to mapping of str to ndarray
+        Columns by table; see `TABLES`.
+    """
+
+    attributes: Mapping[str, Any]
+    tables: Mapping[str, Table]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every point of the study is there."""
+        return bool(self.attributes["complete"])
+
+    def rows(self, table: str = "points") -> list[dict[str, Any]]:
+        """Return a table as one mapping per row."""
+        columns = self.tables[table]
+        lists = [columns[name].tolist() for name in columns]
+        return [dict(zip(columns, values, strict=True)) for values in zip(*lists, strict=True)]
+
+    def frame(self, table: str = "points") -> pd.DataFrame:
+        """Return a table as a data frame."""
+        import pandas as pd
+
+        return pd.DataFrame(dict(self.tables[table]))
+
+    @classmethod
+    def of_rows(cls, attributes: Mapping[str, Any], rows: Mapping[str, Sequence[Mapping[str, Any]]]) -> Study:
+        """Return a study of rows by table, in the order in which they are to stand.
+
+        Raises
+        ------
+        ValueError
+            If a row has a column that its table lacks.
+        """
+        tables = {}
+        for name, columns in TABLES.items():
+            unknown = {key for row in rows[name] for key in row} - {column.name for column in columns}
+            if unknown:
+                raise ValueError(f"table {name} has no column {', '.join(sorted(unknown))}")
+            tables[name] = {column.name: _array(column, rows[name]) for column in columns}
+        return cls(attributes, tables)
+
+
+def _array(column: Column, rows: Iterable[Mapping[str, Any]]) -> NDArray[Any]:
+    values = [row.get(column.name, _ABSENT[column.kind]) for row in rows]
+    return np.array(values, dtype=object if column.kind == TEXT else _DTYPES[column.kind])
+
+
+def write_study(path: Path, study: Study) -> None:
+    """Write a study; a reader sees the old file or the new one, and the same study gives the same bytes."""
+    stream = io.BytesIO()
+    with h5py.File(stream, "w") as file:
+        file.attrs.update({"format": FORMAT, "version": VERSION, "time": MODELLED, **study.attributes})
+        for name, columns in TABLES.items():
+            group = file.create_group(name)
+            for column in columns:
+                values = study.tables[name][column.name]
+                dtype = h5py.string_dtype() if column.kind == TEXT else _DTYPES[column.kind]
+                group.create_dataset(column.name, data=values, dtype=dtype).attrs["meaning"] = column.meaning
+    write_atomically(path, stream.getvalue())
+
+
+def read_study(path: Path) -> Study:
+    """Read a study, complete or not.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing, damaged, no study, or of another version.
+    """
+    where = str(path)
+    try:
+        with h5py.File(path, "r") as file:
+            attributes = dict(file.attrs)
+            found = (attributes.pop("format", None), attributes.pop("version", None))
+            if found != (FORMAT, VERSION):
+                raise ArtifactError(
+                    f"holds {found[0]} version {found[1]}",
+                    where=where,
+                    allowed=f"{FORMAT} version {VERSION}",
+                    remedy="make it again with this release",
+                )
+            tables = {
+                name: {column.name: _read(file[name][column.name], column) for column in columns}
+                for name, columns in TABLES.items()
+            }
+    except FileNotFoundError as fault:
+        raise ArtifactError("no such study", where=where, allowed="a file written by mpi_vta.explore") from fault
+    except (OSError, KeyError) as fault:
+        raise ArtifactError(f"not a readable study ({fault})", where=where, remedy="remove it to begin anew") from fault
+    return Study(attributes, tables)
+
+
+def _read(dataset: h5py.Dataset, column: Column) -> NDArray[Any]:
+    values: NDArray[Any] = dataset.asstr()[:] if column.kind == TEXT else dataset[:]
+    return values

@@ -1,0 +1,138 @@
+"""The figures of a point are those of its plan; what cannot be planned says why."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from schedule_cases import FakeCosts, chain
+
+from mpi_vta.hw.cluster import Cluster
+from mpi_vta.hw.config import VTAConfig
+from mpi_vta.hw.paths import find
+from mpi_vta.schedule.network import NetworkModel
+from mpi_vta.schedule.predict import predict
+from mpi_vta.schedule.strategies import STRATEGIES, make_plan
+from mpi_vta.study.evaluation import division_text, evaluate, vta_busy_ns
+from mpi_vta.study.points import Build, Point
+from mpi_vta.trace.study_file import TABLES, Study
+
+GRAPH = chain(6)
+COSTS = FakeCosts(GRAPH, {f"n{i}": 300_000 * (i + 1) for i in range(6)}, gathered_bytes=2000)
+
+
+def point(**changed):
+    parts = {
+        "index": 4,
+        "models": ("m.onnx",),
+        "cluster": Cluster.load("mixed17"),
+        "boards": 14,
+        "build": None,
+        "strategy": "fused",
+        "objective": "throughput",
+        "images": 40,
+    }
+    return Point(**{**parts, **changed})
+
+
+def rows_of(wanted):
+    rows = evaluate(wanted, {"m.onnx": COSTS, "n.onnx": COSTS})
+    Study.of_rows({}, json.loads(json.dumps(rows)))
+    return rows
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_figures_are_those_of_the_plan(strategy):
+    wanted = point(strategy=strategy)
+    (row,) = rows_of(wanted)["points"]
+    plan = make_plan(strategy, GRAPH, wanted.cluster, 14, 40, COSTS)
+    assert (row["point"], row["valid"], row["models"], row["strategy_used"]) == (4, True, "m", strategy)
+    named = {"latency_ms": "latency_p50_ms", "latency_p99_ms": "latency_p99_ms"}
+    for key in (
+        "throughput_images_per_s",
+        "steady_images_per_s",
+        "makespan_ms",
+        "energy_j_per_image",
+        "speedup",
+        *named,
+    ):
+        assert row[named.get(key, key)] == plan.predicted[key]
+    assert row["cycles"] == sum(stage.cycles for stage in plan.stages)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_busy_times_are_those_of_the_predicted_run(strategy):
+    cluster = Cluster.load("mixed17").first(14)
+    plan = make_plan(strategy, GRAPH, cluster, 14, 41, COSTS)
+    prediction = predict(plan, NetworkModel.of(cluster), 41)
+    shares = [ns / prediction.figures.makespan_ns for ns in vta_busy_ns(plan, 41, 14)]
+    assert shares == [prediction.busy[rank]["vta"] if rank in prediction.busy else 0.0 for rank in range(14)]
+
+
+def test_busy_share_per_board_type():
+    rows = rows_of(point(strategy="pipeline", boards=17))["board_types"]
+    assert [(row["board"], row["boards"]) for row in rows] == [("pynq_z1", 12), ("ultra96", 5)]
+    assert sum(row["boards_used"] for row in rows) <= 6
+    assert all(0 <= row["vta_busy"] <= 1 for row in rows)
+
+
+def test_auto_says_whose_plan_it_is():
+    (row,) = rows_of(point(strategy="auto"))["points"]
+    assert (row["strategy"], row["strategy_used"] in STRATEGIES) == ("auto", True)
+
+
+def test_several_models_share_the_boards():
+    rows = rows_of(point(models=("m.onnx", "n.onnx", "m.onnx"), boards=12))
+    (row,) = rows["points"]
+    assert row["models"] == "m+n+m"
+    assert [entry["model"] for entry in rows["models"]] == ["m-1", "n", "m-2"]
+    ranks = sorted(int(rank) for entry in rows["models"] for rank in entry["ranks"].split(","))
+    assert ranks == list(range(12))
+    assert row["throughput_images_per_s"] == pytest.approx(3 * 40e3 / row["makespan_ms"])
+    assert row["latency_p50_ms"] == max(entry["latency_p50_ms"] for entry in rows["models"])
+    # equal boards, equal work
+    single = rows_of(point(boards=4))["points"][0]
+    assert row["makespan_ms"] == single["makespan_ms"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"boards": 18}, "18 ranks but only 17 boards"),
+        ({"models": ("m.onnx", "n.onnx"), "boards": 1}, "2 models on 1 boards"),
+        ({"build": Build(VTAConfig.load(find("vta_configs", "ultra96_1x16", ".json")))}, "128-bit memory bus"),
+    ],
+)
+def test_impossible_point_is_a_row_with_the_reason(changed, words):
+    rows = rows_of(point(**changed))
+    (row,) = rows["points"]
+    assert not row["valid"]
+    assert words in row["reason"]
+    assert (rows["models"], rows["board_types"]) == ([], [])
+
+
+def test_model_too_large_for_every_board_is_a_row():
+    large = replace(COSTS, memory_bytes=1 << 40)
+    (row,) = evaluate(point(strategy="scatter-gather"), {"m.onnx": large})["points"]
+    assert not row["valid"]
+    assert "memory" in row["reason"]
+
+
+def test_division_in_words():
+    plan = make_plan("fused", GRAPH, Cluster.load("zynq12"), 12, 40, COSTS)
+    text = division_text(plan)
+    assert sum(int(part.rpartition(" x")[2]) if " x" in part else 1 for part in text.split("; ")) == len(
+        {rank for stage in plan.stages for rank in stage.ranks}
+    )
+    split = make_plan("core-assignment", GRAPH, Cluster.load("zynq12"), 4, 1, COSTS, objective="latency")
+    parts = sum(stage.part is not None for stage in split.stages)
+    assert (
+        sum(int(part.split(" in ")[1].split()[0]) for part in division_text(split).split("; ") if " in " in part)
+        == parts
+    )
+
+
+def test_every_row_has_the_columns_of_its_table():
+    rows = rows_of(point())
+    for table, columns in TABLES.items():
+        missing = {column.name for column in columns} - set(rows[table][0]) - {"reason", "key"}
+        assert not missing, table

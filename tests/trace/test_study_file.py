@@ -1,0 +1,88 @@
+"""The file of a study: columns there and back, and what is not one."""
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+
+from mpi_vta.errors import ArtifactError
+from mpi_vta.trace.study_file import TABLES, Study, read_study, write_study
+
+ROWS = {
+    "points": [
+        {"point": 0, "models": "résumé", "valid": True, "energy_j_per_image": 1 / 3},
+        {"point": 1, "models": "b", "reason": "too large"},
+    ],
+    "models": [{"point": 0, "model": "a"}],
+    "board_types": [],
+}
+
+
+@pytest.fixture
+def study():
+    return Study.of_rows({"name": "e", "complete": True}, ROWS)
+
+
+def test_round_trip(tmp_path, study):
+    write_study(tmp_path / "s.h5", study)
+    found = read_study(tmp_path / "s.h5")
+    assert (found.attributes["name"], found.complete) == ("e", True)
+    assert found.attributes["time"] == "modelled"
+    row, other = found.rows()
+    assert (row["models"], row["energy_j_per_image"], row["valid"]) == ("résumé", 1 / 3, True)
+    assert (other["reason"], other["valid"], other["boards"]) == ("too large", False, -1)
+    assert [entry["model"] for entry in found.rows("models")] == ["a"]
+    assert found.rows("board_types") == []
+
+
+def test_same_study_same_bytes(tmp_path, study):
+    write_study(tmp_path / "a.h5", study)
+    write_study(tmp_path / "b.h5", study)
+    assert (tmp_path / "a.h5").read_bytes() == (tmp_path / "b.h5").read_bytes()
+
+
+def test_every_column_says_what_it_means(tmp_path, study):
+    write_study(tmp_path / "s.h5", study)
+    with h5py.File(tmp_path / "s.h5") as file:
+        found = {name: {key: data.attrs["meaning"] for key, data in group.items()} for name, group in file.items()}
+    assert found == {name: {column.name: column.meaning for column in columns} for name, columns in TABLES.items()}
+
+
+def test_data_frame(study):
+    frame = study.frame()
+    assert frame.dtypes["energy_j_per_image"] == np.float64
+    assert pd.isna(frame["energy_j_per_image"][1])
+    assert frame["valid"].tolist() == [True, False]
+
+
+def test_unknown_column_is_refused():
+    with pytest.raises(ValueError, match="table points has no column color"):
+        Study.of_rows({}, {**ROWS, "points": [{"color": 1}]})
+
+
+def test_no_file(tmp_path):
+    with pytest.raises(ArtifactError, match="no such study; allowed: a file written by"):
+        read_study(tmp_path / "s.h5")
+
+
+def test_no_hdf5(tmp_path):
+    (tmp_path / "s.h5").write_text("hello")
+    with pytest.raises(ArtifactError, match="not a readable study"):
+        read_study(tmp_path / "s.h5")
+
+
+@pytest.mark.parametrize(("key", "value"), [("format", "other"), ("version", 99)])
+def test_another_format(tmp_path, study, key, value):
+    write_study(tmp_path / "s.h5", study)
+    with h5py.File(tmp_path / "s.h5", "a") as file:
+        file.attrs[key] = value
+    with pytest.raises(ArtifactError, match="allowed: mpi_vta study version"):
+        read_study(tmp_path / "s.h5")
+
+
+def test_table_that_lacks_a_column(tmp_path, study):
+    write_study(tmp_path / "s.h5", study)
+    with h5py.File(tmp_path / "s.h5", "a") as file:
+        del file["points/cycles"]
+    with pytest.raises(ArtifactError, match="not a readable study"):
+        read_study(tmp_path / "s.h5")

@@ -61,6 +61,12 @@ def ranked(kernel: Kernel, bias: BiasPlan, config: VTAConfig, count: int) -> lis
     return [_tiling(table[index]) for index in order]
 
 
+def least_cycles(kernel: Kernel, bias: BiasPlan, config: VTAConfig) -> float | None:
+    """Return the closed-form time of the best tiling in cycles, or None if none fits even roughly."""
+    table = _table(kernel, _room(kernel, bias, config), config)
+    return float(_closed_form(kernel, table, config).min()) if len(table) else None
+
+
 def _tiling(row: Column) -> Tiling:
     rows, cols, blocks, step_out, step_in, outer, inp, wgt, acc = (int(value) for value in row[:9])
     return Tiling(rows, cols, blocks, step_out, step_in, bool(outer), inp, wgt, acc)

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Start the ranks of a Slurm or PBS job: jobs/ranks.sh COMMAND [ARGUMENT...]
+# One rank per task of the job. Under Slurm LAUNCHER=srun takes srun instead of mpirun.
+set -euo pipefail
+
+(($#)) || { echo "usage: $0 COMMAND [ARGUMENT...]" >&2; exit 2; }
+mpirun=${MPIRUN:-mpirun}
+launcher=${LAUNCHER:-mpirun}
+
+if [[ -n ${SLURM_JOB_ID:-} ]]; then
+    case $launcher in
+        # either mpirun finds the nodes and tasks of the job by itself
+        mpirun) exec "$mpirun" "$@" ;;
+        # without -K a rank that was killed leaves the others waiting for it
+        srun) exec srun --mpi=pmi2 --kill-on-bad-exit=1 "$@" ;;
+        *) echo "$0: LAUNCHER is $launcher; allowed: mpirun, srun" >&2; exit 2 ;;
+    esac
+elif [[ -n ${PBS_NODEFILE:-} ]]; then
+    if "$mpirun" --version 2>/dev/null | grep -q "Open MPI"; then exec "$mpirun" --hostfile "$PBS_NODEFILE" "$@"; fi
+    # one line per task: a host with several is named several times
+    exec "$mpirun" -f "$PBS_NODEFILE" "$@"
+else
+    echo "$0: no job of Slurm or PBS here; start mpirun yourself" >&2
+    exit 2
+fi

@@ -49,6 +49,12 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allocate", action="append", metavar="LAYERS=N", help="boards for layers by name or glob: 'layer3.*=4'"
     )
+    group.add_argument(
+        "--in-flight",
+        type=int,
+        metavar="N",
+        help="image groups under way at a time (default: the fewest that lose no more than 0.5 %% of the throughput)",
+    )
     group.add_argument("--plan", type=Path, help="take the stages of this plan file")
 
 
@@ -59,7 +65,9 @@ def plan_wishes(options: argparse.Namespace) -> PlanWishes:
 
     by_hand = ByHand.parse(options.cut, options.allocate)
     strategy = options.strategy or ("fused" if by_hand.allocate else "pipeline")
-    return PlanWishes(strategy, options.objective, options.stages, options.boards, by_hand, options.plan)
+    return PlanWishes(
+        strategy, options.objective, options.stages, options.boards, by_hand, options.plan, options.in_flight
+    )
 
 
 def load_named_config(name: str | None) -> VTAConfig | None:

@@ -45,6 +45,8 @@ class PlanWishes:
         Stage borders and numbers of boards.
     file : Path or None
         A plan file whose stages are taken.
+    in_flight : int or None
+        Image groups under way at a time; None leaves it to the planner.
     """
 
     strategy: str
@@ -53,6 +55,7 @@ class PlanWishes:
     boards: int | None = None
     by_hand: ByHand = field(default_factory=ByHand)
     file: Path | None = None
+    in_flight: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,14 +141,25 @@ def plan_model(wishes: PlanWishes, graph: Graph, cluster: Cluster, images: int, 
     if not 1 <= boards <= ranks:
         raise PlanError(f"{boards} boards", where="--boards", allowed=f"1..{ranks}, as many as there are")
     if wishes.file is not None:
-        plan = _plan_from_file(wishes, Problem(graph, cluster.first(boards), images, costs))
+        plan = _plan_from_file(wishes, Problem(graph, cluster.first(boards), images, costs, in_flight=wishes.in_flight))
     else:
         plan = make_plan(
-            wishes.strategy, graph, cluster, boards, images, costs, wishes.stages, wishes.objective, wishes.by_hand
+            wishes.strategy,
+            graph,
+            cluster,
+            boards,
+            images,
+            costs,
+            wishes.stages,
+            wishes.objective,
+            wishes.by_hand,
+            wishes.in_flight,
         )
     alternative = None
     if wishes.file is not None or wishes.by_hand or boards < ranks:
-        alternative = make_plan(AUTO, graph, cluster, ranks, images, costs, None, wishes.objective)
+        alternative = make_plan(
+            AUTO, graph, cluster, ranks, images, costs, None, wishes.objective, in_flight=wishes.in_flight
+        )
         plan = replace(plan, notes=(*plan.notes, comparison(plan, alternative)))
     return Planned(plan, costs, alternative, time.perf_counter() - begun_s - costs.compile_seconds)
 

@@ -56,7 +56,7 @@ class Feed:
     inputs : mapping of str to ndarray of int8, shape (n, C, H, W)
         Quantised images by graph input; empty for a device that carries no data.
     output_shapes : mapping of str to tuple of int
-        (1, C, H, W) of each graph output.
+        (1, C, H, W) of each graph output; empty for a device that carries no data.
     """
 
     images: int

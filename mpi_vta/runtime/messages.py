@@ -6,7 +6,7 @@ without data sends the time alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,26 +27,26 @@ class Inbound:
         Where from.
     tag : int
         The edge's index.
-    peers : sequence of int
-        Sending rank of each message that will come, in order.
+    peers : iterable of int
+        Sending rank of each message that will come, in order; read no further than receives are posted.
     payload_bytes : int
         Size of every payload.
     what : str
         The edge, for the watchdog's message.
     """
 
-    def __init__(self, transport: Transport, tag: int, peers: Sequence[int], payload_bytes: int, what: str) -> None:
-        self._transport, self._tag, self._peers, self._what = transport, tag, peers, what
+    def __init__(self, transport: Transport, tag: int, peers: Iterable[int], payload_bytes: int, what: str) -> None:
+        self._transport, self._tag, self._peers, self._what = transport, tag, iter(peers), what
         self._buffers = [np.empty(HEADER_BYTES + payload_bytes, dtype=np.uint8) for _ in range(_POSTED_AHEAD)]
-        self._requests: dict[int, Request] = {}
+        self._posted: dict[int, tuple[Request, int]] = {}
         self._taken = 0
         for index in range(_POSTED_AHEAD):
             self._post(index)
 
     def arrived(self) -> bool:
         """Return whether the next message is there, so that `take` would not wait."""
-        request = self._requests.get(self._taken)
-        return request is not None and request.done()
+        posted = self._posted.get(self._taken)
+        return posted is not None and posted[0].done()
 
     def take(self, watchdog: Watchdog) -> tuple[int, NDArray[np.uint8]]:
         """Wait for the next message.
@@ -57,8 +57,9 @@ class Inbound:
             Virtual departure in ns, and the payload, which stays valid until `release`.
         """
         index = self._taken
-        with watchdog.waiting(f"{self._what}, message {index} from rank {self._peers[index]}"):
-            wait(self._requests.pop(index))
+        request, peer = self._posted.pop(index)
+        with watchdog.waiting(f"{self._what}, message {index} from rank {peer}"):
+            wait(request)
         self._taken += 1
         buffer = self._buffers[index % _POSTED_AHEAD]
         return int(buffer[:HEADER_BYTES].view(np.int64)[0]), buffer[HEADER_BYTES:]
@@ -68,9 +69,10 @@ class Inbound:
         self._post(self._taken - 1 + _POSTED_AHEAD)
 
     def _post(self, index: int) -> None:
-        if index < len(self._peers):
+        peer = next(self._peers, None)
+        if peer is not None:
             buffer = self._buffers[index % _POSTED_AHEAD]
-            self._requests[index] = self._transport.irecv(buffer, self._peers[index], self._tag)
+            self._posted[index] = (self._transport.irecv(buffer, peer, self._tag), peer)
 
 
 class Outbound:

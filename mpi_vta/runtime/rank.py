@@ -22,7 +22,18 @@ from mpi_vta.runtime.watchdog import Watchdog
 from mpi_vta.schedule.clock import Span
 from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan
-from mpi_vta.schedule.timeline import Assemble, Finish, Host, Launch, RankTimeline, Receive, Send, Start, rank_steps
+from mpi_vta.schedule.timeline import (
+    Assemble,
+    Finish,
+    Host,
+    Launch,
+    RankTimeline,
+    Receive,
+    Send,
+    Start,
+    edge_peers,
+    rank_steps,
+)
 from mpi_vta.trace.schema import NO_EDGE, NO_PEER, EventKind
 from mpi_vta.trace.writer import RankTrace
 
@@ -92,7 +103,6 @@ class RankRun:
         self._pieces = Pieces(job.plan, job.board.config)
         self._stages = {index: BoardStage(program, device) for index, program in job.programs.items()}
         self._raw = {stage: _raw_values(job.plan, stage) for stage in job.programs}
-        self._steps = list(rank_steps(job.plan, self._rank, job.groups))
         self._inbound, self._outbound = self._open_edges(transport)
         self._arrived: dict[tuple[int, int], dict[str, NDArray[np.uint8]]] = {}
         self._made: dict[int, dict[str, NDArray[np.uint8]]] = {}
@@ -115,25 +125,20 @@ class RankRun:
 
     def run(self) -> None:
         """Do every step, then wait until the last message has left."""
-        for step in self._steps:
+        for step in rank_steps(self._plan, self._rank, self._job.groups):
             self._handlers[type(step)](step)
         for outbound in self._outbound.values():
             outbound.drain(self._watchdog)
 
     def _open_edges(self, transport: Transport) -> tuple[dict[int, Inbound], dict[int, Outbound]]:
-        peers: dict[int, list[int]] = {}
-        for step in self._steps:
-            if isinstance(step, Receive):
-                peers.setdefault(step.edge, []).append(step.peer)
-        inbound = {
-            edge: Inbound(transport, edge, senders, self._payload_bytes(edge), _edge_name(self._plan.edges[edge]))
-            for edge, senders in peers.items()
-        }
-        sent = dict.fromkeys(step.edge for step in self._steps if isinstance(step, Send))
-        outbound = {
-            edge: Outbound(transport, edge, self._payload_bytes(edge), _edge_name(self._plan.edges[edge]))
-            for edge in sent
-        }
+        plan, groups = self._plan, self._job.groups
+        inbound, outbound = {}, {}
+        for index, edge in enumerate(plan.edges):
+            if next(edge_peers(plan, index, self._rank, groups, sends=False), None) is not None:
+                peers = edge_peers(plan, index, self._rank, groups, sends=False)
+                inbound[index] = Inbound(transport, index, peers, self._payload_bytes(index), _edge_name(edge))
+            if next(edge_peers(plan, index, self._rank, groups, sends=True), None) is not None:
+                outbound[index] = Outbound(transport, index, self._payload_bytes(index), _edge_name(edge))
         return inbound, outbound
 
     def _payload_bytes(self, edge: int) -> int:

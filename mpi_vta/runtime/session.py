@@ -79,8 +79,9 @@ class Job:
 
     @property
     def feed(self) -> Feed:
-        """What the plan's rank 0 needs; images only for a device that carries data."""
-        return Feed(self.images, self.inputs if carries_data(self.options.device) else {}, self.output_shapes)
+        """What the plan's rank 0 needs; images and outputs only for a device that carries data."""
+        with_data = carries_data(self.options.device)
+        return Feed(self.images, self.inputs if with_data else {}, self.output_shapes if with_data else {})
 
 
 @dataclass(frozen=True)

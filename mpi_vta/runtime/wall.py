@@ -8,6 +8,7 @@ A simulated board holds for its modelled time, so that only network and processo
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from mpi_vta.runtime.transport.protocol import Pause, Transport
 from mpi_vta.runtime.watchdog import Watchdog
 from mpi_vta.schedule.clock import Span
 from mpi_vta.schedule.plan import SINK, SOURCE
-from mpi_vta.schedule.timeline import Finish, Launch, Receive, Send, Start
+from mpi_vta.schedule.timeline import Finish, Launch, Receive, Send, Start, rank_steps
 from mpi_vta.trace.schema import EventKind
 from mpi_vta.trace.writer import RankTrace
 
@@ -107,26 +108,18 @@ class WallRun(RankRun):
         self._clock, self._simulated = clock, device.simulated
         self._cpu, self._vta = Worker("processor", clock), Worker("vta", clock)
         self._sends: dict[tuple[int, int], list[Send]] = {}
-        self._receives: dict[int, list[Receive]] = {}
+        self._receives: dict[int, deque[Receive]] = {}
         self._tasks: dict[tuple[int, int], _Task] = {}
-        self._starts: list[Start] = []
-        for step in self._steps:
-            if isinstance(step, Send):
-                self._sends.setdefault((step.place, step.group), []).append(step)
-            elif isinstance(step, Receive):
-                self._receives.setdefault(step.edge, []).append(step)
-            elif isinstance(step, Launch):
-                self._tasks[step.place, step.group] = self._task(step.place, step.group)
-            elif isinstance(step, Finish):
-                self._tasks[SINK, step.group] = self._task(SINK, step.group)
-            elif isinstance(step, Start):
-                self._starts.append(step)
+        self._starts: deque[Start] = deque()
+        self._coming = rank_steps(job.plan, self._rank, job.groups)
+        self._next = next(self._coming, None)
         self._finished = 0
 
     def run(self) -> None:
         """Do every step, then wait until the last message has left."""
         try:
-            while self._tasks or self._starts or any(self._receives.values()):
+            while self._next is not None or self._tasks or self._starts or any(self._receives.values()):
+                self._look_ahead()
                 with self._watchdog.waiting(self._awaited()):
                     pause = Pause()
                     while not self._advance():
@@ -136,6 +129,28 @@ class WallRun(RankRun):
         finally:
             self._cpu.close()
             self._vta.close()
+
+    def _look_ahead(self) -> None:
+        """Take up the steps of groups that may be under way while the oldest here is not done, and few later ones.
+
+        A step of group g has a tick from g to g + W, so a limit of 2 W on groups takes up all steps of the W groups.
+        """
+        oldest = min((group for _, group in self._tasks), default=None)
+        while self._next is not None:
+            step, group = self._next, self._next.group
+            if oldest is not None and group >= oldest + 2 * self._plan.in_flight_groups:
+                return
+            if isinstance(step, Send):
+                self._sends.setdefault((step.place, group), []).append(step)
+            elif isinstance(step, Receive):
+                self._receives.setdefault(step.edge, deque()).append(step)
+            elif isinstance(step, Start):
+                self._starts.append(step)
+            elif isinstance(step, Launch | Finish):
+                place = SINK if isinstance(step, Finish) else step.place
+                self._tasks[place, group] = self._task(place, group)
+                oldest = group if oldest is None else min(oldest, group)
+            self._next = next(self._coming, None)
 
     def _task(self, place: int, group: int) -> _Task:
         return _Task(place, group, len(self._plan.edges_into.get(place, ())))
@@ -150,7 +165,9 @@ class WallRun(RankRun):
             if task.launched is not None:
                 return f"the launch of stage {place} for group {group}"
             waiting = [
-                s for steps in self._receives.values() for s in steps[:1] if (s.place, s.group) == (place, group)
+                steps[0]
+                for steps in self._receives.values()
+                if steps and (steps[0].place, steps[0].group) == (place, group)
             ]
             if waiting:
                 return f"{self._plan.edges[waiting[0].edge].value} of group {group} from rank {waiting[0].peer}"
@@ -176,7 +193,7 @@ class WallRun(RankRun):
         if not inbound.arrived():
             return False
         start_ns = self._clock.now_ns()
-        step = self._receives[edge].pop(0)
+        step = self._receives[edge].popleft()
         _, payload = inbound.take(self._watchdog)
         if self._carries_data:
             arrived = self._arrived.setdefault((step.place, step.group), {})
@@ -190,7 +207,7 @@ class WallRun(RankRun):
     def _let_in(self) -> bool:
         if not self._starts or self._starts[0].group >= self._finished + self._plan.in_flight_groups:
             return False
-        group = self._starts.pop(0).group
+        group = self._starts.popleft().group
         at_ns = self._clock.now_ns()
         endpoint = self._at_rank_0()
         endpoint.start(group, at_ns)

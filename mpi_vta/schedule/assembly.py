@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from mpi_vta.errors import PlanError
 from mpi_vta.schedule.advice import reasons
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.load import bottleneck
@@ -29,7 +30,7 @@ def assemble(problem: Problem, draft: Draft, strategy: str) -> Plan:
     Raises
     ------
     PlanError
-        If the draft breaks a rule.
+        If the draft breaks a rule, or more groups are to be in flight than the boards' memory holds.
     MemoryShortage
         If a board's memory does not suffice.
     """
@@ -96,7 +97,18 @@ def _assemble_ns(
 
 
 def _window(problem: Problem, plan: Plan, most: int) -> int:
-    """Return the fewest groups in flight, up to `most`, that lose next to nothing: more only add latency."""
+    """Return the groups in flight that the user wants, or the fewest, up to `most`, that lose next to nothing.
+
+    More would only add latency.
+    """
+    if problem.in_flight is not None:
+        if not 1 <= problem.in_flight <= most:
+            raise PlanError(
+                f"{problem.in_flight} image groups in flight",
+                where="--in-flight",
+                allowed=f"1..{most}, what the boards' memory holds",
+            )
+        return problem.in_flight
     if problem.objective == "latency":
         return 1
     affordable = max(WINDOW_MESSAGES // max(len(plan.edges), 1), 1)

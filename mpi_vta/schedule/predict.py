@@ -34,7 +34,7 @@ class Prediction:
     start_ns, finish_ns : tuple of int
         Per image group.
     spans : mapping of int to tuple of (Step, Span)
-        Per rank, what it does when, in the order of `rank_steps`.
+        Per rank, what it does when, in the order of `rank_steps`; empty unless asked for.
     busy : mapping of int to mapping of str to float
         Per rank and resource (`RESOURCES`), the share of the makespan in which it is busy.
     bottleneck : tuple of (int, str)
@@ -51,8 +51,10 @@ class Prediction:
     figures: Figures
 
 
-def predict(plan: Plan, network: NetworkModel, images: int) -> Prediction:
+def predict(plan: Plan, network: NetworkModel, images: int, *, keep_spans: bool = False) -> Prediction:
     """Predict a run of `images` images.
+
+    What is kept per image are two times, and with `keep_spans` every span of every rank.
 
     Raises
     ------
@@ -63,7 +65,7 @@ def predict(plan: Plan, network: NetworkModel, images: int) -> Prediction:
     """
     groups = group_count(images, plan.group_images)
     mailbox: dict[tuple[int, int], int] = {}
-    walkers = {rank: _Walker(plan, rank, network, groups, mailbox) for rank in plan.ranks}
+    walkers = {rank: _Walker(plan, rank, network, groups, mailbox, keep_spans) for rank in plan.ranks}
     unfinished = list(walkers.values())
     while unfinished:
         if not any([walker.advance() for walker in unfinished]):
@@ -82,13 +84,20 @@ class _Walker:
     """One rank in the prediction: goes on until a message is not there yet."""
 
     def __init__(
-        self, plan: Plan, rank: int, network: NetworkModel, groups: int, mailbox: dict[tuple[int, int], int]
+        self,
+        plan: Plan,
+        rank: int,
+        network: NetworkModel,
+        groups: int,
+        mailbox: dict[tuple[int, int], int],
+        keep_spans: bool,
     ) -> None:
         self.rank = rank
         self.clock = RankClock()
         self.start_ns: list[int] = []
         self.finish_ns: list[int] = []
         self.spans: list[tuple[Step, Span]] = []
+        self._keep_spans = keep_spans
         self._timeline = RankTimeline(plan, rank, network, self.clock)
         self._steps: Iterator[Step] = rank_steps(plan, rank, groups)
         self._mailbox = mailbox
@@ -128,5 +137,6 @@ class _Walker:
             assert isinstance(step, Finish)
             self.finish_ns.append(timeline.finish(step))
             span = Span(self.finish_ns[-1], self.finish_ns[-1])
-        self.spans.append((step, span))
+        if self._keep_spans:
+            self.spans.append((step, span))
         return True

@@ -48,6 +48,8 @@ class Problem:
         Stage borders and numbers of boards that the user fixed.
     ruled_out : frozenset of (frozenset of str, Board)
         Nodes that as one stage were found not to fit a board's memory.
+    in_flight : int or None
+        Image groups under way at a time that the user asked for; None for the fewest that lose next to nothing.
     """
 
     graph: Graph
@@ -58,6 +60,7 @@ class Problem:
     objective: str = "throughput"
     by_hand: ByHand = field(default_factory=ByHand)
     ruled_out: frozenset[tuple[frozenset[str], Board]] = frozenset()
+    in_flight: int | None = None
 
     @property
     def ranks(self) -> int:

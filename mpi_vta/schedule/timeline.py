@@ -23,6 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from math import lcm
 
 from mpi_vta.errors import PlanError
 from mpi_vta.schedule.clock import RankClock, Span
@@ -112,7 +113,8 @@ def stage_offsets(plan: Plan) -> tuple[int, ...]:
 def rank_steps(plan: Plan, rank: int, groups: int) -> Iterator[Step]:
     """Yield what `rank` does for `groups` image groups, in the order given above.
 
-    Messages between two places on the same rank are not steps: the data is there.
+    Messages between two places on the same rank are not steps: the data is there. Nothing is kept per group,
+    however many there are.
 
     Parameters
     ----------
@@ -131,6 +133,35 @@ def rank_steps(plan: Plan, rank: int, groups: int) -> Iterator[Step]:
             group = tick - offset
             if 0 <= group < groups and plan.rank_of(place, group) == rank:
                 yield from _place_steps(plan, place, rank, group)
+
+
+def edge_peers(plan: Plan, index: int, rank: int, groups: int, *, sends: bool) -> Iterator[int]:
+    """Yield the other rank of every message of one edge that `rank` sends, or receives, in group order.
+
+    Parameters
+    ----------
+    plan : Plan
+        A valid plan.
+    index : int
+        Of the edge.
+    rank, groups : int
+        As for `rank_steps`.
+    sends : bool
+        Whether to look at what `rank` sends; else at what it receives.
+    """
+    edge = plan.edges[index]
+    mine, other = (edge.producer, edge.consumer) if sends else (edge.consumer, edge.producer)
+    if rank not in (plan.stages[mine].ranks if mine >= 0 else (0,)):
+        return
+    # turns repeat, so a period without a message means that there is none
+    period = lcm(*(plan.stages[place].turn_count for place in (mine, other) if place >= 0))
+    found = False
+    for group in range(groups):
+        if group == period and not found:
+            return
+        if plan.rank_of(mine, group) == rank and plan.rank_of(other, group) != rank:
+            found = True
+            yield plan.rank_of(other, group)
 
 
 def _place_steps(plan: Plan, place: int, rank: int, group: int) -> Iterator[Step]:

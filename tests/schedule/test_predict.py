@@ -70,7 +70,7 @@ def test_missing_message_is_reported_not_waited_for(monkeypatch):
 @given(plans(), st.integers(1, 20))
 def test_prediction_obeys_causality(drawn, images):
     plan, _ = drawn
-    prediction = predict(plan, NETWORK, images)
+    prediction = predict(plan, NETWORK, images, keep_spans=True)
     departs, arrives, launches = {}, {}, {}
     for spans in prediction.spans.values():
         for step, span in spans:
@@ -96,4 +96,4 @@ def test_prediction_obeys_causality(drawn, images):
 @given(plans(), st.integers(1, 12))
 def test_prediction_is_the_same_every_time(drawn, images):
     plan, _ = drawn
-    assert predict(plan, NETWORK, images) == predict(plan, NETWORK, images)
+    assert predict(plan, NETWORK, images, keep_spans=True) == predict(plan, NETWORK, images, keep_spans=True)

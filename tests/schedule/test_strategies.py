@@ -377,3 +377,24 @@ class MemoryCosts(FakeCosts):
 def test_stage_that_does_not_fit_the_memory_is_refused():
     with pytest.raises(PlanError, match=r"900\.\d MB are needed on rank 0, board pynq_z1 has 268\.4 MB"):
         plan_for("pipeline", chain(4), 1, memory_bytes=900_000_000)
+
+
+def test_the_wanted_number_of_images_in_flight_is_kept():
+    graph = chain(8)
+    for wanted in (1, 3, 11):
+        plan = make_plan("pipeline", graph, Cluster.default(4), 4, 40, costs_of(graph), in_flight=wanted)
+        assert plan.in_flight_groups == wanted
+    one, three = (
+        make_plan("pipeline", graph, Cluster.default(4), 4, 40, costs_of(graph), in_flight=wanted).predicted
+        for wanted in (1, 3)
+    )
+    assert one["throughput_images_per_s"] < three["throughput_images_per_s"]
+
+
+@pytest.mark.parametrize("wanted", [0, -1, 3])
+def test_more_images_in_flight_than_memory_holds_are_refused(wanted):
+    graph = chain(4)
+    board = replace(MIXED.boards[0], memory_bytes=10_000 + 2 * 2 * 1024)
+    cluster = Cluster("small", (board,) * 4, MIXED.link, MIXED.switch_latency_ns)
+    with pytest.raises(PlanError, match=rf"^--in-flight: {wanted} image groups in flight; allowed: 1\.\.2, what the"):
+        make_plan("pipeline", graph, cluster, 4, 40, costs_of(graph, memory_bytes=10_000), 4, in_flight=wanted)

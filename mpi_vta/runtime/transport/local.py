@@ -18,19 +18,52 @@ T = TypeVar("T")
 _COLLECTIVE_TAG = -1
 
 
-class LocalWorld:
-    """What the ranks share: one queue of messages per (source, destination, tag), and whether one has failed."""
+class Message:
+    """A message in a queue.
 
-    def __init__(self, size: int) -> None:
-        self.size = size
+    Attributes
+    ----------
+    data : bytes
+        What it carries.
+    taken : bool
+        Whether the receiver has it.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.taken = data, False
+
+
+class LocalWorld:
+    """What the ranks share: one queue of messages per (source, destination, tag), and whether one has failed.
+
+    Parameters
+    ----------
+    size : int
+        Ranks.
+    eager : bool
+        Whether a send is complete at once; else, as MPI does with large messages, when the receiver has it.
+    """
+
+    def __init__(self, size: int, *, eager: bool = True) -> None:
+        self.size, self.eager = size, eager
         self.failed = threading.Event()
         self._lock = threading.Lock()
-        self._queues: dict[tuple[int, int, int], deque[bytes]] = {}
+        self._queues: dict[tuple[int, int, int], deque[Message]] = {}
+        self._deepest: dict[int, int] = {}
 
-    def put(self, key: tuple[int, int, int], data: bytes) -> None:
-        """Append a message to a queue."""
+    def put(self, key: tuple[int, int, int], data: bytes) -> Message:
+        """Append a message to a queue, and return it."""
+        message = Message(data)
         with self._lock:
-            self._queues.setdefault(key, deque()).append(data)
+            queue = self._queues.setdefault(key, deque())
+            queue.append(message)
+            self._deepest[key[2]] = max(self._deepest.get(key[2], 0), len(queue))
+        return message
+
+    @property
+    def deepest(self) -> dict[int, int]:
+        """Most messages that ever waited between two ranks, by tag."""
+        return dict(self._deepest)
 
     def take(self, key: tuple[int, int, int]) -> bytes | None:
         """Remove and return the oldest message of a queue, or None if there is none yet.
@@ -43,17 +76,24 @@ class LocalWorld:
         with self._lock:
             queue = self._queues.get(key)
             if queue:
-                return queue.popleft()
+                message = queue.popleft()
+                message.taken = True
+                return message.data
         if self.failed.is_set():
             raise LaunchError("another rank has failed", where=f"rank {key[1]}")
         return None
 
 
 class _Sent:
-    """A send, complete at once: the message was copied."""
+    """A send of which the message was copied."""
+
+    def __init__(self, world: LocalWorld, message: Message) -> None:
+        self._world, self._message = world, message
 
     def done(self) -> bool:
-        return True
+        if self._world.failed.is_set():
+            raise LaunchError("another rank has failed", where="send")
+        return self._world.eager or self._message.taken
 
 
 class _Receive:
@@ -91,8 +131,7 @@ class LocalTransport:
 
     def isend(self, buffer: NDArray[np.uint8], peer: int, tag: int) -> _Sent:
         """Copy the buffer into the receiver's queue."""
-        self._world.put(self._key(self.rank, peer, tag), buffer.tobytes())
-        return _Sent()
+        return _Sent(self._world, self._world.put(self._key(self.rank, peer, tag), buffer.tobytes()))
 
     def irecv(self, buffer: NDArray[np.uint8], peer: int, tag: int) -> _Receive:
         """Start receiving; see `Transport.irecv`."""
@@ -139,12 +178,12 @@ class LocalTransport:
         return request.data
 
 
-def run_ranks(size: int, work: Callable[[LocalTransport], T]) -> list[T]:
+def run_ranks(size: int, work: Callable[[LocalTransport], T], world: LocalWorld | None = None) -> list[T]:
     """Run `work` once per rank, each in its own thread, and return the results in rank order.
 
-    The first failure is raised again here, after every thread has ended.
+    The first failure is raised again here, after every thread has ended. A world of other habits may be given.
     """
-    world = LocalWorld(size)
+    world = world or LocalWorld(size)
     failures: list[BaseException] = []
 
     def note_failure(future: Future[T]) -> None:

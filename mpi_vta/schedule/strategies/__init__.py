@@ -40,6 +40,7 @@ def make_plan(
     stages: int | None = None,
     objective: str = "throughput",
     by_hand: ByHand | None = None,
+    in_flight: int | None = None,
 ) -> Plan:
     """Spread a model over boards.
 
@@ -64,6 +65,8 @@ def make_plan(
         strategy lets one image group in at a time.
     by_hand : ByHand, optional
         Stage borders and numbers of boards to keep to.
+    in_flight : int, optional
+        Image groups under way at a time; by default the fewest that lose next to nothing of the throughput.
 
     Raises
     ------
@@ -89,7 +92,9 @@ def make_plan(
             where="--cut, --allocate",
             remedy=f"take --strategy {' or '.join(CUTTING)}",
         )
-    problem = Problem(graph, cluster.first(ranks), images, costs, stages, objective, by_hand or ByHand())
+    problem = Problem(
+        graph, cluster.first(ranks), images, costs, stages, objective, by_hand or ByHand(), in_flight=in_flight
+    )
     problem.wish(replicas=True)
     return _best_plan(problem) if name == AUTO else plan_by(name, problem)
 

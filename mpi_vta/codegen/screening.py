@@ -14,6 +14,7 @@ from mpi_vta.codegen.bias import plan_bias
 from mpi_vta.codegen.bound import layer_bounds
 from mpi_vta.codegen.compiler import kernels_of
 from mpi_vta.codegen.lowering import check_supported
+from mpi_vta.codegen.search import Key, shape_key
 from mpi_vta.codegen.space import least_cycles
 from mpi_vta.codegen.stem import gather_patches
 from mpi_vta.errors import CompileError
@@ -92,10 +93,15 @@ def screen_all(
 def _guessed_cycles(graph: Graph, config: VTAConfig) -> float:
     check_supported(graph, config)
     gathered, _ = gather_patches(graph, config)
+    known: dict[Key, float] = {}
     total = 0.0
     for kernel, bound in zip(kernels_of(gathered, config), layer_bounds(graph, config), strict=True):
-        least = least_cycles(kernel, plan_bias(kernel, config), config)
-        if least is None:
-            raise CompileError("no tiling fits the buffers", where=kernel.name)
-        total += max(least, bound.cycles)
+        bias = plan_bias(kernel, config)
+        key = shape_key(kernel, bias, config)
+        if key not in known:
+            least = least_cycles(kernel, bias, config)
+            if least is None:
+                raise CompileError("no tiling fits the buffers", where=kernel.name)
+            known[key] = least
+        total += max(known[key], bound.cycles)
     return total

@@ -39,21 +39,22 @@ def choose(kernel: Kernel, bias: BiasPlan, config: VTAConfig) -> Tiling:
     key = missing_key(kernel, bias, config)
     if key is not None:
         _known[key] = _search(kernel, bias, config)
-    return _known[_key(kernel, bias, config)]
+    return _known[shape_key(kernel, bias, config)]
 
 
 def missing_key(kernel: Kernel, bias: BiasPlan, config: VTAConfig) -> Key | None:
     """Return None if the schedule of such a kernel was found before, else what to tell such kernels by."""
-    key = _key(kernel, bias, config)
+    key = shape_key(kernel, bias, config)
     return None if key in _known else key
 
 
 def remember(kernel: Kernel, bias: BiasPlan, config: VTAConfig, tiling: Tiling) -> None:
     """Keep a schedule that was found elsewhere."""
-    _known[_key(kernel, bias, config)] = tiling
+    _known[shape_key(kernel, bias, config)] = tiling
 
 
-def _key(kernel: Kernel, bias: BiasPlan, config: VTAConfig) -> Key:
+def shape_key(kernel: Kernel, bias: BiasPlan, config: VTAConfig) -> Key:
+    """Return all that decides the time of a kernel's schedules, so that kernels of one shape share a search."""
     return (_shape(kernel), bias.taps, bias.acc_elements, config)
 
 

@@ -119,7 +119,10 @@ def test_peers_of_an_edge_are_those_of_its_steps(plan, groups):
 
 
 def growth_bytes(tmp_path, images, *, wall):
-    """Return by how many bytes the memory of all ranks grew over the second half of a job: the clocks remember a bounded number of gaps."""
+    """Return by how many bytes the memory of all ranks grew over the second half of a job.
+
+    The clocks remember a bounded number of gaps.
+    """
     plan = chain([(0,), (1, 2), (3, 4, 5), (6,)], 12, {(0, 2)}, uneven=True)
     held, done = [], iter(range(1, images + 1))
     numbers = iter(range(16))

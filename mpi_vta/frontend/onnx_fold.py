@@ -11,18 +11,22 @@ from mpi_vta.errors import ModelError
 
 Array = NDArray[Any]
 
-# operators that only ever compute shapes, pads or scales in the models that we take
+LIGHT_ELEMENTS = 1024  # no shape, pad or scale is longer
+
+# operators that compute shapes, pads or scales, or weights from integers, in the models that we take
 FOLDABLE = (
     "Add",
     "Cast",
     "Concat",
     "Constant",
     "ConstantOfShape",
+    "DequantizeLinear",
     "Div",
     "Floor",
     "Gather",
     "Identity",
     "Mul",
+    "QuantizeLinear",
     "Reshape",
     "Shape",
     "Slice",
@@ -33,7 +37,7 @@ FOLDABLE = (
 )
 
 
-def fold_constants(model: Any, path: str) -> tuple[list[Any], dict[str, Array]]:
+def fold_constants(model: Any, path: str) -> tuple[list[Any], dict[str, Array], list[Any]]:
     """Compute every node whose inputs are constants, and every Shape of a tensor of known extents.
 
     Parameters
@@ -48,6 +52,8 @@ def fold_constants(model: Any, path: str) -> tuple[list[Any], dict[str, Array]]:
         Those that depend on the model's input.
     constants : dict of str to ndarray
         Initialisers and everything computed.
+    folded : list of onnx.NodeProto
+        Those that were computed.
 
     Raises
     ------
@@ -56,18 +62,20 @@ def fold_constants(model: Any, path: str) -> tuple[list[Any], dict[str, Array]]:
     """
     constants = read_initializers(model, path)
     needs_shapes = any(node.op_type == "Shape" for node in model.graph.node)
-    shapes = _static_shapes(model) if needs_shapes else {}
-    nodes = []
+    shapes = static_shapes(model) if needs_shapes else {}
+    nodes, folded = [], []
     for node in model.graph.node:
         if node.op_type == "Shape" and node.input[0] in shapes:
             extents = np.array(shapes[node.input[0]], np.int64)
             bounds = {attribute.name: attribute.i for attribute in node.attribute}
             constants[node.output[0]] = extents[bounds.get("start", 0) : bounds.get("end", len(extents))]
+            folded.append(node)
         elif node.op_type in FOLDABLE and all(name in constants for name in node.input if name):
             constants[node.output[0]] = _computed(model, node, constants, path)
+            folded.append(node)
         else:
             nodes.append(node)
-    return nodes, constants
+    return nodes, constants, folded
 
 
 def read_initializers(model: Any, path: str) -> dict[str, Array]:
@@ -110,11 +118,31 @@ def _computed(model: Any, node: Any, constants: dict[str, Array], path: str) -> 
         ) from fault
 
 
-def _static_shapes(model: Any) -> dict[str, tuple[int, ...]]:
-    """Return the tensors whose every extent ONNX's shape inference knows."""
-    from onnx import shape_inference
+def static_shapes(model: Any) -> dict[str, tuple[int, ...]]:
+    """Return the tensors whose every extent ONNX's shape inference knows: none, if the model contradicts itself.
 
-    graph = shape_inference.infer_shapes(model, data_prop=True).graph
+    The passes then name the node at which something does not fit.
+    """
+    from onnx import ModelProto, helper, shape_inference
+
+    # shapes follow from the extents of weights, not from their values: a light copy is enough
+    light = ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import)
+    small = [entry for entry in model.graph.initializer if int(np.prod(entry.dims)) <= LIGHT_ELEMENTS]
+    heavy = [
+        helper.make_tensor_value_info(entry.name, entry.data_type, entry.dims)
+        for entry in model.graph.initializer
+        if int(np.prod(entry.dims)) > LIGHT_ELEMENTS
+    ]
+    named = {entry.name for entry in heavy}
+    light.graph.node.extend(model.graph.node)
+    light.graph.input.extend([*(entry for entry in model.graph.input if entry.name not in named), *heavy])
+    light.graph.output.extend(model.graph.output)
+    light.graph.value_info.extend(model.graph.value_info)
+    light.graph.initializer.extend(small)
+    try:
+        graph = shape_inference.infer_shapes(light, data_prop=True).graph
+    except shape_inference.InferenceError:
+        return {}
     known = {}
     for entry in (*graph.input, *graph.value_info, *graph.output):
         dims = entry.type.tensor_type.shape.dim

@@ -9,35 +9,38 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
-from mpi_vta.frontend.onnx_fold import fold_constants
+from mpi_vta.frontend.onnx_fold import fold_constants, static_shapes
 
 Array = NDArray[Any]
 
-# what each supported operator becomes; listed to the user when a model has another one
+# listed to the user when a model has another operator; what each becomes stands in docs/models.md
 SUPPORTED = (
-    "Conv",
-    "Gemm",
-    "MatMul",
-    "Add",
-    "Relu",
-    "LeakyRelu",
-    "Clip",
-    "MaxPool",
-    "AveragePool",
-    "GlobalAveragePool",
-    "ReduceMean",
-    "Upsample",
-    "Resize",
-    "Concat",
-    "Flatten",
-    "Reshape",
-    "BatchNormalization",
-    "Softmax",
-    "Sigmoid",
-    "Identity",
-    "Dropout",
-    "Pad",
+    *("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "Add", "Sub", "Mul", "Div", "Neg"),
+    *("Relu", "LeakyRelu", "PRelu", "Clip", "Min", "Max", "HardSwish", "HardSigmoid", "Sigmoid", "Swish", "Tanh"),
+    *("Mish", "Softplus", "Elu", "Softmax"),
+    *("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "Upsample", "Resize"),
+    *("Concat", "Slice", "Split", "Pad", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"),
+    *("Identity", "Dropout", "QuantizeLinear", "DequantizeLinear"),
 )
+DEQUANTIZED = "_DequantizeLinear_Output"  # what onnxruntime appends to the name of a weight
+# quantised operators that bring their own arithmetic, where QDQ states only scales
+_QOPERATORS = ("ConvInteger", "MatMulInteger", "DynamicQuantizeLinear")
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What became of a node of the file that is no node of the float graph.
+
+    Attributes
+    ----------
+    into : str
+        Node that does its work; empty when nothing is left of it.
+    why : str
+        What was done, as shown to the user.
+    """
+
+    into: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,14 @@ class OnnxNet:
         In topological order, as ONNX demands.
     initializers : dict of str to ndarray
         Weights and other constants.
+    shapes : dict of str to tuple of int
+        The file's tensors whose extents are known.
+    listed : tuple of (str, str)
+        Name and operator of every node of the file.
+    fates : dict of str to Fate
+        By name, those of `listed` that a pass has removed.
+    ranges : dict of str to (float, float)
+        Least and largest value of the tensors whose range the file states.
     """
 
     name: str
@@ -79,6 +90,10 @@ class OnnxNet:
     outputs: tuple[str, ...]
     nodes: tuple[OnnxNode, ...]
     initializers: dict[str, Array]
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    listed: tuple[tuple[str, str], ...] = ()
+    fates: dict[str, Fate] = field(default_factory=dict)
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def consumers(self) -> dict[str, list[OnnxNode]]:
         """Return the nodes that read each tensor."""
@@ -103,6 +118,33 @@ class OnnxNet:
         renamed = [replace(node, inputs=tuple(resolve(name) for name in node.inputs)) for node in nodes]
         outputs = tuple(resolve(name) for name in self.outputs)
         return replace(self, nodes=tuple(renamed), outputs=outputs, initializers=initializers)
+
+    def noting(self, fates: dict[str, Fate]) -> OnnxNet:
+        """Return the net with more removed nodes on record."""
+        return replace(self, fates={**self.fates, **fates})
+
+    def producers(self) -> dict[str, OnnxNode]:
+        """Return the node that makes each tensor."""
+        return {node.output: node for node in self.nodes}
+
+    def constant(self, node: OnnxNode, index: int, constants: dict[str, Array] | None = None) -> Array:
+        """Return a constant operand of a node, from the initialisers or those given."""
+        name = node.inputs[index] if len(node.inputs) > index else ""
+        known = self.initializers if constants is None else constants
+        if name not in known:
+            raise ModelError(
+                f"input {index} ({name or 'absent'}) is not a constant",
+                where=self.where(node),
+                remedy="export the model with constant folding",
+            )
+        return known[name]
+
+    def scalar(self, node: OnnxNode, index: int) -> float:
+        """Return a constant operand that is one number."""
+        value = self.constant(node, index)
+        if value.size != 1:
+            raise ModelError(f"input {index} has shape {value.shape}", where=self.where(node), allowed="one number")
+        return float(value.reshape(-1)[0])
 
 
 def read_model(path: Path) -> Any:
@@ -154,21 +196,70 @@ def read_net(model: Any, name: str, path: str) -> OnnxNet:
         For an unsupported operator, a dynamic shape, several inputs or a batch other than 1.
     """
     graph = model.graph
-    remaining, constants = fold_constants(model, path)
+    remaining, constants, folded = fold_constants(model, path)
+    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
     nodes: list[OnnxNode] = []
     taken: set[str] = set()
     for proto in remaining:
-        if proto.op_type not in SUPPORTED or proto.domain not in ("", "ai.onnx"):
-            label = proto.name or proto.output[0]
-            operator = f"{proto.domain}.{proto.op_type}" if proto.domain else proto.op_type
-            raise ModelError(
-                f"operator {operator} is not supported", where=f"{path}: node {label}", allowed=", ".join(SUPPORTED)
-            )
-        nodes.append(_read_node(proto, taken))
+        _check_operator(proto, opset, path)
+        nodes += _split(proto, constants, taken) if proto.op_type == "Split" else [_read_node(proto, taken)]
     input_name, input_shape = _read_input(graph, constants, path)
-    opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
     outputs = tuple(output.name for output in graph.output)
-    return OnnxNet(name, path, opset, input_name, input_shape, outputs, tuple(nodes), constants)
+    fates = {proto.name or proto.output[0]: Fate("", "a constant, computed at import") for proto in folded}
+    listed = tuple((proto.name or proto.output[0], proto.op_type) for proto in folded)
+    listed += tuple((node.name, node.op) for node in nodes)
+    shapes = static_shapes(model)
+    return OnnxNet(name, path, opset, input_name, input_shape, outputs, tuple(nodes), constants, shapes, listed, fates)
+
+
+def _check_operator(proto: Any, opset: int, path: str) -> None:
+    where = f"{path}: node {proto.name or proto.output[0]}"
+    if proto.op_type in SUPPORTED and proto.domain in ("", "ai.onnx"):
+        _check_arity(proto, opset, where)
+        return
+    operator = f"{proto.domain}.{proto.op_type}" if proto.domain else proto.op_type
+    if proto.op_type.startswith("QLinear") or proto.op_type in _QOPERATORS:
+        raise ModelError(
+            f"operator {operator} computes on integers in its own way",
+            where=where,
+            allowed="float models, and quantised ones in QDQ format",
+            remedy="quantise with quant_format=QuantFormat.QDQ",
+        )
+    raise ModelError(f"operator {operator} is not supported", where=where, allowed=", ".join(SUPPORTED))
+
+
+def _check_arity(proto: Any, opset: int, where: str) -> None:
+    """Check the number of operands where ONNX has a schema of the operator for the file's opset."""
+    from onnx import defs
+
+    if not defs.has(proto.op_type, opset, ""):
+        return
+    schema = defs.get_schema(proto.op_type, opset, "")
+    if not schema.min_input <= len(proto.input) <= schema.max_input:
+        raise ModelError(
+            f"{len(proto.input)} inputs",
+            where=f"{where} ({proto.op_type})",
+            allowed=f"{schema.min_input}..{schema.max_input}",
+            remedy="check the export",
+        )
+
+
+def _split(proto: Any, constants: dict[str, Array], taken: set[str]) -> list[OnnxNode]:
+    """Return a Slice for each result of a Split; its extents are checked where the slices are."""
+    node = _read_node(proto, taken)
+    sizes = node.attrs.get("split")
+    if sizes is None and len(node.inputs) > 1 and node.inputs[1] in constants:
+        sizes = constants[node.inputs[1]].reshape(-1).tolist()
+    count, axis = len(proto.output), node.attrs.get("axis", 0)
+    parts = []
+    for index, output in enumerate(proto.output):
+        name = node.name if index == 0 else f"{node.name}.{index}"
+        taken.add(name)
+        attrs: dict[str, Any] = {"axes": [axis], "part": [index, count]}
+        if sizes is not None:
+            attrs |= {"starts": [int(sum(sizes[:index]))], "ends": [int(sum(sizes[: index + 1]))]}
+        parts.append(OnnxNode(name, "Slice", node.inputs[:1], output, attrs))
+    return parts
 
 
 def write_model(net: OnnxNet, outputs: tuple[str, ...]) -> Any:
@@ -203,8 +294,9 @@ def _read_node(proto: Any, taken: set[str]) -> OnnxNode:
 
 def _node_name(proto: Any) -> str:
     """Prefer the module path in the weight's name (``layer3.0.conv1.weight``) to an exporter's label."""
-    if len(proto.input) > 1 and proto.op_type in ("Conv", "Gemm") and proto.input[1].endswith(".weight"):
-        return str(proto.input[1].removesuffix(".weight"))
+    weight = proto.input[1].removesuffix(DEQUANTIZED) if len(proto.input) > 1 else ""
+    if proto.op_type in ("Conv", "ConvTranspose", "Gemm") and weight.endswith(".weight"):
+        return str(weight.removesuffix(".weight"))
     return str(proto.name or proto.output[0])
 
 

@@ -51,6 +51,8 @@ def _importer_class() -> Any:
     from tvm import relax
     from tvm.relax.frontend.onnx.onnx_frontend import ONNXGraphImporter
 
+    from mpi_vta.frontend.relax_nodes import OWN_CONVERTERS
+
     class Importer(ONNXGraphImporter):  # type: ignore[misc]
         """Emits `clip` and `resize2d`, and makes every pad explicit."""
 
@@ -68,11 +70,14 @@ def _importer_class() -> Any:
                     self.bb._end_block()
                 raise
 
+        def _check_for_unsupported_ops(self, graph: Any) -> None:
+            """Do nothing: the net holds what `onnx_passes` leaves, some of it under names of our own."""
+
         def _convert_operator(self, op_name: str, inputs: Any, attrs: dict[str, Any], opset: int) -> Any:
             node = next(self._nodes_left)
             self.at = self._net.where(node)
-            if op_name == "Clip":
-                return self.bb.normalize(relax.op.clip(inputs[0], attrs["min"], attrs["max"]))
+            if op_name in OWN_CONVERTERS:
+                return self.bb.normalize(OWN_CONVERTERS[op_name](node, inputs))
             if op_name == "Softmax":  # before opset 13 TVM wraps it in reshapes
                 axis = attrs.get("axis", 1 if opset < 13 else -1)
                 return self.bb.normalize(relax.op.nn.softmax(inputs[0], axis=axis))

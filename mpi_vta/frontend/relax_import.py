@@ -16,6 +16,20 @@ from mpi_vta.graph.verify import verify
 
 Array = NDArray[Any]
 
+_ACTIVATIONS = {
+    "HardSigmoid": "hard_sigmoid",
+    "HardSwish": "hard_swish",
+    "Silu": "silu",
+    "Mish": "mish",
+    "Tanh": "tanh",
+    "Elu": "elu",
+}
+# operators that the host does not do: behind them a model has not come to its end
+_BODY = (
+    *("Conv", "ConvTranspose", "Gemm", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean", "Resize"),
+    *("Pad", "Slice"),
+)
+
 
 def import_net(net: OnnxNet) -> Graph:
     """Return the float graph of a normalised net.
@@ -66,8 +80,18 @@ class _Walk:
             "relax.concat": self._concat,
             "relax.reshape": self._reshape,
             "relax.nn.softmax": self._softmax,
-            "relax.sigmoid": lambda node, call: self._emit(node, "sigmoid", call, {}),
+            "relax.sigmoid": self._sigmoid,
+            "relax.permute_dims": self._transpose,
         }
+        # several Relax calls each, or one that says less than the node
+        self._node_rules: dict[str, Callable[[OnnxNode, Any], None]] = {
+            **dict.fromkeys(_ACTIVATIONS, self._activation),
+            "BatchNormalization": self._scale_shift,
+            "ConvTranspose": self._conv_transpose,
+            "Slice": self._slice,
+            "Pad": self._pad,
+        }
+        self._tail = _tail(net)
 
     def graph(self) -> Graph:
         """Walk and return the verified graph."""
@@ -78,7 +102,8 @@ class _Walk:
                 continue
             self._name_of[field] = node.output
             call = bound[field]
-            self._rules.get(self._operator(call), self._refuse)(node, call)
+            rule = self._node_rules.get(node.op) or self._rules.get(self._operator(call), self._refuse)
+            rule(node, call)
         outputs = tuple(self._alias.get(name, name) for name in self._net.outputs)
         nodes, constants = tuple(self._nodes), self._constants
         graph = Graph(self._net.name, "float32", (self._net.input_name,), outputs, nodes, self._values, constants)
@@ -101,6 +126,13 @@ class _Walk:
             self._refuse(node, call)
         inputs = tuple(self._name_of[operand] for operand in operands)
         self._append(node.name, op, inputs, node.output, shape_of(call), attrs, params or {})
+
+    def _emit_node(
+        self, node: OnnxNode, op: str, call: Any, attrs: dict[str, Any], params: dict[str, Array] | None = None
+    ) -> None:
+        """Add a node whose one operand is the ONNX node's own, whatever Relax made of it."""
+        source = self._alias.get(node.inputs[0], node.inputs[0])
+        self._append(node.name, op, (source,), node.output, shape_of(call), attrs, params or {})
 
     def _append(
         self,
@@ -225,11 +257,58 @@ class _Walk:
 
     def _reshape(self, node: OnnxNode, call: Any) -> None:
         before, after = shape_of(call.args[0]), shape_of(call)
-        if after != (1, int(np.prod(before))):
+        if after == (1, int(np.prod(before))):
+            self._emit(node, "flatten", call, {})
+        elif node.name in self._tail and after[0] == 1:
+            self._emit(node, "reshape", call, {"shape": after})
+        else:
             raise ModelError(
-                f"reshape of {before} to {after}", where=self._net.where(node), allowed="(1, C, H, W) to (1, C*H*W)"
+                f"reshape of {before} to {after}",
+                where=self._net.where(node),
+                allowed="(1, C, H, W) to (1, C*H*W), and any at the end of the model that keeps the batch axis",
             )
-        self._emit(node, "flatten", call, {})
+
+    def _transpose(self, node: OnnxNode, call: Any) -> None:
+        order = [int(axis) for axis in call.attrs.axes]
+        if node.name not in self._tail:
+            raise ModelError(
+                f"transpose {order} between layers", where=self._net.where(node), allowed="around the whole model"
+            )
+        self._emit(node, "transpose", call, {"order": tuple(order)})
+
+    def _sigmoid(self, node: OnnxNode, call: Any) -> None:
+        if node.name in self._tail:
+            self._emit(node, "sigmoid", call, {})
+        else:
+            self._emit(node, "activation", call, {"kind": "sigmoid"})
+
+    def _activation(self, node: OnnxNode, call: Any) -> None:
+        if node.attrs.get("alpha", 1.0) != 1.0 and node.op == "Elu":
+            raise ModelError(f"alpha {node.attrs['alpha']}", where=self._net.where(node), allowed="1")
+        self._emit_node(node, "activation", call, {"kind": _ACTIVATIONS[node.op]})
+
+    def _scale_shift(self, node: OnnxNode, call: Any) -> None:
+        scale, offset = (self._net.constant(node, index) for index in (1, 2))
+        params = {"scale": scale, "offset": offset} if offset.any() else {"scale": scale}
+        self._emit_node(node, "scale_shift", call, {}, params)
+
+    def _conv_transpose(self, node: OnnxNode, call: Any) -> None:
+        keys = {"strides": "strides", "pads": "pads", "output_padding": "output_pads", "dilations": "dilations"}
+        attrs = {ours: _ints(node.attrs[theirs]) for theirs, ours in keys.items()}
+        params = {"weight": self._net.constant(node, 1)}
+        if len(node.inputs) > 2 and node.inputs[2]:
+            params["bias"] = self._net.constant(node, 2)
+        self._emit_node(node, "conv_transpose2d", call, {**attrs, "groups": int(node.attrs["group"])}, params)
+
+    def _slice(self, node: OnnxNode, call: Any) -> None:
+        low, high = node.attrs["low"], node.attrs["high"]
+        if len(low) != 4 or (low[0], high[0]) != (0, 1):
+            raise ModelError(f"slice {low}..{high}", where=self._net.where(node), allowed="of (1, C, H, W)")
+        box = {key: (low[axis], high[axis]) for axis, key in enumerate(("channels", "rows", "cols"), start=1)}
+        self._emit_node(node, "slice2d", call, box)
+
+    def _pad(self, node: OnnxNode, call: Any) -> None:
+        self._emit_node(node, "pad2d", call, {"pads": _ints(node.attrs["pads"])})
 
     def _softmax(self, node: OnnxNode, call: Any) -> None:
         rank = len(shape_of(call))
@@ -245,6 +324,17 @@ class _Walk:
             where=self._net.where(node),
             remedy="export the model with constant folding and batch norm in evaluation mode",
         )
+
+
+def _tail(net: OnnxNet) -> set[str]:
+    """Return the nodes behind which no layer for VTA comes."""
+    readers = net.consumers()
+    tail: set[str] = set()
+    for node in reversed(net.nodes):
+        followers = readers.get(node.output, [])
+        if all(reader.op not in _BODY and reader.name in tail for reader in followers):
+            tail.add(node.name)
+    return tail
 
 
 def _operands(call: Any) -> list[Any]:

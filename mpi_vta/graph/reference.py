@@ -305,6 +305,8 @@ _OPERATORS: Mapping[str, Mapping[str, Callable[..., Array]]] = {
         "concat": _concat,
         "slice2d": _slice,
         "flatten": lambda _g, _n, x: x.reshape(x.shape[0], -1),
+        "reshape": lambda _g, n, x: x.reshape(x.shape[0], *n.attrs["shape"][1:]),
+        "transpose": lambda _g, n, x: x.transpose(n.attrs["order"]),
         "softmax": _softmax,
         "sigmoid": lambda _g, _n, x: sigmoid(x),
     },

@@ -51,6 +51,15 @@ def infer_shape(
     if op == "flatten":
         _require_rank(inputs, (2, 4), op, where)
         return (first[0], _product(first[1:]))
+    if op == "reshape":
+        shape = tuple(attrs["shape"])
+        _require(shape[:1] == (1,) and _product(shape) == _product(first), f"reshape of {first} to {shape}", where)
+        return shape
+    if op == "transpose":
+        order = tuple(attrs["order"])
+        legal = order[:1] == (0,) and sorted(order) == list(range(len(first)))
+        _require(legal, f"order {order} of the axes of {first}", where)
+        return tuple(first[axis] for axis in order)
     if op == "dense":
         _require_rank(inputs, (2,), op, where)
         return (first[0], _dense_outputs(first, params, where))

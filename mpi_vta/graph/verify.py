@@ -79,9 +79,9 @@ def _verify_names(graph: Graph) -> None:
 
 def _verify_value(graph: Graph, value: Value) -> None:
     where = f"{graph.name}: value {value.name}"
-    ranks = (2, 4) if graph.dialect == "float32" else (4,)
+    ranks = (2, 3, 4, 5, 6) if graph.dialect == "float32" else (4,)
     if len(value.shape) not in ranks or value.shape[0] != 1 or any(not _is_int(n) or n < 1 for n in value.shape):
-        raise GraphError(f"shape {value.shape}", where=where, allowed=" or ".join(_SHAPES[rank] for rank in ranks))
+        raise GraphError(f"shape {value.shape}", where=where, allowed=_SHAPES[graph.dialect])
     if value.dtype != graph.dialect:
         raise GraphError(f"dtype {value.dtype}", where=where, allowed=graph.dialect)
     has_scale = _is_int(value.scale_log2)
@@ -207,7 +207,7 @@ def _legal_leaky(value: tuple[int, ...] | None) -> bool:
     return len(value) == 2 and 1 <= value[0] < 1 << min(max(value[1], 0), LEAKY_EXPONENT_MAX) and value[1] <= 8
 
 
-_SHAPES = {2: "(1, C)", 4: "(1, C, H, W)"}
+_SHAPES = {"float32": "(1, C), (1, C, H, W), or 2 to 6 axes at the end", "int8": "(1, C, H, W)"}
 _INT_MAX = 2**31 - 1
 
 _TYPES: Mapping[str, Callable[[Any], bool]] = {

@@ -12,7 +12,10 @@ HOST_REASONS = {
     "softmax": "needs exponentials, which VTA's ALU lacks",
     "sigmoid": "needs exponentials, which VTA's ALU lacks",
     "flatten": "only renames elements; the outputs are reshaped where they arrive",
+    "reshape": "only renames elements; the outputs are reshaped where they arrive",
+    "transpose": "reorders elements; VTA's layout of a tensor is one for the whole model",
 }
+_HOST_ONLY = ("softmax", "sigmoid", "reshape", "transpose")
 _FOLLOWS_HOST = "works on the result of a host operator"
 _VTA_ONLY = ("conv2d", "dense", "max_pool2d", "avg_pool2d", "global_avg_pool2d")
 _ACTIVATIONS = ("relu", "leaky_relu", "clip")
@@ -69,7 +72,7 @@ def split_host(graph: Graph) -> tuple[Graph, Graph | None]:
                 where=f"{graph.name}: node {node.name}",
                 allowed="softmax, sigmoid and reshaping at the end of the model",
             )
-        if behind or node.op in ("softmax", "sigmoid") or _is_host_flatten(graph, node):
+        if behind or node.op in _HOST_ONLY or _is_host_flatten(graph, node):
             tail.add(node.name)
     if len(tail) == len(graph.nodes):
         raise ModelError("no layer that VTA can run", where=graph.name, allowed="at least one convolution or pooling")
@@ -153,6 +156,12 @@ _INT8_OP = {
 
 def _grow(graph: Graph, node: Node, taken: set[str]) -> tuple[str, FusedLayer]:
     """Return the name of the last node fused, and the layer; mark what it took."""
+    if node.op not in _INT8_OP:
+        raise ModelError(
+            f"{node.op} has no counterpart in integers",
+            where=f"{graph.name}: node {node.name}",
+            allowed=", ".join(_INT8_OP),
+        )
     layer, last = FusedLayer(node, _INT8_OP[node.op], node.inputs, node.output), node
     taken.add(node.name)
     if node.op in _ACTIVATIONS:

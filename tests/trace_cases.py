@@ -91,6 +91,7 @@ def provenance(**other: object) -> dict[str, object]:
         "device": "sim",
         "cluster": "two",
         "network": json.dumps(NETWORK),
+        "network_power": json.dumps({"port_w": 0.5, "switch_w": 3.0, "switch_port_w": 0.25, "source": "a switch"}),
         "argv": "mpi_vta.pipeline --model net",
         "commit": "abc",
         **other,

@@ -10,6 +10,7 @@ from typing import Any
 from mpi_vta.errors import ConfigError
 from mpi_vta.hw.board import Board, load_config
 from mpi_vta.hw.config import VTAConfig
+from mpi_vta.hw.energy import NetworkPower
 from mpi_vta.hw.paths import find
 from mpi_vta.hw.toml_table import TomlTable
 
@@ -42,6 +43,17 @@ class Link:
 # Fitted to MPI over a shaped 1 Gb/s link: docs/network_model.md
 GIGABIT = Link(bandwidth_mb_s=97.0, latency_ns=48_000, per_message_ns=12_000, per_byte_ns=1.0)
 GIGABIT_SWITCH_LATENCY_NS = 2_000
+GIGABIT_POWER = NetworkPower(
+    port_w=0.15,
+    switch_w=2.0,
+    switch_port_w=0.5,
+    source="Estimate, not a measurement: an unmanaged 1 Gb/s switch; interfaces that hardly draw more under load",
+)
+
+
+def wire_ns(size_bytes: int, bytes_per_s: int) -> int:
+    """Return how long a message occupies a port, rounded up."""
+    return -(-size_bytes * 1_000_000_000 // bytes_per_s)
 
 
 @dataclass(frozen=True)
@@ -58,12 +70,15 @@ class Cluster:
         Every board's port.
     switch_latency_ns : int
         Time through the switch.
+    power : NetworkPower
+        Of the boards' ports and the switch.
     """
 
     name: str
     boards: tuple[Board, ...]
     link: Link
     switch_latency_ns: int
+    power: NetworkPower = GIGABIT_POWER
 
     @classmethod
     def default(cls, ranks: int, config: VTAConfig | None = None) -> Cluster:
@@ -100,12 +115,13 @@ class Cluster:
         switch_table = table.table("switch")
         switch_latency_ns = switch_table.integer("latency_ns", 0, 10**9)
         switch_table.refuse_unknown()
+        power = _power(table.table("power")) if table.has("power") else GIGABIT_POWER
         boards: list[Board] = []
         for entry in table.tables("boards"):
             boards += _board_entry(entry, path.parent)
         table.refuse_unknown()
         table.raise_faults("illegal cluster", str(path))
-        return cls(name, tuple(boards), link, switch_latency_ns)
+        return cls(name, tuple(boards), link, switch_latency_ns, power)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the cluster JSON-able, boards that are alike once."""
@@ -116,6 +132,7 @@ class Cluster:
             "boards": [kinds.index(board) for board in self.boards],
             "link": asdict(self.link),
             "switch_latency_ns": self.switch_latency_ns,
+            "power": asdict(self.power),
         }
 
     @classmethod
@@ -123,7 +140,8 @@ class Cluster:
         """Read what `to_dict` returned; `where` names it in errors."""
         kinds = [Board.from_dict(entry, where) for entry in data["kinds"]]
         boards = tuple(kinds[kind] for kind in data["boards"])
-        return cls(data["name"], boards, Link(**data["link"]), data["switch_latency_ns"])
+        link, power = Link(**data["link"]), NetworkPower(**data["power"])
+        return cls(data["name"], boards, link, data["switch_latency_ns"], power)
 
     def first(self, ranks: int) -> Cluster:
         """Return the cluster of the first `ranks` boards.
@@ -175,6 +193,17 @@ def select_cluster(name_or_path: str | None, ranks: int, config: VTAConfig | Non
         return Cluster.default(ranks, config)
     cluster = Cluster.load(name_or_path).first(ranks)
     return cluster if config is None else cluster.with_config(config)
+
+
+def _power(table: TomlTable) -> NetworkPower:
+    power = NetworkPower(
+        table.number("port_w", 0, 1000),
+        table.number("switch_w", 0, 100_000),
+        table.number("switch_port_w", 0, 1000),
+        table.text("source"),
+    )
+    table.refuse_unknown()
+    return power
 
 
 def _board_entry(entry: TomlTable, folder: Path) -> list[Board]:

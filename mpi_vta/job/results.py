@@ -114,6 +114,7 @@ def provenance_of(prepared: Prepared) -> dict[str, Any]:
         "graph_sha256": model.graph.sha256,
         "program_sha256": [programs[stage] for stage in sorted(programs)],
         "network": json.dumps(asdict(NetworkModel.of(job.cluster))),
+        "network_power": json.dumps(asdict(job.cluster.power)),
     }
 
 

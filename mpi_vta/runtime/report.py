@@ -14,7 +14,9 @@ from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.schedule.figures import Figures, measure
 from mpi_vta.schedule.plan import Plan, Stage
+from mpi_vta.trace.energy import power_kinds, run_energy
 from mpi_vta.trace.reader import RankRecord, Trace
+from mpi_vta.trace.run import Run
 from mpi_vta.trace.schema import MODELLED, EventKind
 
 REPORT_COLUMNS = 132
@@ -58,7 +60,7 @@ def summarize(
     output_order : sequence of str
         Graph outputs in the graph's order.
     """
-    figures = run_figures(plan, trace)
+    figures, run = run_figures(plan, trace), Run(trace)
     return {
         "model": plan.model,
         "strategy": plan.strategy,
@@ -71,6 +73,7 @@ def summarize(
         "speedup": figures.throughput_images_per_s / plan.predicted["one_board_images_per_s"],
         "ideal_fraction": figures.throughput_images_per_s / plan.predicted["ideal_images_per_s"],
         "predicted_images_per_s": plan.predicted["throughput_images_per_s"],
+        "energy": {**run_energy(run).figures(figures.images), "power": power_kinds(run)},
         "stages": [
             _stage_row(plan, stage.index, rank, trace.ranks[rank], figures.makespan_ns, layers[stage.index])
             for stage in plan.stages
@@ -160,6 +163,7 @@ def figure_lines(summary: Mapping[str, Any]) -> list[str]:
         f"latency     p50 {latency['p50']:.3f} ms, p99 {latency['p99']:.3f} ms ({time})",
         f"speed-up    {summary['speedup']:.2f} against one board, {100 * summary['ideal_fraction']:.1f} % of the "
         f"ideal of {summary['ranks']} boards ({against})",
+        _energy_line(summary["energy"]),
     ]
     for entry in summary["host_ops"]:
         untimed = "" if entry["timed"] else "; not in the modelled time"
@@ -170,6 +174,15 @@ def figure_lines(summary: Mapping[str, Any]) -> list[str]:
     else:
         lines.append(f"outputs     sha256 {summary['output_sha256']}")
     return lines
+
+
+def _energy_line(energy: Mapping[str, Any]) -> str:
+    network = 100 * energy["network_j_per_image"] / energy["energy_j_per_image"]
+    kinds = MODELLED if energy["power"] == MODELLED else f"boards {energy['power']}, network {MODELLED}"
+    return (
+        f"energy      {energy['energy_j_per_image']:.4g} J an image, {network:.1f} % of it the network's; "
+        f"{energy['average_power_w']:.1f} W, {energy['images_per_s_per_w']:.3f} images/s per W ({kinds})"
+    )
 
 
 def _print_stages(title: str, rows: Sequence[Mapping[str, Any]], stream: TextIO) -> None:

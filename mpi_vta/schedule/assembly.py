@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mpi_vta.errors import PlanError
+from mpi_vta.hw.energy import Usage, job_energy, peak_power_w
 from mpi_vta.schedule.advice import reasons
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.load import bottleneck
@@ -148,7 +149,7 @@ def _figures(problem: Problem, plan: Plan, prediction: Prediction) -> dict[str, 
         "speedup": figures.throughput_images_per_s / one_board,
         "ideal_images_per_s": sum(alone),
         "ideal_fraction": figures.throughput_images_per_s / sum(alone),
-        "energy_j_per_image": _energy_j(problem, prediction) / problem.images,
+        **_energy_figures(problem, prediction),
     }
 
 
@@ -188,11 +189,12 @@ def predict_one_board(problem: Problem) -> float:
     return predict(plan, problem.network, problem.images).figures.throughput_images_per_s
 
 
-def _energy_j(problem: Problem, prediction: Prediction) -> float:
-    """Return the modelled energy of the job: boards draw idle power, and active power while VTA runs."""
-    seconds = prediction.figures.makespan_ns / 1e9
-    energy = 0.0
-    for rank, board in enumerate(problem.cluster.boards):
-        busy = prediction.busy[rank]["vta"] if rank in prediction.busy else 0.0
-        energy += seconds * (board.power.idle_w + busy * (board.power.active_w - board.power.idle_w))
-    return energy
+def _energy_figures(problem: Problem, prediction: Prediction) -> dict[str, float]:
+    """Return the modelled energy figures of the job; boards without layers idle."""
+    powers = [board.power for board in problem.cluster.boards]
+    network = problem.cluster.power
+    usages = {
+        rank: Usage(spent["vta"], spent["nic_out"] + spent["nic_in"]) for rank, spent in prediction.busy_ns.items()
+    }
+    energy = job_energy(powers, network, usages, prediction.figures.makespan_ns)
+    return {**energy.figures(problem.images), "peak_power_w": peak_power_w(powers, network, usages)}

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from math import lcm
 
+from mpi_vta.hw.energy import Usage
+from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.schedule.plan import SINK, SOURCE, Plan
 
@@ -45,6 +47,30 @@ def bottleneck(plan: Plan, network: NetworkModel) -> tuple[int, str, Fraction]:
     busiest = loads(plan, network)
     rank, resource = max(sorted(busiest), key=lambda key: busiest[key])
     return rank, resource, busiest[rank, resource]
+
+
+def usages(plan: Plan, network: NetworkModel, images: int) -> dict[int, Usage]:
+    """Return how long the VTA and the ports of the plan's ranks are busy in a job, as its predicted run has it."""
+    vta_ns, port_ns = dict.fromkeys(plan.ranks, 0), dict.fromkeys(plan.ranks, 0)
+    groups = group_count(images, plan.group_images)
+    for stage in plan.stages:
+        for turn, count in _counts(groups, stage.turn_count):
+            replica = stage.replica_of(turn)
+            vta_ns[stage.ranks[replica]] += count * stage.compute_ns[replica]
+    for edge in plan.edges:
+        wire_ns = network.wire_ns(edge.size_bytes)
+        for turn, count in _counts(groups, lcm(_turns(plan, edge.producer), _turns(plan, edge.consumer))):
+            sender, receiver = plan.rank_of(edge.producer, turn), plan.rank_of(edge.consumer, turn)
+            if sender != receiver:
+                port_ns[sender] += count * wire_ns
+                port_ns[receiver] += count * wire_ns
+    return {rank: Usage(vta_ns[rank], port_ns[rank]) for rank in plan.ranks}
+
+
+def _counts(groups: int, turns: int) -> list[tuple[int, int]]:
+    """Return how many of some image groups come at each turn."""
+    rounds, rest = divmod(groups, turns)
+    return [(turn, rounds + (turn < rest)) for turn in range(min(turns, groups))]
 
 
 def _turns(plan: Plan, place: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mpi_vta.hw.cluster import Cluster
+from mpi_vta.hw.cluster import Cluster, wire_ns
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class NetworkModel:
 
     def wire_ns(self, size_bytes: int) -> int:
         """Return how long a message occupies a port, rounded up."""
-        return -(-size_bytes * 1_000_000_000 // self.bytes_per_s)
+        return wire_ns(size_bytes, self.bytes_per_s)
 
     def host_ns(self, size_bytes: int) -> int:
         """Return how long a message occupies the processor at either end, rounded up."""

@@ -35,8 +35,8 @@ class Prediction:
         Per image group.
     spans : mapping of int to tuple of (Step, Span)
         Per rank, what it does when, in the order of `rank_steps`; empty unless asked for.
-    busy : mapping of int to mapping of str to float
-        Per rank and resource (`RESOURCES`), the share of the makespan in which it is busy.
+    busy_ns : mapping of int to mapping of str to int
+        Per rank and resource (`RESOURCES`), how long it is busy.
     bottleneck : tuple of (int, str)
         Rank and resource that is busiest.
     figures : Figures
@@ -46,9 +46,18 @@ class Prediction:
     start_ns: tuple[int, ...]
     finish_ns: tuple[int, ...]
     spans: Mapping[int, tuple[tuple[Step, Span], ...]]
-    busy: Mapping[int, Mapping[str, float]]
+    busy_ns: Mapping[int, Mapping[str, int]]
     bottleneck: tuple[int, str]
     figures: Figures
+
+    @property
+    def busy(self) -> Mapping[int, Mapping[str, float]]:
+        """Per rank and resource, the share of the makespan in which it is busy."""
+        makespan_ns = self.figures.makespan_ns
+        return {
+            rank: {name: spent / makespan_ns for name, spent in of_rank.items()}
+            for rank, of_rank in self.busy_ns.items()
+        }
 
 
 def predict(plan: Plan, network: NetworkModel, images: int, *, keep_spans: bool = False) -> Prediction:
@@ -74,10 +83,10 @@ def predict(plan: Plan, network: NetworkModel, images: int, *, keep_spans: bool 
         unfinished = [walker for walker in unfinished if walker.step is not None]
     source = walkers[0]
     figures = measure(source.start_ns, source.finish_ns, images, plan.group_images)
-    busy = {rank: walker.busy(figures.makespan_ns) for rank, walker in walkers.items()}
-    bottleneck = max(((r, name) for r in busy for name in RESOURCES), key=lambda entry: busy[entry[0]][entry[1]])
+    busy_ns = {rank: walker.busy_ns for rank, walker in walkers.items()}
+    bottleneck = max(((r, name) for r in busy_ns for name in RESOURCES), key=lambda entry: busy_ns[entry[0]][entry[1]])
     spans = {rank: tuple(walker.spans) for rank, walker in walkers.items()}
-    return Prediction(tuple(source.start_ns), tuple(source.finish_ns), spans, busy, bottleneck, figures)
+    return Prediction(tuple(source.start_ns), tuple(source.finish_ns), spans, busy_ns, bottleneck, figures)
 
 
 class _Walker:
@@ -111,8 +120,9 @@ class _Walker:
             moved = True
         return moved
 
-    def busy(self, makespan_ns: int) -> dict[str, float]:
-        return {name: getattr(self.clock, name).busy_ns / makespan_ns for name in RESOURCES}
+    @property
+    def busy_ns(self) -> dict[str, int]:
+        return {name: getattr(self.clock, name).busy_ns for name in RESOURCES}
 
     def _do(self, step: Step) -> bool:
         timeline = self._timeline

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from mpi_vta.errors import CompileError, ConfigError, PlanError
 from mpi_vta.hw.cluster import Cluster
+from mpi_vta.hw.energy import Usage, job_energy
 from mpi_vta.job.several import labels_of, part_of, share_cluster
 from mpi_vta.schedule.cost import CompiledCosts
-from mpi_vta.schedule.figures import group_count
-from mpi_vta.schedule.load import bottleneck
+from mpi_vta.schedule.load import bottleneck, usages
 from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.schedule.plan import Plan
 from mpi_vta.schedule.strategies import make_plan
@@ -49,20 +48,30 @@ def evaluate(point: Point, costs: Mapping[str, CompiledCosts]) -> dict[str, list
         parts, plans = _plans(point, cluster, [costs[model] for model in point.models])
     except (ConfigError, CompileError, PlanError) as fault:
         return {"points": [{**about, "valid": False, "reason": str(fault)}], "models": [], "board_types": []}
-    makespan_ms = max(plan.predicted["makespan_ms"] for plan in plans)
-    busy_ns = {
-        rank: spent
+    network = NetworkModel.of(cluster)
+    used = {
+        ranks[place]: usage
         for ranks, plan in zip(parts, plans, strict=True)
-        for rank, spent in zip(ranks, vta_busy_ns(plan, point.images, len(ranks)), strict=True)
+        for place, usage in usages(plan, network, point.images).items()
     }
+    makespan_ns = max(round(plan.predicted["makespan_ms"] * 1e6) for plan in plans)
+    energy = job_energy([board.power for board in cluster.boards], cluster.power, used, makespan_ns)
     models = [
         _model_row(point, name, ranks, plan, part_of(cluster, ranks))
         for name, ranks, plan in zip(labels_of(point.models), parts, plans, strict=True)
     ]
     return {
-        "points": [{**about, "valid": True, **_figures(point, cluster, plans, makespan_ms)}],
+        "points": [
+            {
+                **about,
+                "valid": True,
+                **_figures(point, plans, makespan_ns / 1e6),
+                **energy.figures(point.images * len(plans)),
+                "peak_power_w": _peak_w(cluster, plans),
+            }
+        ],
         "models": models,
-        "board_types": _board_types(point, cluster, busy_ns, makespan_ms * 1e6),
+        "board_types": _board_types(point, cluster, used, makespan_ns),
     }
 
 
@@ -87,20 +96,13 @@ def _plans(
     return parts, plans
 
 
-def vta_busy_ns(plan: Plan, images: int, ranks: int) -> list[int]:
-    """Return how long every rank's VTA runs in a job of some images, launch overhead included."""
-    busy = [0] * ranks
-    groups = group_count(images, plan.group_images)
-    for stage in plan.stages:
-        launches = Counter(stage.replica_of(turn) for turn in range(stage.turn_count))
-        rounds, rest = divmod(groups, stage.turn_count)
-        beyond = Counter(stage.replica_of(turn) for turn in range(rest))
-        for replica, rank in enumerate(stage.ranks):
-            busy[rank] += (rounds * launches[replica] + beyond[replica]) * stage.compute_ns[replica]
-    return busy
+def _peak_w(cluster: Cluster, plans: Sequence[Plan]) -> float:
+    """Return a bound on the power at once: of several models the sum of theirs, the switch counted once."""
+    together = math.fsum(plan.predicted["peak_power_w"] for plan in plans)
+    return together - (len(plans) - 1) * cluster.power.switch_w
 
 
-def _figures(point: Point, cluster: Cluster, plans: Sequence[Plan], makespan_ms: float) -> dict[str, Any]:
+def _figures(point: Point, plans: Sequence[Plan], makespan_ms: float) -> dict[str, Any]:
     """Return the figures of a job; of several models together the sum of rates and the worst latency."""
     alone = plans[0].predicted if len(plans) == 1 else {}
     predicted = [plan.predicted for plan in plans]
@@ -115,7 +117,6 @@ def _figures(point: Point, cluster: Cluster, plans: Sequence[Plan], makespan_ms:
         "makespan_ms": makespan_ms,
         "speedup": alone.get("speedup", math.nan),
         "ideal_fraction": alone.get("ideal_fraction", math.nan),
-        "energy_j_per_image": math.fsum(figures["energy_j_per_image"] for figures in predicted) / len(plans),
         "stages": sum(len(plan.stages) for plan in plans),
         "in_flight_groups": max(plan.in_flight_groups for plan in plans),
         "cycles": sum(stage.cycles for plan in plans for stage in plan.stages),
@@ -142,19 +143,18 @@ def _model_row(point: Point, name: str, ranks: tuple[int, ...], plan: Plan, clus
     }
 
 
-def _board_types(
-    point: Point, cluster: Cluster, busy_ns: Mapping[int, int], makespan_ns: float
-) -> list[dict[str, Any]]:
+def _board_types(point: Point, cluster: Cluster, used: Mapping[int, Usage], makespan_ns: int) -> list[dict[str, Any]]:
     ranks_of: dict[str, list[int]] = {}
     for rank, board in enumerate(cluster.boards):
         ranks_of.setdefault(board.name, []).append(rank)
+    busy_ns = [used.get(rank, Usage()).vta_ns for rank in range(len(cluster.boards))]
     return [
         {
             "point": point.index,
             "board": name,
             "boards": len(ranks),
             "boards_used": sum(busy_ns[rank] > 0 for rank in ranks),
-            "vta_busy": math.fsum(busy_ns[rank] for rank in ranks) / len(ranks) / makespan_ns,
+            "vta_busy": sum(busy_ns[rank] for rank in ranks) / len(ranks) / makespan_ns,
         }
         for name, ranks in ranks_of.items()
     ]

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpi_vta.trace.activity import activity
+from mpi_vta.trace.energy import run_energy
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.run import Run
 from mpi_vta.trace.schema import CYCLE_KINDS, EventKind
-from mpi_vta.trace.summary import joules, summarize
+from mpi_vta.trace.summary import summarize
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -53,12 +54,25 @@ def activity_frame(run: Run) -> pd.DataFrame:
 
 
 def energy_frame(run: Run) -> pd.DataFrame:
-    """Return joules per image by rank, with VTA idle and running (modelled)."""
+    """Return joules per image by rank: with VTA idle, with VTA running, of its port beyond that, and of the switch.
+
+    The switch is shared out evenly among the ranks; see `mpi_vta.trace.energy.run_energy` for what is measured.
+    """
     import pandas as pd
 
     images = len(run.images)
-    rows = {rank: tuple(part / images for part in joules(run, rank)) for rank in run.ranks}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=["idle", "running"]).rename_axis("rank")
+    energy = run_energy(run)
+    rows = {
+        rank: (
+            board.idle_j / images,
+            board.running_j / images,
+            board.port_j / images,
+            energy.switch_j / images / len(run.ranks),
+        )
+        for rank, board in zip(run.ranks, energy.boards, strict=True)
+    }
+    columns = ["idle", "running", "port", "switch"]
+    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("rank")
 
 
 def layers_frame(run: Run) -> pd.DataFrame:

@@ -10,8 +10,9 @@ import numpy as np
 
 from mpi_vta.trace.activity import COMMUNICATION, COMPUTE, HOST, WAIT, Activity, activity
 from mpi_vta.trace.bottleneck import Bottleneck, bottleneck
+from mpi_vta.trace.energy import run_energy
 from mpi_vta.trace.run import Run
-from mpi_vta.trace.schema import MEASURED, EventKind
+from mpi_vta.trace.schema import MEASURED
 
 CAUSES_SHOWN = 2
 KINDS = (COMPUTE, HOST, COMMUNICATION, WAIT)
@@ -46,6 +47,7 @@ def summarize(run: Run) -> Summary:
     done = activity(run)
     links = run.links
     images = len(run.images)
+    energy = run_energy(run).figures(images)
     makespan_ns = int(run.images["end_ns"].max() - run.images["start_ns"].min())
     figures = {
         "images": float(images),
@@ -55,33 +57,15 @@ def summarize(run: Run) -> Summary:
         "latency p50, ms": float(p50),
         "latency p90, ms": float(p90),
         "latency p99, ms": float(p99),
-        "energy, J/image": sum(sum(joules(run, rank)) for rank in run.ranks) / images,
+        "energy, J/image": energy["energy_j_per_image"],
+        "of it network, J/image": energy["network_j_per_image"],
+        "average power, W": energy["average_power_w"],
+        "images/s per W": energy["images_per_s_per_w"],
         "messages per image": int(links["messages"].sum()) / images,
         "sent, bytes/image": int(links["bytes"].sum()) / images,
         "VTA busy, %": 100 * float(np.mean([done.share(rank, COMPUTE) for rank in run.ranks])),
     }
     return Summary(figures, _predicted(run), done, bottleneck(run))
-
-
-def joules(run: Run, rank: int) -> tuple[float, float]:
-    """Return a rank's energy from the first image's entry on, in joules: while its VTA idles, and while it runs.
-
-    The power is the trace's: measured by the board's sensor, or modelled.
-    """
-    steps = run.ranks[rank].power
-    if not steps.size:
-        return 0.0, 0.0
-    spent = np.cumsum((steps["end_ns"] - steps["start_ns"]) / 1e9 * steps["watts"])
-    before = np.concatenate([[0.0], spent[:-1]])
-    times = np.column_stack([steps["start_ns"], steps["end_ns"]]).reshape(-1)
-    energy = np.column_stack([before, spent]).reshape(-1)
-
-    def until(at_ns: Any) -> Any:
-        return np.interp(np.maximum(at_ns, run.begin_ns), times, energy)
-
-    launches = run.events(rank, EventKind.LAUNCH)
-    running = float((until(launches["end_ns"]) - until(launches["start_ns"])).sum())
-    return float(until(run.end_ns) - until(run.begin_ns)) - running, running
 
 
 def _predicted(run: Run) -> dict[str, float]:
@@ -93,6 +77,9 @@ def _predicted(run: Run) -> dict[str, float]:
         "latency p50, ms": "latency_ms",
         "latency p99, ms": "latency_p99_ms",
         "energy, J/image": "energy_j_per_image",
+        "of it network, J/image": "network_j_per_image",
+        "average power, W": "average_power_w",
+        "images/s per W": "images_per_s_per_w",
     }
     return {name: float(given[key]) for name, key in names.items() if key in given}
 

@@ -1,10 +1,12 @@
 """Cluster files: boards in rank order, the default, and every fault at once."""
 
+import json
+
 import pytest
 
 from mpi_vta.errors import ConfigError
 from mpi_vta.hw.board import Board
-from mpi_vta.hw.cluster import GIGABIT, Cluster, select_cluster
+from mpi_vta.hw.cluster import GIGABIT, GIGABIT_POWER, Cluster, select_cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import HW_ROOT, find
 
@@ -144,3 +146,50 @@ def test_select_refuses_a_configuration_for_other_boards():
 def test_select_refuses_no_ranks():
     with pytest.raises(ConfigError, match=r"--ranks: 0 ranks; allowed: 1 or more"):
         select_cluster(None, 0, None)
+
+
+POWER = "[power]\nport_w = 0.25\nswitch_w = 4\nswitch_port_w = 1.5\nsource = 'measured at the plug'\n"
+
+
+def test_power_of_the_network_is_read(tmp_path):
+    text = GOOD.replace("[[boards]]", POWER + "[[boards]]", 1)
+    power = Cluster.load(write(tmp_path, text)).power
+    assert (power.port_w, power.switch_w, power.switch_port_w) == (0.25, 4.0, 1.5)
+    assert power.source == "measured at the plug"
+
+
+def test_power_that_is_left_out_is_the_stated_estimate(tmp_path):
+    assert Cluster.load(write(tmp_path, GOOD)).power == GIGABIT_POWER
+    assert GIGABIT_POWER.source.startswith("Estimate")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("port_w = 0.25", "port_w = -1", "power.port_w is -1"),
+        ("source =", "sources =", "power.source is missing"),
+        ("source =", "sources =", "power.sources is unknown"),
+    ],
+)
+def test_faults_of_the_power_table(tmp_path, old, new, words):
+    text = GOOD.replace("[[boards]]", POWER.replace(old, new, 1) + "[[boards]]", 1)
+    with pytest.raises(ConfigError) as fault:
+        Cluster.load(write(tmp_path, text))
+    assert words in str(fault.value)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (HW_ROOT / "clusters").glob("*.toml")))
+def test_shipped_clusters_state_the_same_network_power_as_the_default(name):
+    assert Cluster.load(name).power == GIGABIT_POWER
+
+
+def test_cluster_survives_as_a_dictionary():
+    cluster = Cluster.load("mixed17")
+    assert Cluster.from_dict(json.loads(json.dumps(cluster.to_dict())), "here") == cluster
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (HW_ROOT / "boards").glob("*.toml")))
+def test_shipped_boards_say_where_their_power_comes_from(name):
+    power = Board.load(name).power
+    assert 0 < power.idle_w < power.active_w
+    assert len(power.source) > 20

@@ -98,6 +98,8 @@ def test_figures_are_those_of_a_simulated_run(explore, start, cache, tmp_path, s
     run = json.loads(ended.stdout)
     for name in ("throughput_images_per_s", "steady_images_per_s", "speedup", "ideal_fraction"):
         assert row[name] == run[name]
+    for name in ("energy_j_per_image", "network_j_per_image", "average_power_w", "images_per_s_per_w"):
+        assert row[name] == run["energy"][name]
     assert (row["latency_p50_ms"], row["latency_p99_ms"]) == (run["latency_ms"]["p50"], run["latency_ms"]["p99"])
 
 

@@ -28,12 +28,20 @@ PLAN = Plan(
 )
 
 
+NETWORK = {
+    "network": json.dumps({"bytes_per_s": 1_000_000_000}),
+    "network_power": json.dumps({"port_w": 1.0, "switch_w": 4.0, "switch_port_w": 2.0, "source": "a switch"}),
+}
+
+
 def record(rank, stage, cycles, spans):
     events = np.zeros(len(spans), EVENT_DTYPE)
     for event, (start_ms, end_ms) in zip(events, spans, strict=True):
         event["start_ns"], event["end_ns"] = start_ms * MS, end_ms * MS
         event["kind"], event["stage"] = EventKind.LAUNCH, stage
-    attributes = {"rank": rank, "host": "here", "board": "b", "stages": np.array([stage]), "cycles": np.array([cycles])}
+    power = {"idle_watts": 2.0, "busy_watts": 5.0, "power_source": "a data sheet"}
+    work = {"stages": np.array([stage]), "cycles": np.array([cycles])}
+    attributes = {"rank": rank, "host": "here", "board": "b", **power, **work}
     return RankRecord(attributes, events, np.zeros(0, POWER_DTYPE), np.zeros(0, PROFILE_DTYPE), ())
 
 
@@ -45,7 +53,7 @@ def trace():
         1: record(1, 1, 600, [(4, 10)]),
         2: record(2, 1, 600, [(8, 14)]),
     }
-    return Trace({"time": "modelled"}, PLAN.to_json(), images, np.zeros(0, LINK_DTYPE), np.zeros(0), ranks)
+    return Trace({"time": "modelled", **NETWORK}, PLAN.to_json(), images, np.zeros(0, LINK_DTYPE), np.zeros(0), ranks)
 
 
 @pytest.fixture
@@ -67,6 +75,14 @@ def test_figures_come_from_the_trace(summary):
     assert summary["speedup"] == pytest.approx(1.0)
     assert summary["ideal_fraction"] == pytest.approx(0.4)
     assert summary["ranks"] == 3
+
+
+def test_energy_is_that_of_boards_and_network(summary):
+    # three boards idle at 2 W for 20 ms, 20 ms of running at 3 W more, and 10 W of switch
+    assert summary["energy"]["energy_j_per_image"] == pytest.approx((3 * 2 * 20e-3 + 3 * 20e-3 + 10 * 20e-3) / 2)
+    assert summary["energy"]["network_j_per_image"] == pytest.approx(0.1)
+    line = next(line for line in figure_lines(summary) if line.startswith("energy"))
+    assert line == "energy      0.19 J an image, 52.6 % of it the network's; 19.0 W, 5.263 images/s per W (modelled)"
 
 
 def test_every_replica_has_its_row(summary):

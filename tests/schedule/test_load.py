@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from schedule_cases import chain, plans
 
 from mpi_vta.hw.cluster import Cluster
-from mpi_vta.schedule.load import bottleneck, loads
+from mpi_vta.schedule.load import bottleneck, loads, usages
 from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.schedule.plan import Plan, Stage
 from mpi_vta.schedule.predict import RESOURCES, predict
@@ -47,3 +47,13 @@ def test_no_run_is_shorter_than_its_busiest_resource(drawn, groups):
     groups *= 60
     _, _, period_ns = bottleneck(plan, NETWORK)
     assert predict(plan, NETWORK, groups).figures.makespan_ns >= period_ns * groups
+
+
+@settings(deadline=None, max_examples=60)
+@given(plans(), st.integers(1, 40))
+def test_usages_are_those_of_the_predicted_run(drawn, images):
+    plan, _ = drawn
+    prediction = predict(plan, NETWORK, images)
+    assert {rank: (usage.vta_ns, usage.port_ns) for rank, usage in usages(plan, NETWORK, images).items()} == {
+        rank: (spent["vta"], spent["nic_out"] + spent["nic_in"]) for rank, spent in prediction.busy_ns.items()
+    }

@@ -173,11 +173,13 @@ def test_plan_says_when_boards_lose_and_what_sets_the_pace():
     assert not plan_for("pipeline", chain(12), 4).notes
 
 
-def test_energy_adds_idle_and_active_power_of_all_boards():
+def test_energy_adds_idle_power_and_switch_port_of_every_board():
     one, two = (plan_for("scatter-gather", chain(4), ranks, images=1) for ranks in (1, 2))
-    power = Cluster.default(1).boards[0].power
+    cluster = Cluster.default(1)
     extra_j = two.predicted["energy_j_per_image"] - one.predicted["energy_j_per_image"]
-    assert extra_j == pytest.approx(power.idle_w * two.predicted["makespan_ms"] / 1e3)
+    extra_w = cluster.boards[0].power.idle_w + cluster.power.switch_port_w
+    assert extra_j == pytest.approx(extra_w * two.predicted["makespan_ms"] / 1e3)
+    assert one.predicted["images_per_s_per_w"] == pytest.approx(1 / one.predicted["energy_j_per_image"])
 
 
 def test_fused_is_no_slower_than_pipeline_and_uses_both_kinds_of_board():

@@ -9,10 +9,8 @@ from schedule_cases import FakeCosts, chain
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
-from mpi_vta.schedule.network import NetworkModel
-from mpi_vta.schedule.predict import predict
 from mpi_vta.schedule.strategies import STRATEGIES, make_plan
-from mpi_vta.study.evaluation import division_text, evaluate, vta_busy_ns
+from mpi_vta.study.evaluation import division_text, evaluate
 from mpi_vta.study.points import Build, Point
 from mpi_vta.trace.study_file import TABLES, Study
 
@@ -52,20 +50,15 @@ def test_figures_are_those_of_the_plan(strategy):
         "steady_images_per_s",
         "makespan_ms",
         "energy_j_per_image",
+        "network_j_per_image",
+        "average_power_w",
+        "peak_power_w",
+        "images_per_s_per_w",
         "speedup",
         *named,
     ):
         assert row[named.get(key, key)] == plan.predicted[key]
     assert row["cycles"] == sum(stage.cycles for stage in plan.stages)
-
-
-@pytest.mark.parametrize("strategy", STRATEGIES)
-def test_busy_times_are_those_of_the_predicted_run(strategy):
-    cluster = Cluster.load("mixed17").first(14)
-    plan = make_plan(strategy, GRAPH, cluster, 14, 41, COSTS)
-    prediction = predict(plan, NetworkModel.of(cluster), 41)
-    shares = [ns / prediction.figures.makespan_ns for ns in vta_busy_ns(plan, 41, 14)]
-    assert shares == [prediction.busy[rank]["vta"] if rank in prediction.busy else 0.0 for rank in range(14)]
 
 
 def test_busy_share_per_board_type():
@@ -92,6 +85,8 @@ def test_several_models_share_the_boards():
     # equal boards, equal work
     single = rows_of(point(boards=4))["points"][0]
     assert row["makespan_ms"] == single["makespan_ms"]
+    assert row["average_power_w"] - 2 == pytest.approx(3 * (single["average_power_w"] - 2))
+    assert row["peak_power_w"] - 2 == pytest.approx(3 * (single["peak_power_w"] - 2))
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ from mpi_vta.errors import ArtifactError, InputError
 from mpi_vta.trace.activity import COMMUNICATION, COMPUTE, HOST, ITSELF, NO_MORE_WORK, WAIT, activity
 from mpi_vta.trace.bottleneck import bottleneck
 from mpi_vta.trace.critical_path import critical_path
+from mpi_vta.trace.energy import power_kinds, run_energy
 from mpi_vta.trace.merge import RunRecord, merge
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.run import Run
-from mpi_vta.trace.schema import POWER_DTYPE, EventKind
-from mpi_vta.trace.summary import difference_lines, joules, summarize, summary_lines, to_json
+from mpi_vta.trace.schema import MEASURED, POWER_DTYPE, EventKind
+from mpi_vta.trace.summary import difference_lines, summarize, summary_lines, to_json
 
 
 @pytest.fixture
@@ -119,9 +120,24 @@ def test_figures_of_the_summary(run):
 
 
 def test_energy_is_split_by_the_state_of_vta(run):
-    idle, busy = joules(run, 1)
-    assert busy == pytest.approx(120e-6 * 2.5)
-    assert idle == pytest.approx(20e-6 * 1.5)
+    board = run_energy(run).boards[1]
+    assert board.running_j == pytest.approx(120e-6 * 2.5)
+    assert board.idle_j == pytest.approx(20e-6 * 1.5)
+
+
+def test_energy_of_the_network(run):
+    # each of the 4 images takes 1000 bytes out of one port and into the other, and 100 bytes back, at 1 byte a ns
+    energy = run_energy(run)
+    assert [board.port_j for board in energy.boards] == pytest.approx([4 * 1100e-9 * 0.5] * 2)
+    assert energy.switch_j == pytest.approx((3.0 + 2 * 0.25) * 140e-6)
+    assert summarize(run).figures["energy, J/image"] == energy.total_j / IMAGES
+    assert summarize(run).figures["of it network, J/image"] == energy.network_j / IMAGES
+
+
+def test_trace_that_states_no_network_power_has_the_boards_alone(run):
+    attributes = {name: value for name, value in run.trace.attributes.items() if name != "network_power"}
+    run.trace = replace(run.trace, attributes=attributes)
+    assert run_energy(run).network_j == 0
 
 
 def test_summary_text_and_json_say_the_same(run):
@@ -165,7 +181,9 @@ def test_late_launch_is_laid_to_the_rank_itself(tmp_path):
 def test_measured_power_is_integrated_over_the_launches(run):
     # the sensor saw 1 W until 33 µs, in the middle of the first launch, then 3 W
     steps = np.array([(0, 33 * US, 1.0), (33 * US, 140 * US, 3.0)], POWER_DTYPE)
-    run.ranks = {**run.ranks, 1: replace(run.ranks[1], power=steps)}
-    idle, busy = joules(run, 1)
-    assert busy == pytest.approx(15e-6 * 1 + 105e-6 * 3)
-    assert idle == pytest.approx(18e-6 * 1 + 2e-6 * 3)
+    run.ranks = {**run.ranks, 1: replace(run.ranks[1], power=steps, power_kind=MEASURED)}
+    board = run_energy(run).boards[1]
+    assert board.running_j == pytest.approx(15e-6 * 1 + 105e-6 * 3)
+    assert board.idle_j == pytest.approx(18e-6 * 1 + 2e-6 * 3)
+    assert board.port_j == 0
+    assert power_kinds(run) == "measured and modelled"

@@ -3,6 +3,7 @@
 import pytest
 from trace_cases import IMAGES, US, write_run
 
+from mpi_vta.trace.energy import run_energy
 from mpi_vta.trace.frames import (
     activity_frame,
     energy_frame,
@@ -37,7 +38,9 @@ def test_activity_adds_up_to_the_run(run):
 
 
 def test_energy_is_per_image(run):
-    assert energy_frame(run).loc[1, "running"] == pytest.approx(120e-6 * 2.5 / IMAGES)
+    frame = energy_frame(run)
+    assert frame.loc[1, "running"] == pytest.approx(120e-6 * 2.5 / IMAGES)
+    assert frame.to_numpy().sum() == pytest.approx(run_energy(run).total_j / IMAGES)
 
 
 def test_layers_lie_under_their_roofs(run):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpi_vta.trace.bottleneck import RESOURCES, bottleneck
+from mpi_vta.trace.energy import power_kinds, run_energy
 from mpi_vta.trace.figures.style import (
     BLACK,
     BLUE,
@@ -26,7 +27,6 @@ from mpi_vta.trace.figures.style import (
 )
 from mpi_vta.trace.run import Run
 from mpi_vta.trace.schema import CYCLE_KINDS
-from mpi_vta.trace.summary import joules
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -148,19 +148,24 @@ def draw_communication(run: Run) -> Figure:
 
 
 def draw_energy(run: Run) -> Figure:
-    """Draw the energy per image and rank, while VTA idles and while it runs."""
-    images = len(run.images)
-    idle, busy = zip(*(joules(run, rank) for rank in run.ranks), strict=True)
-    whole = (sum(idle) + sum(busy)) / images
-    unit, scale = ("J", 1.0) if max(map(sum, zip(idle, busy, strict=True))) / images >= 1 else ("mJ", 1e-3)
-    figure, axes = new_figure(run, f"Energy: {whole / scale:.4g} {unit} per image", 2.0 + 0.4 * len(run.ranks))
-    rows = range(len(run.ranks))
-    per_image = [value / images / scale for value in busy], [value / images / scale for value in idle]
-    axes.barh(rows, per_image[0], 0.66, color=BLUE, edgecolor="black", linewidth=0.4)
-    axes.barh(rows, per_image[1], 0.66, per_image[0], color=GREY, edgecolor="black", linewidth=0.4)
-    axes.set_yticks(rows, [f"rank {r}, {run.ranks[r].attributes['board']}" for r in run.ranks], fontsize=8)
-    axes.set_ylim(len(run.ranks) - 0.5, -0.5)
-    kinds = " and ".join(sorted({record.power_kind for record in run.ranks.values()}))
-    axes.set_xlabel(f"energy per image, {unit} (power {kinds})")
-    legend_below(figure, [patch(BLUE, "while VTA runs"), patch(GREY, "while VTA is idle")])
+    """Draw the energy per image: of each rank, while its VTA idles, while it runs, and its port; and of the switch."""
+    images, energy = len(run.images), run_energy(run)
+    running = [*(board.running_j / images for board in energy.boards), 0.0]
+    idle = [*(board.idle_j / images for board in energy.boards), 0.0]
+    network = [*(board.port_j / images for board in energy.boards), energy.switch_j / images]
+    whole = energy.total_j / images
+    unit, scale = ("J", 1.0) if max(map(sum, zip(running, idle, network, strict=True))) >= 1 else ("mJ", 1e-3)
+    figure, axes = new_figure(run, f"Energy: {whole / scale:.4g} {unit} per image", 2.4 + 0.4 * len(run.ranks))
+    rows, left = range(len(running)), [0.0] * len(running)
+    for values, colour in ((running, BLUE), (idle, GREY), (network, ORANGE)):
+        widths = [value / scale for value in values]
+        axes.barh(rows, widths, 0.66, left, color=colour, edgecolor="black", linewidth=0.4)
+        left = [start + width for start, width in zip(left, widths, strict=True)]
+    names = [*(f"rank {r}, {run.ranks[r].attributes['board']}" for r in run.ranks), "switch"]
+    axes.set_yticks(rows, names, fontsize=8)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel(f"energy per image, {unit} (power of boards {power_kinds(run)}, of the network modelled)")
+    legend_below(
+        figure, [patch(BLUE, "while VTA runs"), patch(GREY, "while VTA is idle"), patch(ORANGE, "ports and switch")]
+    )
     return figure

@@ -42,7 +42,7 @@ def screened_builds(part: Part, graph: Graph) -> tuple[list[Screened], float]:
     clock_mhz = part.default_clock_mhz
     builds = largest_builds(tuple(enumerated_builds(part, clock_mhz)))
     begun_s = time.process_time()
-    ranking = screen_all([graph], [build.config for build in builds], clock_mhz)
+    ranking = screen_all(graph, [build.config for build in builds])
     return ranking, (time.process_time() - begun_s) / len(builds)
 
 
@@ -70,7 +70,7 @@ def compiled_builds(graph: Graph, ranking: list[Screened], count: int) -> list[C
 def row(one: Compiled) -> str:
     """Return a build's line of the table."""
     batch = one.screened.config.batch
-    guessed = one.screened.cycles[0]
+    guessed = one.screened.cycles
     return (
         f"| {one.rank + 1} | {one.screened.config.name} | {guessed / batch:,.0f} | {one.cycles / batch:,.0f} "
         f"| {guessed / one.cycles:.3f} | {one.compile_s:.1f} | {one.simulate_s:.2f} |"
@@ -100,7 +100,7 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     found = compiled_builds(graph, ranking, options.builds)
     true = np.array([one.cycles / one.screened.config.batch for one in found])
-    guessed = np.array([one.screened.cycles[0] / one.screened.config.batch for one in found])
+    guessed = np.array([one.screened.image_cycles for one in found])
     best = found[int(true.argmin())]
     spent_s = np.array([one.compile_s + one.simulate_s for one in found])
     print(f"true best: {best.screened.config.name}, rank {best.rank + 1} of the screening")

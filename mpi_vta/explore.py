@@ -11,11 +11,13 @@ from typing import Any
 
 from mpi_vta.errors import ConfigError
 from mpi_vta.graph.ir import Graph
+from mpi_vta.hw.parts import load_part
 from mpi_vta.job.provenance import versions_and_argv
 from mpi_vta.job.ready_model import ready_model
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.progress import Progress, shown_progress
 from mpi_vta.study.builds import builds_of
+from mpi_vta.study.builds_table import print_builds
 from mpi_vta.study.experiment import Experiment
 from mpi_vta.study.points import Point, points_of
 from mpi_vta.study.results import Results
@@ -30,12 +32,14 @@ _LINE_INTERVAL_S = 30.0
 def build_parser() -> argparse.ArgumentParser:
     """Return the options of the command."""
     parser = OneLineParser(prog="mpi_vta.explore", description=__doc__, allow_abbrev=False)
-    parser.add_argument("experiment", type=Path, help="experiment file (TOML), see docs/experiments.md")
+    parser.add_argument("experiment", type=Path, nargs="?", help="experiment file (TOML), see docs/experiments.md")
     parser.add_argument("-o", "--output", type=Path, help="result file (default: out/study-NAME.h5)")
     parser.add_argument("--fresh", action="store_true", help="compute every point anew, whatever the result file holds")
     parser.add_argument("--list", action="store_true", help="print the points and stop")
     parser.add_argument("--print", action="store_true", help="print the tables of the result file and stop")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON and nothing else")
+    parser.add_argument("--builds", metavar="PART", help="print which VTA builds fit an FPGA, and why others do not")
+    parser.add_argument("--clock-mhz", type=float, help="clock for --builds (default: the published bitstreams')")
     return parser
 
 
@@ -46,17 +50,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _explore(sweep: Sweep, arguments: Sequence[str]) -> int:
-    options = build_parser().parse_args(arguments)
+    parser = build_parser()
+    options = parser.parse_args(arguments)
+    if (options.experiment is None) == (options.builds is None):
+        parser.error("give an experiment file, or --builds PART")
+    if options.builds is not None:
+        return _print_builds(options.builds, options.clock_mhz)
     experiment = Experiment.load(options.experiment)
     path: Path = options.output or Path("out") / f"study-{experiment.name}.h5"
-    points = points_of(experiment, builds_of(experiment))
-    if options.list:
-        return _list(points)
     if options.print:
         study = read_study(path)
     else:
         with shown_progress(quiet=options.json, interval_s=_LINE_INTERVAL_S) as progress:
-            study = _sweep(sweep, options, experiment, points, path, progress)
+            # a list of points needs the models only if builds have to be screened for them
+            graphs = {} if options.list and experiment.search is None else _graphs(experiment, progress)
+            points = points_of(experiment, builds_of(experiment, graphs, progress))
+            if options.list:
+                return _list(points)
+            study = _sweep(sweep, options, experiment, graphs, points, path, progress)
     if options.json:
         print(json.dumps(_summary(study, path)))
         return 0
@@ -65,18 +76,29 @@ def _explore(sweep: Sweep, arguments: Sequence[str]) -> int:
     return 0
 
 
-def _sweep(
-    sweep: Sweep,
-    options: argparse.Namespace,
-    experiment: Experiment,
-    points: Sequence[Point],
-    path: Path,
-    progress: Progress,
-) -> Study:
+def _print_builds(part_name: str, clock_mhz: float | None) -> int:
+    part = load_part(part_name)
+    print_builds(part, part.default_clock_mhz if clock_mhz is None else clock_mhz, sys.stdout)
+    return 0
+
+
+def _graphs(experiment: Experiment, progress: Progress) -> dict[str, Graph]:
     graphs: dict[str, Graph] = {}
     for model in dict.fromkeys(model for mix in experiment.models for model in mix):
         progress.phase(f"importing and quantising {model}")
         graphs[model] = ready_model(model, seed=experiment.seed, weights=None).graph
+    return graphs
+
+
+def _sweep(
+    sweep: Sweep,
+    options: argparse.Namespace,
+    experiment: Experiment,
+    graphs: dict[str, Graph],
+    points: Sequence[Point],
+    path: Path,
+    progress: Progress,
+) -> Study:
     hashes = {model: graph.sha256 for model, graph in graphs.items()}
     attributes = _provenance(options, experiment, hashes)
     results = Results(path, attributes, [point.key(hashes) for point in points])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from mpi_vta.codegen.bias import plan_bias
 from mpi_vta.codegen.bound import layer_bounds
@@ -24,70 +25,57 @@ from mpi_vta.hw.config import VTAConfig
 
 @dataclass(frozen=True)
 class Screened:
-    """What the screening says of a build, for one model or a mix of several.
+    """What the screening says of a model on a build.
 
     Attributes
     ----------
     config : VTAConfig
         The build.
-    cycles : tuple of float
-        One launch of each model, guessed; empty if one of them does not compile.
+    cycles : float
+        One launch, guessed; infinite if the model does not compile.
     reason : str
-        Why a model cannot be compiled for this build; empty if all can, as far as the screening sees.
+        Why it does not compile; empty if it does, as far as the screening sees.
     """
 
     config: VTAConfig
-    cycles: tuple[float, ...]
+    cycles: float
     reason: str = ""
 
-    def image_ms(self, clock_mhz: float) -> float:
-        """Return the time of one image of each model, one after the other; infinite without one of them."""
-        return sum(self.cycles) / self.config.batch / clock_mhz / 1000 if self.cycles else float("inf")
+    @property
+    def image_cycles(self) -> float:
+        """Cycles per image: a launch runs one GEMM batch of images."""
+        return self.cycles / self.config.batch
 
 
-def screen(graphs: Sequence[Graph], config: VTAConfig) -> Screened:
-    """Return what to expect of a build.
-
-    Parameters
-    ----------
-    graphs : sequence of Graph
-        Int8 graphs: a model, or a mix of models of which as many images each are to run.
-    config : VTAConfig
-        A legal build.
-    """
-    cycles = []
-    for graph in graphs:
-        try:
-            cycles.append(_guessed_cycles(graph, config))
-        except CompileError as fault:
-            return Screened(config, (), f"{graph.name}: {fault}")
-    return Screened(config, tuple(cycles))
+def screen(graph: Graph, config: VTAConfig) -> Screened:
+    """Return what to expect of an int8 graph on a legal build."""
+    try:
+        return Screened(config, _guessed_cycles(graph, config))
+    except CompileError as fault:
+        return Screened(config, inf, str(fault))
 
 
 def screen_all(
-    graphs: Sequence[Graph],
+    graph: Graph,
     configs: Sequence[VTAConfig],
-    clock_mhz: float,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Screened]:
-    """Return every build with its guess, the fastest per image first, those that do not compile last.
+    """Return every build with its guess, the fewest cycles per image first, those that do not compile last.
 
     Parameters
     ----------
-    graphs : sequence of Graph
-        See `screen`.
+    graph : Graph
+        An int8 graph.
     configs : sequence of VTAConfig
         Legal builds.
-    clock_mhz : float
-        Clock of all of them.
     progress : callable
         Told of the builds done, and of all.
     """
     found = []
     for done, config in enumerate(configs):
         progress(done, len(configs))
-        found.append(screen(graphs, config))
-    return sorted(found, key=lambda one: (one.image_ms(clock_mhz), one.config.name))
+        found.append(screen(graph, config))
+    return sorted(found, key=lambda one: (one.image_cycles, one.config.name))
 
 
 def _guessed_cycles(graph: Graph, config: VTAConfig) -> float:

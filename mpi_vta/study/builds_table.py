@@ -1,0 +1,65 @@
+"""The table of ``explore --builds``: what can be built on a part, and why the rest cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TextIO
+
+from mpi_vta.hw.enumeration import Build, ShapeSummary, enumerated_builds, illegal_reasons, summarise_shapes
+from mpi_vta.hw.parts import Part
+from mpi_vta.hw.resources import estimate
+from mpi_vta.runtime.report import REPORT_COLUMNS
+
+
+def print_builds(part: Part, clock_mhz: float, file: TextIO) -> None:
+    """Print every GEMM shape with its roomiest build that fits, or why none does (all of it modelled).
+
+    Parameters
+    ----------
+    part : Part
+        The FPGA.
+    clock_mhz : float
+        Clock that is wanted.
+    file : file
+        Where to.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    builds = tuple(enumerated_builds(part, clock_mhz))
+    title = f"VTA builds for {part.name} at {clock_mhz:g} MHz: resources are modelled"
+    table = Table(title=title)
+    for name in ("GEMM", "fit", "GOPS", "roomiest build that fits", "BRAM36", "URAM", "DSP", "LUT", ""):
+        left = name in ("GEMM", "roomiest build that fits", "")
+        table.add_column(name, justify="left" if left else "right", overflow="fold")
+    for summary in summarise_shapes(builds, clock_mhz):
+        table.add_row(*_cells(summary, part, clock_mhz))
+    Console(file=file, width=None if file.isatty() else REPORT_COLUMNS, highlight=False).print(table)
+    _print_rest(part, builds, file)
+
+
+def _cells(summary: ShapeSummary, part: Part, clock_mhz: float) -> Sequence[str]:
+    shape = f"{summary.batch}x{summary.block}"
+    if summary.largest is None:
+        return (shape, "0", f"{summary.peak_gops:.1f}", "", "", "", "", "", summary.reason)
+    taken = estimate(summary.largest.config, part, clock_mhz)
+    numbers = (f"{taken.bram36:g}", str(taken.uram), f"{taken.dsp:,}", f"{taken.lut:,}")
+    doubt = f"in doubt: {taken.doubt}" if taken.doubt else ""
+    return (shape, f"{summary.usable:,}", f"{summary.peak_gops:.1f}", summary.largest.config.name, *numbers, doubt)
+
+
+def _print_rest(part: Part, builds: Sequence[Build], file: TextIO) -> None:
+    legal = [build for build in builds if build.legal]
+    usable = sum(build.usable for build in legal)
+    print(
+        f"enumerated  {len(builds):,} combinations: {len(builds) - len(legal):,} illegal, "
+        f"{len(legal) - usable:,} legal that do not fit, {usable:,} that fit",
+        file=file,
+    )
+    for rule, count in illegal_reasons(builds).most_common():
+        print(f"illegal     {count:,}: {rule}", file=file)
+    for memory in ("bram36", "uram", "dsp", "lut", "ff"):
+        print(f"{part.name:11} {getattr(part, memory):,} {memory}", file=file)
+    print(f"{'source':11} {part.source}", file=file)
+    for clock in part.clocks:
+        print(f"{'clock':11} {clock.mhz:g} MHz: {clock.source}", file=file)

@@ -1,0 +1,25 @@
+"""``python -m mpi_vta.explore --builds``: one process, no experiment."""
+
+import pytest
+
+from mpi_vta.explore import main
+
+
+def test_builds_of_a_part_at_a_clock(capsys):
+    assert main(["--builds", "ZU3EG", "--clock-mhz", "250"]) == 0
+    shown = capsys.readouterr().out
+    assert "VTA builds for ZU3EG at 250 MHz: resources are modelled" in shown
+    assert "ultra96_2x16" in shown
+    assert main(["--builds", "ZU3EG", "--clock-mhz", "400"]) == 0
+    assert " 0 that fit" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["e.toml", "--builds", "ZU3EG"]])
+def test_an_experiment_or_a_part_is_needed_and_not_both(capsys, arguments):
+    assert main(arguments) == 2
+    assert "give an experiment file, or --builds PART" in capsys.readouterr().err
+
+
+def test_an_unknown_part_is_refused(capsys):
+    assert main(["--builds", "XC7Z010"]) == 2
+    assert "XC7Z010: no such file and no shipped parts entry" in capsys.readouterr().err

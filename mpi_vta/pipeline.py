@@ -40,6 +40,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--bitstream", default="", help="bitstream file on every board, for --device pynq")
     parser.add_argument("--output", type=Path, help="folder for run.h5, summary.json and pictures")
+    parser.add_argument(
+        "--resume", type=Path, metavar="DIR", help="go on with the job that ended early in this output folder"
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON and nothing else")
     parser.add_argument("--dry-run", action="store_true", help="plan, write the plan, and stop")
     parser.add_argument(
@@ -76,6 +79,8 @@ def _lead(leader: Leader, arguments: Sequence[str]) -> int:
         prepared = prepare(request, leader.ranks, progress)
         if request.dry_run:
             return _show_plan(prepared)
+        if prepared.remainder.is_nothing:
+            return _show_outputs(prepared)
         job = prepared.job
         for work in prepared.host_work:
             progress.phase(f"on the host: {work.name} ({work.op})")
@@ -91,6 +96,18 @@ def _lead(leader: Leader, arguments: Sequence[str]) -> int:
         print_report(summary, sys.stdout)
         print("\n".join([*answer_lines(summary), f"written     {request.folder}"]))
         print(f"report      {write_page(request.folder)}")
+    return 0
+
+
+def _show_outputs(prepared: Prepared) -> int:
+    from mpi_vta.job.results import answer_lines, conclude_without_run
+
+    summary = conclude_without_run(prepared)
+    if prepared.request.json:
+        print(json.dumps(summary))
+    else:
+        print(f"nothing left to run; outputs sha256 {summary['output_sha256']}")
+        print("\n".join([*answer_lines(summary), f"written     {prepared.request.folder}"]))
     return 0
 
 

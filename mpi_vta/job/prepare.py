@@ -15,6 +15,7 @@ from mpi_vta.job.inputs import Inputs, read_inputs
 from mpi_vta.job.planning import plan_model
 from mpi_vta.job.ready_model import ReadyModel, ready_model
 from mpi_vta.job.request import Request
+from mpi_vta.job.resumption import Remainder, find_remainder
 from mpi_vta.runtime.assignment import RunOptions
 from mpi_vta.runtime.devices.registry import carries_data
 from mpi_vta.runtime.progress import Progress
@@ -39,6 +40,8 @@ class Prepared:
         Plan, programs and quantised images, ready to be handed out.
     host_work : tuple of HostWork
         What will not run on VTA.
+    remainder : Remainder
+        Which images are to be run.
     planner_alternative : dict or None
         Beside a plan made by hand, the figures that the planner would have got.
     """
@@ -48,6 +51,7 @@ class Prepared:
     inputs: Inputs
     job: Job
     host_work: tuple[HostWork, ...]
+    remainder: Remainder
     planner_alternative: dict[str, Any] | None = None
 
     @property
@@ -82,6 +86,8 @@ def open_cluster(request: Request, ranks: int) -> Cluster:
     carries_data(request.device)
     if request.watchdog_s < 0:
         raise InputError(f"{request.watchdog_s:g} s", where="--watchdog-s", allowed="0 or more")
+    if request.resume is not None and request.output is not None:
+        raise InputError("the results go to the folder that is gone on with", where="--output", remedy="leave it out")
     return select_cluster(request.cluster, ranks, load_named_config(request.config))
 
 
@@ -96,7 +102,12 @@ def open_model(request: Request, progress: Progress) -> ReadyModel:
 
 
 def prepare_on(
-    request: Request, model: ReadyModel, cluster: Cluster, progress: Progress, ranks: tuple[int, ...] = ()
+    request: Request,
+    model: ReadyModel,
+    cluster: Cluster,
+    progress: Progress,
+    ranks: tuple[int, ...] = (),
+    label: str = "",
 ) -> Prepared:
     """Compile and plan a model for some boards.
 
@@ -112,6 +123,8 @@ def prepare_on(
         Told of every phase.
     ranks : tuple of int
         Their ranks in the job, if other models have the others.
+    label : str
+        Folder of the outputs within the output folder, if other models have others.
 
     Raises
     ------
@@ -119,7 +132,9 @@ def prepare_on(
         As for `prepare`.
     """
     inputs = read_inputs(model, request.images, request.seed, with_data=carries_data(request.device))
-    planned = plan_model(request.wishes, model.graph, cluster, len(inputs.integers), progress)
+    remainder = find_remainder(request, model, inputs, request.folder / label)
+    integers = inputs.integers[list(remainder.numbers)] if remainder.numbers else inputs.integers
+    planned = plan_model(request.wishes, model.graph, cluster, len(integers), progress)
     check_output(request.folder)
     programs = _programs(planned.plan, cluster, planned.costs)
     (input_name,) = model.graph.inputs
@@ -127,12 +142,14 @@ def prepare_on(
         planned.plan,
         cluster,
         programs,
-        {input_name: inputs.integers},
+        {input_name: integers},
         {name: model.graph.values[name].shape for name in model.graph.outputs},
         RunOptions(request.device, request.watchdog_s, str(request.folder), request.clock, request.bitstream),
         ranks,
+        remainder.outputs,
+        remainder.numbers,
     )
-    return Prepared(request, model, inputs, job, host_work(model, programs), planned.alternative_figures)
+    return Prepared(request, model, inputs, job, host_work(model, programs), remainder, planned.alternative_figures)
 
 
 def _programs(plan: Plan, cluster: Cluster, costs: CompiledCosts) -> dict[tuple[int, int], Program]:

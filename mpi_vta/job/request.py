@@ -26,6 +26,8 @@ class Request:
         A number, a picture or a folder; None for the model's default.
     models : tuple of str
         All models, `model` first, if several run at the same time; empty otherwise.
+    resume : Path or None
+        Output folder of a job that ended early, to go on with.
     share : str or None
         Parts of the boards' power by model.
     wishes : PlanWishes
@@ -67,9 +69,10 @@ class Request:
     watchdog_s: float
     models: tuple[str, ...] = ()
     share: str | None = None
+    resume: Path | None = None
 
     @property
     def folder(self) -> Path:
         """Where the results go."""
         names = "+".join(Path(model).stem for model in self.models or (self.model,))
-        return self.output or Path("out") / f"{names}-{self.wishes.strategy}"
+        return self.resume or self.output or Path("out") / f"{names}-{self.wishes.strategy}"

@@ -18,13 +18,15 @@ from mpi_vta.frontend.mean_precision import OVERLAP, mean_average_precision
 from mpi_vta.frontend.models import CLASSIFY, DETECT
 from mpi_vta.job.prepare import Prepared
 from mpi_vta.job.provenance import versions_and_argv
+from mpi_vta.job.resumption import clear, forget_ranks, keep_earlier_trace, keep_last_trace, resumed_line
 from mpi_vta.runtime.assignment import WALL
+from mpi_vta.runtime.output_set import OutputSet
 from mpi_vta.runtime.report import output_sha256, summarize
 from mpi_vta.runtime.session import RunResult
 from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.trace.merge import RunRecord, merge
 from mpi_vta.trace.reader import Trace, read
-from mpi_vta.trace.repair import Opening, opening_path
+from mpi_vta.trace.repair import Opening
 from mpi_vta.trace.schema import MEASURED, MODELLED
 
 MOST_SHOWN = 16
@@ -33,9 +35,13 @@ LEAST_COUNTED_SCORE = 0.02  # weaker boxes change the area under precision and r
 
 def open_run(prepared: Prepared) -> None:
     """Leave beside the ranks' files what ``trace merge`` needs if the job ends early."""
-    job = prepared.job
+    job, remainder, folder = prepared.job, prepared.remainder, prepared.request.folder
+    if remainder.part is None:
+        clear(folder, [remainder.outputs] if remainder.outputs is not None else [])
+    else:
+        keep_earlier_trace(folder, remainder.part)
     opening = Opening(job.plan.to_json(), len(job.cluster.boards), job.images, provenance_of(prepared))
-    opening.save(prepared.request.folder)
+    opening.save(folder)
 
 
 def conclude(prepared: Prepared, result: RunResult) -> dict[str, Any]:
@@ -48,11 +54,34 @@ def conclude(prepared: Prepared, result: RunResult) -> dict[str, Any]:
     provenance = {**provenance_of(prepared), "output_sha256": hashed}
     record = RunRecord(job.plan.to_json(), result.times, provenance)
     merge(folder / "run.h5", result.rank_files, record)
-    opening_path(folder).unlink(missing_ok=True)
-    remove_empty(folder / "ranks")
+    forget_ranks(folder)
     summary = summary_of(prepared, result, read(folder / "run.h5"), folder)
-    write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    _save(summary, folder)
     return summary
+
+
+def conclude_without_run(prepared: Prepared) -> dict[str, Any]:
+    """Write what is missing of a job whose images all have their outputs, and return a summary without times."""
+    folder, model, outputs = prepared.request.folder, prepared.model, prepared.remainder.outputs
+    assert outputs is not None, "only a job with data is gone on with"
+    keep_last_trace(folder)
+    with OutputSet(outputs) as whole:
+        arrays = whole.arrays()
+        summary = {
+            "model": model.name,
+            "images": 0,
+            "resumed": prepared.remainder.summary(),
+            "weights": model.weights_note,
+            "output_sha256": output_sha256(arrays, model.graph.outputs),
+            **_answers(prepared, arrays, folder),
+        }
+    if not (folder / "summary.json").exists():
+        _save(summary, folder)
+    return summary
+
+
+def _save(summary: Mapping[str, Any], folder: Path) -> None:
+    write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
 
 
 def summary_of(prepared: Prepared, result: RunResult, trace: Trace, folder: Path) -> dict[str, Any]:
@@ -83,6 +112,7 @@ def summary_of(prepared: Prepared, result: RunResult, trace: Trace, folder: Path
         "weights": model.weights_note,
         "wall_s": max(report["wall_s"] for report in result.rank_reports),
         "planner_alternative": prepared.planner_alternative,
+        "resumed": prepared.remainder.summary(),
     }
     if result.outputs is not None:
         summary |= _answers(prepared, result.outputs, folder)
@@ -115,6 +145,7 @@ def provenance_of(prepared: Prepared) -> dict[str, Any]:
         "program_sha256": [programs[stage] for stage in sorted(programs)],
         "network": json.dumps(asdict(NetworkModel.of(job.cluster))),
         "network_power": json.dumps(asdict(job.cluster.power)),
+        **prepared.remainder.provenance(),
     }
 
 
@@ -136,7 +167,11 @@ def _answers(prepared: Prepared, outputs: Mapping[str, NDArray[np.int8]], folder
         measure, key = (
             (_accuracy, "accuracy") if inputs.truth.boxes is None else (_mean_precision, "mean_average_precision")
         )
-        answers[key] = {"float": measure(prepared, in_float), "vta": measure(prepared, heads)}
+        answers[key] = {
+            "images": len(inputs.truth.images),
+            "float": measure(prepared, in_float),
+            "vta": measure(prepared, heads),
+        }
     return answers
 
 
@@ -179,15 +214,9 @@ def _draw(prepared: Prepared, heads: list[NDArray[np.float32]], folder: Path) ->
     return drawn
 
 
-def remove_empty(folder: Path) -> None:
-    """Remove the folder of the ranks' own traces, which on this host are merged now."""
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
-
-
 def answer_lines(summary: Mapping[str, Any]) -> list[str]:
     """Return what the model said, as lines of text."""
-    lines = [f"weights     {summary['weights']}"]
+    lines = [*resumed_line(summary), f"weights     {summary['weights']}"]
     for index, classes in enumerate(summary.get("classes", [])):
         best = ", ".join(f"{entry['class']} ({entry['probability']:.3f})" for entry in classes)
         lines.append(f"image {index:4}  classes {best}")
@@ -197,12 +226,12 @@ def answer_lines(summary: Mapping[str, Any]) -> list[str]:
         accuracy = summary["accuracy"]
         lines.append(
             f"accuracy    float {100 * accuracy['float']:.2f} %, VTA int8 {100 * accuracy['vta']:.2f} % "
-            f"on {summary['images']} held-out images"
+            f"on {accuracy['images']} held-out images"
         )
     if "mean_average_precision" in summary:
         precision = summary["mean_average_precision"]
         lines.append(
             f"mAP({OVERLAP})    float {100 * precision['float']:.2f} %, VTA int8 {100 * precision['vta']:.2f} % "
-            f"on {summary['images']} held-out images"
+            f"on {precision['images']} held-out images"
         )
     return lines

@@ -15,7 +15,8 @@ from mpi_vta.hw.cluster import Cluster
 from mpi_vta.job.planning import PlanWishes, open_costs
 from mpi_vta.job.prepare import Prepared, open_cluster, open_model, prepare_on
 from mpi_vta.job.request import Request
-from mpi_vta.job.results import provenance_of, remove_empty, summary_of
+from mpi_vta.job.results import provenance_of, summary_of
+from mpi_vta.job.resumption import clear, forget_ranks
 from mpi_vta.runtime.progress import Progress
 from mpi_vta.runtime.report import output_sha256
 from mpi_vta.runtime.session import RunResult
@@ -25,7 +26,7 @@ from mpi_vta.schedule.problem import Problem
 from mpi_vta.schedule.sharing import Demand, parse_shares, share_boards
 from mpi_vta.trace.merge import ModelRecord, RunRecord, merge
 from mpi_vta.trace.reader import read
-from mpi_vta.trace.repair import Opening, opening_path
+from mpi_vta.trace.repair import Opening
 
 
 def labels_of(models: Sequence[str]) -> tuple[str, ...]:
@@ -39,7 +40,7 @@ def labels_of(models: Sequence[str]) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def check_wishes(wishes: PlanWishes, *, weights: Path | None) -> None:
+def check_wishes(wishes: PlanWishes, *, weights: Path | None, resume: Path | None = None) -> None:
     """Refuse what cannot be said of several models at once.
 
     Raises
@@ -54,6 +55,7 @@ def check_wishes(wishes: PlanWishes, *, weights: Path | None) -> None:
         "--allocate": wishes.by_hand.allocate,
         "--plan": wishes.file,
         "--weights": weights,
+        "--resume": resume,
     }
     given = [name for name, value in single.items() if value]
     if given:
@@ -94,7 +96,7 @@ def part_of(cluster: Cluster, ranks: Sequence[int]) -> Cluster:
 
 def prepare_several(request: Request, ranks: int, progress: Progress) -> tuple[Prepared, ...]:
     """Make every model of a request ready on boards of its own; see `mpi_vta.job.prepare.prepare`."""
-    check_wishes(request.wishes, weights=request.weights)
+    check_wishes(request.wishes, weights=request.weights, resume=request.resume)
     cluster = open_cluster(request, ranks)
     # all ranks leave their traces in the same folder
     requests = [replace(request, model=model, output=request.folder, models=()) for model in request.models]
@@ -102,8 +104,8 @@ def prepare_several(request: Request, ranks: int, progress: Progress) -> tuple[P
     costs = [open_costs(model.graph, progress) for model in models]
     division = share_cluster(costs, labels_of(request.models), cluster, request.share)
     return tuple(
-        prepare_on(single, model, part_of(cluster, mine), progress, mine)
-        for single, model, mine in zip(requests, models, division, strict=True)
+        prepare_on(single, model, part_of(cluster, mine), progress, mine, label)
+        for single, model, mine, label in zip(requests, models, division, labels_of(request.models), strict=True)
     )
 
 
@@ -112,6 +114,7 @@ def open_several(request: Request, prepared: Sequence[Prepared]) -> None:
     (at_rank_0,) = [single for single in prepared if 0 in single.job.ranks]
     ranks = sum(len(single.job.ranks) for single in prepared)
     job = at_rank_0.job
+    clear(request.folder, [single.remainder.outputs for single in prepared if single.remainder.outputs is not None])
     Opening(job.plan.to_json(), ranks, job.images, provenance_of(at_rank_0)).save(request.folder)
 
 
@@ -132,8 +135,7 @@ def conclude_several(request: Request, prepared: Sequence[Prepared], results: Se
     provenance = {**provenance_of(prepared[0]), **records[0].attributes, "models": list(labels)}
     first = RunRecord(records[0].plan_json, records[0].images, provenance, tuple(records))
     merge(folder / "run.h5", [files[rank] for rank in sorted(files)], first)
-    opening_path(folder).unlink(missing_ok=True)
-    remove_empty(folder / "ranks")
+    forget_ranks(folder)
     trace = read(folder / "run.h5")
     summaries = [
         {

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from mpi_vta import artifact
 from mpi_vta.codegen.program import Program
 from mpi_vta.hw.board import Board
+from mpi_vta.runtime.output_set import OutputPlace
 from mpi_vta.runtime.rank import RankJob
 from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.schedule.plan import Plan
 
 VIRTUAL, WALL = "virtual", "wall"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,17 @@ class Feed:
         Quantised images by graph input; empty for a device that carries no data.
     output_shapes : mapping of str to tuple of int
         (1, C, H, W) of each graph output; empty for a device that carries no data.
+    outputs : OutputPlace or None
+        Where outputs are kept; None for a device that carries no data.
+    numbers : tuple of int
+        For the rest of a job that ended early, the job's number of each image; empty for a whole job.
     """
 
     images: int
     inputs: Mapping[str, NDArray[np.int8]]
     output_shapes: Mapping[str, tuple[int, ...]]
+    outputs: OutputPlace | None = None
+    numbers: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -90,7 +97,12 @@ class Assignment:
             for stage, program in job.programs.items()
         }
         if self.feed is not None:
-            header["feed"] = {"images": self.feed.images, "output_shapes": dict(self.feed.output_shapes)}
+            header["feed"] = {
+                "images": self.feed.images,
+                "output_shapes": dict(self.feed.output_shapes),
+                "outputs": None if self.feed.outputs is None else self.feed.outputs.to_dict(),
+                "numbers": list(self.feed.numbers),
+            }
             arrays |= {f"input.{name}": images for name, images in self.feed.inputs.items()}
         return artifact.pack("assignment", FORMAT_VERSION, header, arrays)
 
@@ -115,5 +127,7 @@ class Assignment:
         if "feed" in header:
             inputs = {name.removeprefix("input."): a for name, a in arrays.items() if name.startswith("input.")}
             shapes = {name: tuple(shape) for name, shape in header["feed"]["output_shapes"].items()}
-            feed = Feed(header["feed"]["images"], inputs, shapes)
+            place = header["feed"]["outputs"]
+            outputs = None if place is None else OutputPlace.from_dict(place)
+            feed = Feed(header["feed"]["images"], inputs, shapes, outputs, tuple(header["feed"]["numbers"]))
         return cls(job, RunOptions(**header["options"]), feed)

@@ -50,4 +50,4 @@ class RankReport:
         if "times" not in arrays:
             return cls(facts)
         outputs = {name.removeprefix(_OUTPUT): values for name, values in arrays.items() if name.startswith(_OUTPUT)}
-        return cls(facts, np.frombuffer(arrays["times"].tobytes(), IMAGE_DTYPE), outputs)
+        return cls(facts, np.frombuffer(arrays["times"].tobytes(), IMAGE_DTYPE), outputs or None)

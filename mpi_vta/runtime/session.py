@@ -26,6 +26,7 @@ from mpi_vta.runtime.devices.registry import carries_data, open_device
 from mpi_vta.runtime.devices.sensor import find_sensor
 from mpi_vta.runtime.endpoint import Endpoint
 from mpi_vta.runtime.failure import abort_all_on_uncaught, print_error
+from mpi_vta.runtime.output_set import OutputPlace, OutputSet, PartOutputs
 from mpi_vta.runtime.pairing import check_pairing, find_launcher
 from mpi_vta.runtime.power_sampling import PowerSampler
 from mpi_vta.runtime.rank import RankJob, RankRun
@@ -62,6 +63,10 @@ class Job:
         How to run.
     ranks : tuple of int
         Those on which the plan's ranks run, ascending, where several jobs share the ranks; empty for all.
+    outputs : OutputPlace or None
+        Where outputs are kept; None for a device that carries no data.
+    numbers : tuple of int
+        If this is the rest of a job that ended early, that job's number of each image; empty for a whole job.
     """
 
     plan: Plan
@@ -71,6 +76,8 @@ class Job:
     output_shapes: Mapping[str, tuple[int, ...]]
     options: RunOptions
     ranks: tuple[int, ...] = ()
+    outputs: OutputPlace | None = None
+    numbers: tuple[int, ...] = ()
 
     @property
     def images(self) -> int:
@@ -81,7 +88,8 @@ class Job:
     def feed(self) -> Feed:
         """What the plan's rank 0 needs; images and outputs only for a device that carries data."""
         with_data = carries_data(self.options.device)
-        return Feed(self.images, self.inputs if with_data else {}, self.output_shapes if with_data else {})
+        shapes = self.output_shapes if with_data else {}
+        return Feed(self.images, self.inputs if with_data else {}, shapes, self.outputs, self.numbers)
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,8 @@ class RunResult:
     Attributes
     ----------
     outputs : mapping of str to ndarray of int8, shape (n, C, H, W), or None
-        By graph output; None for a device that carries no data.
+        By graph output, of all images of the job, those of earlier parts too; None for a device that carries no
+        data.
     times : ndarray of IMAGE_DTYPE
         Start, end and latency of every image, in virtual time.
     rank_files : tuple of bytes
@@ -126,8 +135,9 @@ class Leader:
 
     def run_all(self, jobs: Sequence[Job], on_finish: Callable[[], None] = lambda: None) -> tuple[RunResult, ...]:
         """Run several jobs at the same time, once, each on ranks of its own; see `lead`."""
+        first = _leading_endpoint(jobs)
         self.state = "running"
-        results = lead(self._transport, jobs, on_finish)
+        results = lead(self._transport, jobs, first, on_finish)
         self.state = "done"
         return results
 
@@ -173,8 +183,8 @@ def command_rank(transport: Transport, command: Callable[[Leader], int]) -> int:
         status = fault.exit_status
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else 0
-    if leader.state == "preparing":
-        transport.broadcast(json.dumps({"status": status}).encode())
+    # before the run the others wait for their part of it, after it for the word that their traces are kept
+    transport.broadcast(json.dumps({"status": status}).encode())
     return status
 
 
@@ -187,11 +197,21 @@ def follow(transport: Transport) -> int:
     job, feed = assignment.job, assignment.feed
     endpoint = None if feed is None else _endpoint(feed, job.plan, job.board.config)
     _run(transport, order["groups"], assignment, endpoint)
-    return 0
+    status = int(json.loads(transport.broadcast(None))["status"])
+    if status == 0:
+        # now that rank 0 has it, on disk
+        path = _trace_path(assignment.options, transport.rank)
+        path.unlink(missing_ok=True)
+        if path.parent.is_dir() and not any(path.parent.iterdir()):
+            path.parent.rmdir()
+    return status
 
 
 def lead(
-    transport: Transport, jobs: Sequence[Job], on_finish: Callable[[], None] = lambda: None
+    transport: Transport,
+    jobs: Sequence[Job],
+    endpoint: Endpoint | None,
+    on_finish: Callable[[], None] = lambda: None,
 ) -> tuple[RunResult, ...]:
     """Hand out prepared jobs from rank 0, take part in one, and collect what they leave.
 
@@ -201,6 +221,8 @@ def lead(
         Rank 0's end.
     jobs : sequence of Job
         What to run at the same time; together they have every rank once. Each gets a network of its own.
+    endpoint : Endpoint or None
+        Of the job that rank 0 is the first rank of.
     on_finish : callable
         Called after every finished image group of the job that rank 0 is the first rank of.
 
@@ -218,8 +240,6 @@ def lead(
     groups = [assignments[rank].job.model for rank in range(transport.size)]
     transport.broadcast(json.dumps({"status": _GO, "groups": groups}).encode())
     transport.scatter([assignments[rank].to_bytes() for rank in range(transport.size)])
-    own = jobs[groups[0]]
-    endpoint = _endpoint(own.feed, own.plan, own.cluster.boards[0].config) if 0 in members[groups[0]][:1] else None
     files, reports = _run(transport, groups, assignments[0], endpoint, on_finish)
     return tuple(_result(job, ranks, files, reports) for job, ranks in zip(jobs, members, strict=True))
 
@@ -230,16 +250,26 @@ def _assignment(job: Job, model: int, place: int, ranks: tuple[int, ...]) -> Ass
     return Assignment(mine, job.options, job.feed if place == 0 and ranks[place] != 0 else None)
 
 
+def _leading_endpoint(jobs: Sequence[Job]) -> Endpoint | None:
+    """Open the source and sink of the job that rank 0 is the first rank of."""
+    for job in jobs:
+        if 0 in (job.ranks or (0,))[:1]:
+            return _endpoint(job.feed, job.plan, job.cluster.boards[0].config)
+    return None
+
+
 def _endpoint(feed: Feed, plan: Plan, config: VTAConfig) -> Endpoint:
-    return Endpoint(feed.inputs, feed.output_shapes, feed.images, plan.group_images, config)
+    outputs = None
+    if feed.outputs is not None:
+        outputs = PartOutputs(OutputSet(feed.outputs) if feed.numbers else OutputSet.begin(feed.outputs), feed.numbers)
+    return Endpoint(feed.inputs, feed.output_shapes, feed.images, plan.group_images, config, outputs)
 
 
 def _result(job: Job, ranks: tuple[int, ...], files: Sequence[bytes], reports: Sequence[RankReport]) -> RunResult:
     first = reports[ranks[0]]
     assert first.times is not None, "the first rank of a plan is its sink"
-    outputs = first.outputs if carries_data(job.options.device) else None
     return RunResult(
-        outputs, first.times, tuple(files[rank] for rank in ranks), tuple(reports[rank].facts for rank in ranks)
+        first.outputs, first.times, tuple(files[rank] for rank in ranks), tuple(reports[rank].facts for rank in ranks)
     )
 
 
@@ -275,7 +305,7 @@ def _run(
     job, options = assignment.job, assignment.options
     device = open_device(options.device, DeviceSetup(job.board, options.bitstream))
     watchdog = Watchdog(options.watchdog_s, transport.rank, transport.host, transport.abort)
-    path = Path(options.output) / "ranks" / f"rank-{transport.rank:03d}.h5"
+    path = _trace_path(options, transport.rank)
     own_network = transport.split(groups) if len(set(groups)) > 1 else transport
     with RankTrace(path, _rank_info(transport, job.board, device.name)) as trace, watchdog.running():
         clock = WallClock()
@@ -287,6 +317,9 @@ def _run(
         # the ranks start together, so that a rank that still decodes its program does not look like a cut link
         transport.barrier()
         samples = compare_clocks(transport, clock.now_ns) if options.clock == WALL else None
+        if samples is not None:
+            # at once, so that the times of a job that ends early can be brought together
+            trace.note_clock(samples)
         # a simulated board has a model of its power; the host's own sensor would say nothing about it
         sensor = None if device.simulated or samples is None else find_sensor()
         sampler = None if sensor is None else PowerSampler(sensor, clock.now_ns)
@@ -297,15 +330,20 @@ def _run(
             trace.note_power(sampler.steps(), sensor.name, sampler.missed)
         if samples is not None:
             transport.barrier()
-            trace.note_clock(np.concatenate([samples, compare_clocks(transport, clock.now_ns)]))
+            trace.note_clock(compare_clocks(transport, clock.now_ns))
         facts = {"host": transport.host, "wall_s": time.monotonic() - started}
         files = transport.gather(trace.close())
-    report = RankReport(facts, *((endpoint.times, endpoint.outputs) if endpoint is not None else ()))
-    reports = transport.gather(report.to_bytes())
-    path.unlink()
+    report = RankReport(facts) if endpoint is None else RankReport(facts, endpoint.times, endpoint.close())
+    # rank 0 need not send its own outputs to itself: they may be larger than its memory
+    reports = transport.gather((report if transport.rank else RankReport(facts)).to_bytes())
     if files is None or reports is None:
         return (), ()
-    return tuple(files), tuple(RankReport.from_bytes(data, f"rank {rank}") for rank, data in enumerate(reports))
+    others = (RankReport.from_bytes(data, f"rank {rank}") for rank, data in enumerate(reports) if rank)
+    return tuple(files), (report, *others)
+
+
+def _trace_path(options: RunOptions, rank: int) -> Path:
+    return Path(options.output) / "ranks" / f"rank-{rank:03d}.h5"
 
 
 def _rank_info(transport: Transport, board: Board, device: str) -> RankInfo:

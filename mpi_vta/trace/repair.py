@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from mpi_vta.artifact import write_atomically
 from mpi_vta.errors import ArtifactError
-from mpi_vta.trace.merge import RankFile, RunRecord, merge_ranks, read_rank_file
-from mpi_vta.trace.schema import IMAGE_DTYPE, VERSION, EventKind
+from mpi_vta.trace.merge import RankFile, RunRecord, clock_line, merge_ranks, read_rank_file
+from mpi_vta.trace.schema import IMAGE_DTYPE, MEASURED, VERSION, EventKind
 
 OPENING_FORMAT = "mpi_vta run opening"
 
@@ -68,15 +68,17 @@ def opening_path(folder: Path) -> Path:
     return folder / "ranks" / "run.json"
 
 
-def repair(folder: Path, *, without_missing: bool = False) -> tuple[Path, tuple[int, ...]]:
-    """Merge the ranks' files of a run that ended early into ``run.h5``; the files stay.
+def repair(folder: Path, target: Path | None = None, *, without_missing: bool = False) -> tuple[Path, tuple[int, ...]]:
+    """Merge the ranks' files of a run that ended early into one trace; the files stay.
 
     Parameters
     ----------
     folder : Path
         Output folder of the run.
+    target : Path, optional
+        The trace to write; ``run.h5`` in the folder by default.
     without_missing : bool
-        Whether ranks whose file is not there may be left out, as after the loss of a host.
+        Whether ranks whose file is not there or cannot be used may be left out, as after the loss of a host.
 
     Returns
     -------
@@ -92,20 +94,36 @@ def repair(folder: Path, *, without_missing: bool = False) -> tuple[Path, tuple[
     """
     opening = Opening.load(folder)
     paths = {rank: folder / "ranks" / f"rank-{rank:03d}.h5" for rank in range(opening.ranks)}
-    missing = tuple(rank for rank, path in paths.items() if not path.is_file())
+    missing = {rank for rank, path in paths.items() if not path.is_file()}
     if missing and (not without_missing or len(missing) == opening.ranks):
         raise ArtifactError(
-            f"the files of ranks {', '.join(map(str, missing))} are not there",
+            f"the files of ranks {', '.join(map(str, sorted(missing)))} are not there",
             where=str(folder / "ranks"),
             allowed=f"rank-NNN.h5 of all {opening.ranks} ranks",
             remedy="copy them from their hosts' output folders, or leave them out with --without-missing",
         )
-    files = [read_rank_file(path.read_bytes(), str(path)) for rank, path in paths.items() if rank not in missing]
+    measured = opening.provenance.get("time") == MEASURED
+    files = []
+    for rank in sorted(paths.keys() - missing):
+        try:
+            file = read_rank_file(paths[rank].read_bytes(), str(paths[rank]))
+            clock_line(file, measured=measured)
+            files.append(file)
+        except ArtifactError:
+            if not without_missing:
+                raise
+            missing.add(rank)
     group_images = int(json.loads(opening.plan_json)["group_images"])
     images = image_times(files, group_images, opening.images)
-    noted = {**opening.provenance, "repaired": 1, "missing_ranks": list(missing), "images_asked": opening.images}
-    merge_ranks(folder / "run.h5", files, RunRecord(opening.plan_json, images, noted))
-    return folder / "run.h5", missing
+    noted = {
+        **opening.provenance,
+        "repaired": 1,
+        "missing_ranks": sorted(missing),
+        "images_asked": opening.images,
+    }
+    path = target or folder / "run.h5"
+    merge_ranks(path, files, RunRecord(opening.plan_json, images, noted))
+    return path, tuple(sorted(missing))
 
 
 def image_times(files: list[RankFile], group_images: int, images: int) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ from mpi_vta.trace.schema import (
 )
 
 BATCH_RECORDS = 4096
+CLOCK_CHUNK = 64
 FLUSH_INTERVAL_S = 1.0
 
 
@@ -48,7 +50,9 @@ class RankTrace:
     def __init__(self, path: Path, info: RankInfo) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._file = h5py.File(path, "w")
+        # a file that was cut short before it was a trace must not look like one
+        partial = path.with_name(path.name + ".part")
+        self._file = h5py.File(partial, "w")
         self._file.attrs["format"] = RANK_FORMAT
         self._file.attrs["version"] = VERSION
         self._group = self._file.create_group(rank_group(info.rank))
@@ -58,8 +62,9 @@ class RankTrace:
             "events", shape=(0,), maxshape=(None,), dtype=EVENT_DTYPE, chunks=(BATCH_RECORDS,)
         )
         self._batch = np.zeros(BATCH_RECORDS, dtype=EVENT_DTYPE)
-        self._filled = 0
+        self._filled = self._written = 0
         self.flush()
+        os.replace(partial, path)
 
     def record(
         self,
@@ -100,8 +105,16 @@ class RankTrace:
         self._group.create_dataset("profile", data=rows).attrs["layers"] = layers
 
     def note_clock(self, samples: NDArray[Any]) -> None:
-        """Keep comparisons with rank 0's clock, CLOCK_SAMPLE_DTYPE; only a run on real clocks has them."""
-        self._group.create_dataset("clock_samples", data=samples.astype(CLOCK_SAMPLE_DTYPE, copy=False))
+        """Add comparisons with rank 0's clock, CLOCK_SAMPLE_DTYPE; only a run on real clocks has them."""
+        rows = samples.astype(CLOCK_SAMPLE_DTYPE, copy=False)
+        if "clock_samples" not in self._group:
+            self._group.create_dataset(
+                "clock_samples", shape=(0,), maxshape=(None,), dtype=CLOCK_SAMPLE_DTYPE, chunks=(CLOCK_CHUNK,)
+            )
+        kept = self._group["clock_samples"]
+        kept.resize((len(kept) + len(rows),))
+        kept[len(kept) - len(rows) :] = rows
+        self.flush()
 
     def note_power(self, steps: NDArray[Any], source: str, missed: int) -> None:
         """Keep what the board's sensor measured, POWER_DTYPE on the rank's clock; without it power is modelled."""
@@ -112,10 +125,11 @@ class RankTrace:
     def flush(self) -> None:
         """Write what has gathered and hand it to the operating system."""
         if self._filled:
-            old = self._events.shape[0]
-            self._events.resize((old + self._filled,))
-            self._events[old:] = self._batch[: self._filled]
-            self._filled = 0
+            # a signal may end this anywhere, and the file is flushed once more then: so what was counted is written
+            end = self._written + self._filled
+            self._events.resize((end,))
+            self._events[self._written : end] = self._batch[: self._filled]
+            self._written, self._filled = end, 0
         self._file.flush()
         self._flushed_at = time.monotonic()
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_outputs import MemoryOutputs
 
 from mpi_vta.codegen.program import Binding, Program
 from mpi_vta.errors import PlanError
@@ -121,7 +122,9 @@ def run_plan(plan, images, folder, carries_data=True):
         endpoint = None
         if rank == 0:
             last = plan.stages[-1].index
-            endpoint = Endpoint({"v-1": images}, {f"v{last}": SHAPE}, len(images), plan.group_images, CONFIG)
+            shapes = {f"v{last}": SHAPE}
+            store = MemoryOutputs(len(images), shapes)
+            endpoint = Endpoint({"v-1": images}, shapes, len(images), plan.group_images, CONFIG, store)
         info = RankInfo(rank, "here", BOARD.name, CONFIG.name, "adder", 1.0, 2.0, "test", 100.0, 100_000, 512, 8)
         watchdog = Watchdog(0, rank, "here", transport.abort)
         with RankTrace(folder / f"{rank}.h5", info) as trace:
@@ -159,7 +162,7 @@ def plans(draw):
 def test_any_plan_gives_the_right_data_at_the_predicted_times(tmp_path_factory, plan, count, seed):
     images = np.random.default_rng(seed).integers(-128, 128, (count, *SHAPE[1:])).astype(np.int8)
     endpoint, _ = run_plan(plan, images, tmp_path_factory.mktemp("run"))[0]
-    (output,) = endpoint.outputs.values()
+    (output,) = endpoint.close().values()
     assert np.array_equal(output, expected(plan, images))
     prediction = predict(plan, NETWORK, count)
     assert endpoint.times["start_ns"].tolist() == list(np.repeat(prediction.start_ns, plan.group_images)[:count])
@@ -172,7 +175,7 @@ def test_run_without_data_takes_the_same_time(tmp_path):
     with_data = run_plan(plan, images, tmp_path)[0][0]
     without = run_plan(plan, images, tmp_path, carries_data=False)[0][0]
     assert np.array_equal(with_data.times, without.times)
-    assert not without.outputs["v2"].any()
+    assert not without.close()["v2"].any()
 
 
 def test_every_launch_and_message_is_recorded(tmp_path):

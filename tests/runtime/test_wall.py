@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory_outputs import MemoryOutputs
 from runtime.test_rank import BOARD, CONFIG, NETWORK, SHAPE, Adder, chain, expected, plans, program
 
 from mpi_vta.runtime.clock_comparison import ROUNDS, compare_clocks
@@ -38,7 +39,9 @@ def run_wall(plan, images, folder, carries_data=True, simulated=True):
         endpoint = None
         if rank == 0:
             last = plan.stages[-1].index
-            endpoint = Endpoint({"v-1": images}, {f"v{last}": SHAPE}, len(images), plan.group_images, CONFIG)
+            shapes = {f"v{last}": SHAPE}
+            store = MemoryOutputs(len(images), shapes)
+            endpoint = Endpoint({"v-1": images}, shapes, len(images), plan.group_images, CONFIG, store)
         info = RankInfo(rank, "here", BOARD.name, CONFIG.name, "adder", 1.0, 2.0, "test", 100.0, 100_000, 512, 8)
         device = Adder(carries_data)
         device.simulated = simulated
@@ -56,7 +59,7 @@ def run_wall(plan, images, folder, carries_data=True, simulated=True):
 def test_any_plan_gives_the_right_data_in_real_time(tmp_path_factory, plan, count, seed, simulated):
     images = np.random.default_rng(seed).integers(-128, 128, (count, *SHAPE[1:])).astype(np.int8)
     endpoint = run_wall(plan, images, tmp_path_factory.mktemp("run"), simulated=simulated)
-    (output,) = endpoint.outputs.values()
+    (output,) = endpoint.close().values()
     assert np.array_equal(output, expected(plan, images))
 
 

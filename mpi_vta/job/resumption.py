@@ -1,0 +1,195 @@
+"""A job that ended early, gone on with: which images are left, and where the traces of its parts lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mpi_vta.errors import InputError
+from mpi_vta.graph.ir import array_sha256
+from mpi_vta.job.inputs import Inputs
+from mpi_vta.job.ready_model import ReadyModel
+from mpi_vta.job.request import Request
+from mpi_vta.runtime.devices.registry import carries_data
+from mpi_vta.runtime.output_set import Identity, OutputPlace, OutputSet
+from mpi_vta.trace.repair import Opening, opening_path, repair
+
+
+@dataclass(frozen=True)
+class Remainder:
+    """The images of a job that a run has to do.
+
+    Attributes
+    ----------
+    outputs : OutputPlace or None
+        Where the job's outputs are kept; None for a device that carries no data.
+    images : int
+        Of the job.
+    numbers : tuple of int
+        For the rest of a job that ended early, the images without outputs; empty for a new job.
+    part : int or None
+        How many runs the job has had before this one; None for a new job.
+    """
+
+    outputs: OutputPlace | None
+    images: int
+    numbers: tuple[int, ...] = ()
+    part: int | None = None
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether every image of a job that ended early has its outputs."""
+        return self.part is not None and not self.numbers
+
+    def provenance(self) -> dict[str, Any]:
+        """Return what a trace says of being a part, JSON-able; nothing for a new job."""
+        if self.part is None:
+            return {}
+        return {"part": self.part, "image_numbers": _ranges(self.numbers), "images_of_job": self.images}
+
+    def summary(self) -> dict[str, Any] | None:
+        """Return what the summary says of it, JSON-able; None for a new job."""
+        if self.part is None:
+            return None
+        return {"part": self.part, "images_before": self.images - len(self.numbers), "images_of_job": self.images}
+
+
+def find_remainder(request: Request, model: ReadyModel, inputs: Inputs, folder: Path) -> Remainder:
+    """Return what a run has to do: everything, or with ``--resume`` what an earlier run did not come to.
+
+    Parameters
+    ----------
+    request : Request
+        What is wanted of the model.
+    model, inputs
+        The model and all its images.
+    folder : Path
+        In which ``outputs`` lie or will lie.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to resume, or what is there is of something else; without ``--resume`` if the folder
+        holds a job that ended early, which would be lost.
+    ArtifactError
+        If what is there is damaged.
+    """
+    images = len(inputs.integers)
+    if not carries_data(request.device):
+        if request.resume is not None:
+            raise InputError("a run without data has no outputs to go on from", where=f"--device {request.device}")
+        return Remainder(None, images)
+    place = _place(folder, model, inputs)
+    if request.resume is None:
+        if not request.dry_run:
+            _refuse_to_lose(place, request.folder)
+        return Remainder(place, images)
+    if not place.exists():
+        raise InputError(
+            "no job that could be gone on with", where=f"--resume {request.resume}", remedy="start it without --resume"
+        )
+    with OutputSet(place) as outputs:
+        left = np.flatnonzero(~outputs.done())
+    return Remainder(place, images, tuple(left.tolist()), next_part(request.folder))
+
+
+def _place(folder: Path, model: ReadyModel, inputs: Inputs) -> OutputPlace:
+    shapes = {name: model.graph.values[name].shape for name in model.graph.outputs}
+    identity = Identity(
+        model.name, model.weights_note, model.graph.sha256, len(inputs.integers), array_sha256([inputs.integers])
+    )
+    return OutputPlace(str(folder / "outputs"), identity, shapes)
+
+
+def _refuse_to_lose(place: OutputPlace, folder: Path) -> None:
+    # a finished job has a summary, and may be replaced
+    if place.exists() and not (folder / "summary.json").exists():
+        raise InputError(
+            "it holds a job that ended early, which would be lost",
+            where=f"--output {folder}",
+            remedy=f"go on with --resume {folder}, or remove the folder",
+        )
+
+
+def part_path(folder: Path, part: int) -> Path:
+    """Return where the trace of an earlier part is kept."""
+    return folder / "parts" / f"part-{part:03d}.h5"
+
+
+def next_part(folder: Path) -> int:
+    """Return the number of the part that would come next: beyond those kept and the one whose trace is not merged."""
+    kept = [int(path.stem.removeprefix("part-")) for path in folder.glob("parts/part-[0-9][0-9][0-9].h5")]
+    if opening_path(folder).exists():
+        kept.append(int(Opening.load(folder).provenance.get("part", 0)))
+    elif (folder / "run.h5").exists():
+        kept.append(max(kept, default=-1) + 1)
+    return max(kept, default=-1) + 1
+
+
+def clear(folder: Path, places: Sequence[OutputPlace]) -> None:
+    """Remove what an earlier, finished job left, before a new one begins there."""
+    for place in places:
+        (Path(place.folder) / "set.json").unlink(missing_ok=True)
+    for path in (folder / "run.h5", folder / "summary.json", *folder.glob("parts/part-*.h5")):
+        path.unlink(missing_ok=True)
+    forget_ranks(folder)
+
+
+def keep_earlier_trace(folder: Path, part: int) -> None:
+    """Make the trace of the part before `part` a file of its own, from the ranks' files or from ``run.h5``.
+
+    Ending in the middle of this changes nothing: it is done again.
+    """
+    target = part_path(folder, part - 1)
+    if opening_path(folder).exists():
+        _merge_what_is_left(folder, target)
+        (folder / "run.h5").unlink(missing_ok=True)
+        forget_ranks(folder)
+    elif (folder / "run.h5").exists():
+        target.parent.mkdir(exist_ok=True)
+        (folder / "run.h5").replace(target)
+
+
+def keep_last_trace(folder: Path) -> None:
+    """Make ``run.h5`` of the ranks' files of a run that ended after its last image."""
+    if opening_path(folder).exists():
+        _merge_what_is_left(folder, folder / "run.h5")
+    forget_ranks(folder)
+
+
+def _merge_what_is_left(folder: Path, target: Path) -> None:
+    # a run may have ended before any rank on this host had a trace
+    if any(folder.glob("ranks/rank-*.h5")):
+        repair(folder, target, without_missing=True)
+
+
+def forget_ranks(folder: Path) -> None:
+    """Remove the ranks' own traces that lie on this host, as they are merged or of an earlier job."""
+    for path in folder.glob("ranks/rank-*.h5*"):
+        # a rank on this host may remove its own at the same time
+        path.unlink(missing_ok=True)
+    opening_path(folder).unlink(missing_ok=True)
+    if (folder / "ranks").is_dir() and not any((folder / "ranks").iterdir()):
+        (folder / "ranks").rmdir()
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return ascending numbers in short: ``0..3, 7``."""
+    breaks = np.flatnonzero(np.diff(numbers) != 1) + 1
+    runs = np.split(np.asarray(numbers), breaks)
+    return ", ".join(f"{run[0]}..{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs if len(run))
+
+
+def resumed_line(summary: Mapping[str, Any]) -> list[str]:
+    """Return the line that says what earlier runs had done; none for a job done at once."""
+    resumed = summary.get("resumed")
+    if resumed is None or not summary["images"]:
+        return []
+    return [
+        f"resumed     part {resumed['part']}: {resumed['images_before']} of {resumed['images_of_job']} images "
+        "were there; the figures above are this part's"
+    ]

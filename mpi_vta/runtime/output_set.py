@@ -1,0 +1,316 @@
+"""A job's outputs on disk, image by image as they are delivered, so that a job that dies has kept what it had.
+
+``outputs/`` holds a plain ``.npy`` of int8 per graph output, of its full size from the start, so that a disk
+without room is found before the run; ``done``, a list of (image, CRC-32) of every whole image, appended to; and
+``set.json``, written last, which says what the outputs are of. An image counts only if its bytes have the
+checksum that the list states: whatever was cut short at any byte, by a kill or a power failure, is either whole
+or not there.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import io
+import json
+import os
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy_format
+from numpy.typing import NDArray
+
+from mpi_vta.artifact import write_atomically
+from mpi_vta.errors import ArtifactError, InputError
+
+FORMAT, VERSION = "mpi_vta outputs", 1
+DONE_DTYPE = np.dtype([("image", "<i4"), ("crc32", "<u4")])
+# a rank that was killed lets go of its lock a moment after mpirun has returned
+_LOCK_WAIT_S = 2.0
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What outputs are of; two runs with the same identity give the same outputs.
+
+    Attributes
+    ----------
+    model, weights : str
+        Name, and where the weights are from.
+    graph_sha256 : str
+        Of the int8 graph: structure, weights and quantisation.
+    images : int
+        How many.
+    images_sha256 : str
+        Of the quantised images.
+    """
+
+    model: str
+    weights: str
+    graph_sha256: str
+    images: int
+    images_sha256: str
+
+    def check(self, other: Identity, where: str) -> None:
+        """Refuse outputs of something else with `InputError`, which names the first difference."""
+        for what, asked, found in (
+            ("model", self.model, other.model),
+            ("weights", self.weights, other.weights),
+            ("weights or quantisation", self.graph_sha256[:16], other.graph_sha256[:16]),
+            ("number of images", self.images, other.images),
+            ("images", self.images_sha256[:16], other.images_sha256[:16]),
+        ):
+            if asked != found:
+                raise InputError(
+                    f"what is there is of other {what}: {found}, not {asked}",
+                    where=where,
+                    remedy="repeat the options of the run that began it, or choose another folder",
+                )
+
+
+@dataclass(frozen=True)
+class OutputPlace:
+    """Where outputs go, and what they are.
+
+    Attributes
+    ----------
+    folder : str
+        ``outputs`` in the output folder of the job.
+    identity : Identity
+        What they are of.
+    shapes : mapping of str to tuple of int
+        (1, C, H, W) of each graph output, in the graph's order.
+    """
+
+    folder: str
+    identity: Identity
+    shapes: Mapping[str, tuple[int, ...]]
+
+    def exists(self) -> bool:
+        """Return whether there are outputs, of whatever."""
+        return (Path(self.folder) / "set.json").is_file()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the place as JSON-able values."""
+        return {"folder": self.folder, "identity": asdict(self.identity), "shapes": list(self.shapes.items())}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> OutputPlace:
+        """Read what `to_dict` gave."""
+        shapes = {name: tuple(shape) for name, shape in data["shapes"]}
+        return cls(data["folder"], Identity(**data["identity"]), shapes)
+
+
+class OutputSet:
+    """The outputs of one job, open for more; see the module.
+
+    Parameters
+    ----------
+    place : OutputPlace
+        Where outputs were begun with `begin`.
+
+    Raises
+    ------
+    InputError
+        If they are of something else, or another job is writing there.
+    ArtifactError
+        If they are damaged, so that not even the list can be read.
+    """
+
+    def __init__(self, place: OutputPlace) -> None:
+        self._folder, self._shapes, self.images = Path(place.folder), place.shapes, place.identity.images
+        place.identity.check(read_identity(self._folder), str(self._folder))
+        self._headers = {name: _header(self._shape(name)) for name in self._shapes}
+        self._files: dict[str, int] = {}
+        try:
+            self._done = os.open(self._folder / "done", os.O_RDWR | os.O_APPEND)
+            _lock(self._done, self._folder)
+            # an entry that was cut short would shift those that follow
+            os.ftruncate(self._done, os.fstat(self._done).st_size // DONE_DTYPE.itemsize * DONE_DTYPE.itemsize)
+            for number, (name, header) in enumerate(self._headers.items()):
+                self._files[name] = os.open(self._folder / f"{number:03d}.npy", os.O_RDWR)
+                if os.pread(self._files[name], len(header), 0) != header:
+                    raise ArtifactError("damaged outputs", where=str(self._folder), remedy="remove the folder")
+        except OSError as fault:
+            raise ArtifactError(
+                f"the outputs cannot be opened ({fault.strerror})", where=str(self._folder), remedy="remove the folder"
+            ) from fault
+
+    @classmethod
+    def begin(cls, place: OutputPlace) -> OutputSet:
+        """Begin outputs anew, in the place of any that are there, and open them.
+
+        Raises
+        ------
+        InputError
+            If there is no room for them, or they cannot be written.
+        """
+        folder = Path(place.folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "set.json").unlink(missing_ok=True)
+            for old in (*folder.glob("[0-9][0-9][0-9].npy"), folder / "done"):
+                old.unlink(missing_ok=True)
+            for number, shape in enumerate(place.shapes.values()):
+                _allocate(folder / f"{number:03d}.npy", (place.identity.images, *shape[1:]))
+            (folder / "done").touch()
+            names = [{"name": name, "file": f"{number:03d}.npy"} for number, name in enumerate(place.shapes)]
+            data = {"format": FORMAT, "version": VERSION, **asdict(place.identity), "outputs": names}
+            write_atomically(folder / "set.json", (json.dumps(data, indent=2) + "\n").encode())
+        except OSError as fault:
+            raise InputError(
+                f"cannot keep the outputs there ({fault.strerror})",
+                where=f"--output {folder.parent}",
+                remedy="make room, or choose another folder",
+            ) from fault
+        return cls(place)
+
+    def done(self) -> NDArray[np.bool_]:
+        """Return which images are whole, shape (images,); every checksum is computed."""
+        size = os.fstat(self._done).st_size
+        listed = np.frombuffer(os.pread(self._done, size, 0), DONE_DTYPE)
+        whole = np.zeros(self.images, bool)
+        arrays = self.arrays()
+        for image, crc32 in listed[(listed["image"] >= 0) & (listed["image"] < self.images)].tolist():
+            whole[image] |= _crc32([array[image] for array in arrays.values()]) == crc32
+        return whole
+
+    def put(self, images: Sequence[int], values: Mapping[str, NDArray[np.int8]]) -> None:
+        """Keep the outputs of some images, by graph output, shape (len(images), C, H, W).
+
+        Raises
+        ------
+        InputError
+            If the disk fails.
+        """
+        try:
+            for name, array in values.items():
+                for row, image in enumerate(images):
+                    data = np.ascontiguousarray(array[row])
+                    _write_all(self._files[name], data, len(self._headers[name]) + image * data.nbytes)
+            crcs = [_crc32([values[name][row] for name in self._shapes]) for row in range(len(images))]
+            self._list(np.array(list(zip(images, crcs, strict=True)), DONE_DTYPE).tobytes())
+        except OSError as fault:
+            raise InputError(
+                f"cannot write the outputs ({fault.strerror})",
+                where=str(self._folder),
+                remedy="make room, then go on with --resume",
+            ) from fault
+
+    def arrays(self) -> dict[str, NDArray[np.int8]]:
+        """Return all outputs by name, shape (images, C, H, W), read-only and not in memory; zeros where not done."""
+        return {
+            name: np.memmap(
+                self._folder / f"{number:03d}.npy", np.int8, "r", len(self._headers[name]), self._shape(name)
+            )
+            for number, name in enumerate(self._shapes)
+        }
+
+    def close(self) -> None:
+        """Bring everything to the disk and let go of the files."""
+        for file in (*self._files.values(), self._done):
+            os.fsync(file)
+            os.close(file)
+        self._files.clear()
+
+    def __enter__(self) -> OutputSet:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _list(self, entries: bytes) -> None:
+        before = os.fstat(self._done).st_size
+        if os.write(self._done, entries) != len(entries):
+            # the disk is full; part of an entry would shift those that follow
+            os.ftruncate(self._done, before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _shape(self, name: str) -> tuple[int, ...]:
+        return (self.images, *self._shapes[name][1:])
+
+
+class PartOutputs:
+    """Outputs of a part of a job's images, which the part numbers from 0.
+
+    Parameters
+    ----------
+    whole : OutputSet
+        Of the job.
+    numbers : sequence of int
+        The job's number of each image of the part; empty if the part is all.
+    """
+
+    def __init__(self, whole: OutputSet, numbers: Sequence[int]) -> None:
+        self._whole, self._numbers = whole, numbers
+
+    def put(self, images: Sequence[int], values: Mapping[str, NDArray[np.int8]]) -> None:
+        """Keep outputs; see `OutputSet.put`."""
+        self._whole.put([self._numbers[image] for image in images] if self._numbers else images, values)
+
+    def close(self) -> Mapping[str, NDArray[np.int8]]:
+        """Bring everything to the disk, and return all outputs of the job by name."""
+        self._whole.close()
+        return self._whole.arrays()
+
+
+def read_identity(folder: Path) -> Identity:
+    """Return what the outputs in a folder are of; raises `ArtifactError` if ``set.json`` is missing or damaged."""
+    path = folder / "set.json"
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        found = (data["format"], data["version"])
+        fields = {name: data[name] for name in Identity.__dataclass_fields__}
+    except (OSError, ValueError, KeyError, TypeError) as fault:
+        raise ArtifactError(f"not a readable set of outputs ({type(fault).__name__})", where=str(path)) from fault
+    if found != (FORMAT, VERSION):
+        raise ArtifactError(f"holds {found[0]} version {found[1]}", where=str(path), allowed=f"{FORMAT} {VERSION}")
+    return Identity(**fields)
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    stream = io.BytesIO()
+    npy_format.write_array_header_1_0(stream, {"descr": "|i1", "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+def _allocate(path: Path, shape: tuple[int, ...]) -> None:
+    header = _header(shape)
+    with path.open("wb") as stream:
+        stream.write(header)
+        stream.flush()
+        os.posix_fallocate(stream.fileno(), 0, len(header) + int(np.prod(shape)))
+
+
+def _lock(file: int, folder: Path) -> None:
+    deadline = time.monotonic() + _LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError as fault:
+            if time.monotonic() > deadline:
+                raise InputError(
+                    "another job is writing there", where=str(folder), remedy="wait for its end, or end it"
+                ) from fault
+        time.sleep(0.05)
+
+
+def _write_all(file: int, data: NDArray[np.int8], offset: int) -> None:
+    view = data.data.cast("B")
+    while view:
+        written = os.pwrite(file, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _crc32(parts: Sequence[NDArray[np.int8]]) -> int:
+    crc = 0
+    for part in parts:
+        crc = zlib.crc32(np.ascontiguousarray(part).data, crc)
+    return crc

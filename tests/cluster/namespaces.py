@@ -25,7 +25,7 @@ SYSTEM_PATH = "/usr/sbin:/sbin"
 TOOLS = {
     **dict.fromkeys(("ip", "tc"), "iproute2"),
     **dict.fromkeys(("ssh", "ssh-keygen"), "openssh-client"),
-    "unshare": "util-linux",
+    **dict.fromkeys(("unshare", "chrt"), "util-linux"),
     "hostname": "hostname",
     "sshd": "openssh-server",
 }
@@ -66,6 +66,8 @@ class FakeCluster:
         How many, 1 to 250; ``vta0`` starts the jobs.
     folder : Path
         For the hostfile and the keys.
+    undisturbed : bool
+        Run the hosts' processes before all others of this machine (SCHED_RR), so that times measured are theirs.
 
     Attributes
     ----------
@@ -75,10 +77,11 @@ class FakeCluster:
         One slot per host, in MPICH's syntax.
     """
 
-    def __init__(self, hosts: int, folder: Path) -> None:
+    def __init__(self, hosts: int, folder: Path, undisturbed: bool = False) -> None:
         self.names = [f"vta{index}" for index in range(hosts)]
         self.hostfile = folder / "hostfile"
         self._keys = folder / "keys"
+        self._priority = ("chrt", "--rr", "1") if undisturbed else ()
         self._serial = f"{os.getpid()}-{time.monotonic_ns() % 1_000_000}"
         self._switch = f"vtasw-{self._serial}"
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
@@ -109,7 +112,7 @@ class FakeCluster:
     def command(self, host: str, *words: object) -> list[str]:
         """Return the command line that runs a command on a host, with its network, name and ``/etc/hosts``."""
         inner = f"hostname {host}; exec {shlex.join(map(str, words))}"
-        return ["ip", "netns", "exec", self.namespace(host), "unshare", "--uts", "sh", "-c", inner]
+        return [*self._priority, "ip", "netns", "exec", self.namespace(host), "unshare", "--uts", "sh", "-c", inner]
 
     def on(self, host: str, *words: object, timeout_s: float = 60) -> Ended:
         """Run a command on a host."""

@@ -2,10 +2,13 @@
 
 import json
 import os
-from statistics import median
 
+import numpy as np
 import pytest
 from cluster.namespaces import FakeCluster
+
+from mpi_vta.hw.cluster import Cluster
+from mpi_vta.trace.reader import read
 
 pytestmark = pytest.mark.cluster
 
@@ -16,7 +19,9 @@ TOLERANCE = 0.05
 
 @pytest.fixture(scope="module", params=HOSTS, ids=lambda count: f"{count}-hosts")
 def hosts(request, tmp_path_factory):
-    with FakeCluster(request.param, tmp_path_factory.mktemp("cluster")) as cluster:
+    # what else this machine does is not to be measured; more hosts would leave it no time at all
+    undisturbed = request.param == HOSTS[0]
+    with FakeCluster(request.param, tmp_path_factory.mktemp("cluster"), undisturbed) as cluster:
         yield cluster
 
 
@@ -60,8 +65,6 @@ def test_doctor_finds_the_duplicate_addresses_unless_the_interface_is_chosen(hos
 
 
 def test_links_are_those_of_the_shaped_network(calibrated):
-    from mpi_vta.hw.cluster import Cluster
-
     link = Cluster.load(str(calibrated)).link
     # 1 Gb/s are 125 MB/s with every header; shared memory between the namespaces would give ten times that
     assert 40 < link.bandwidth_mb_s < 125
@@ -82,23 +85,28 @@ def test_bits_are_those_of_one_rank(hosts, folder):
     assert {stage["host"] for stage in summaries[1]["stages"]} <= set(hosts.names)
 
 
-# times want a core for every few hosts, so the smallest cluster alone is timed
+# Every host polls for messages: on two cores twelve of them would measure one another.
+# On equal boards the best fused plan is scatter-gather's; with two stages it is one of its own.
 @pytest.mark.parametrize("hosts", HOSTS[:1], indirect=True, ids=lambda count: f"{count}-hosts")
-@pytest.mark.parametrize("strategy", ["pipeline", "scatter-gather", "fused"])
-def test_measured_throughput_is_the_predicted_one(hosts, calibrated, folder, strategy):
-    ratios = []
-    for _ in range(RUNS):
+@pytest.mark.parametrize(
+    "strategy", [("pipeline",), ("scatter-gather",), ("fused", "--stages", "2")], ids=lambda s: s[0]
+)
+def test_measured_throughput_and_latency_are_the_predicted_ones(hosts, calibrated, folder, strategy):
+    def figures(clock):
         ended = hosts.job(
-            *("-m", "mpi_vta.pipeline", "--model", "resnet18", "--device", "timing", "--clock", "wall"),
-            *("--cluster", calibrated, "--strategy", strategy, "--images", "40", "--json"),
-            *("--output", folder / strategy),
+            *("-m", "mpi_vta.pipeline", "--model", "resnet18", "--device", "timing", "--clock", clock, "--json"),
+            *("--cluster", calibrated, "--strategy", *strategy, "--images", "40", "--output", folder / clock),
             folder=folder,
         )
         assert (ended.status, ended.stderr) == (0, "")
         summary = json.loads(ended.stdout)
-        assert summary["time"] == "measured"
-        ratios.append(summary["throughput_images_per_s"] / summary["predicted_images_per_s"])
-    assert abs(median(ratios) - 1) < TOLERANCE
+        assert summary["time"] == ("modelled" if clock == "virtual" else "measured")
+        mean_ns = read(folder / clock / "run.h5").images["latency_ns"].mean()
+        return np.array([summary["throughput_images_per_s"], mean_ns / 1e6, summary["latency_ms"]["p50"]])
+
+    predicted = figures("virtual")
+    measured = np.median([figures("wall") for _ in range(RUNS)], axis=0)
+    assert (abs(measured / predicted - 1) < TOLERANCE).all(), (measured, predicted)
 
 
 def test_sudden_death_of_a_host_ends_the_job(hosts, folder):

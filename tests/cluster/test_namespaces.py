@@ -84,7 +84,7 @@ def test_nothing_is_left_when_the_owner_is_killed(tmp_path, deadly):
 
 
 def test_what_is_missing_is_said_in_one_line(monkeypatch, tmp_path):
-    for tool in ("ip", "tc", "ssh", "ssh-keygen", "unshare"):
+    for tool in ("ip", "tc", "ssh", "ssh-keygen", "unshare", "chrt"):
         (tmp_path / tool).write_text("#!/bin/sh\n")
         (tmp_path / tool).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))

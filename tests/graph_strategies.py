@@ -25,8 +25,6 @@ INT8_KINDS = (
     "concat",
     "dense",
     "slice2d",
-)
-NEW_KINDS = (
     "groups",
     "depthwise",
     "shifted",
@@ -127,7 +125,7 @@ def _add_int8(draw: st.DrawFn, builder: GraphBuilder, kind: str, max_channels: i
     height, width = value.shape[2:]
     if kind in ("conv2d", "residual", "dense", "groups", "depthwise", "shifted", "shifted_residual"):
         _add_int8_conv(draw, builder, source, kind, max_channels)
-    elif kind in NEW_KINDS:
+    elif kind in ("piecewise", "spread2d", "transposed", "pad2d", "box"):
         _add_new_int8(draw, builder, kind, source, max_channels, max_size)
     elif kind == "max_pool2d":
         builder.add(kind, (source,), draw(_windows(height, width)), scale_log2=value.scale_log2)

@@ -86,8 +86,16 @@ class TileAlu:
 
     def add_rows(self, dst: int, bias: int, pixels: Sequence[Dim]) -> None:
         """Add one accumulator element per block (from `bias` on) to all the block's pixels."""
+        self.per_block(AluOpcode.ADD, dst, bias, pixels)
+
+    def shift_rows(self, dst: int, shifts: int, pixels: Sequence[Dim]) -> None:
+        """Shift all the block's pixels right by one accumulator element per block (from `shifts` on)."""
+        self.per_block(AluOpcode.SHR, dst, shifts, pixels)
+
+    def per_block(self, opcode: AluOpcode, dst: int, src: int, pixels: Sequence[Dim]) -> None:
+        """Emit acc[dst] = op(acc[dst], acc[src]) over pixels, one `src` element per block."""
         dims = [Dim(self.blocks, self.block_cells, 1), *(Dim(dim.count, dim.dst, 0) for dim in pixels)]
-        self.register(AluOpcode.ADD, dst, bias, dims)
+        self.register(opcode, dst, src, dims)
 
 
 def fill_padding(alu: TileAlu, base: int, rows: Plane, cols: Plane, pool: Pool) -> None:
@@ -180,7 +188,7 @@ def epilogue(
         alu.register(AluOpcode.MAX, base, temp, dims)
     rounding = steps.rounding
     while rounding:
-        part = min(rounding, MAX_IMMEDIATE)
+        part = max(-MAX_IMMEDIATE, min(rounding, MAX_IMMEDIATE))
         alu.immediate(AluOpcode.ADD, base, dims, part)
         rounding -= part
     _shift(alu, base, dims, steps.shift, alu.region)

@@ -6,7 +6,7 @@ weights that write the bias in those digits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,12 +33,15 @@ class BiasPlan:
         Weight blocks.
     accumulator : ndarray of int32, shape (blocks, batch, block)
         For the ALU: one acc element per channel block.
+    shifts : ndarray of int32, shape (blocks, batch, block)
+        Channel shifts for the ALU, if there are any, behind ``accumulator``.
     """
 
     taps: int = 0
     vector: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
     weights: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, np.int8))
     accumulator: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 0, 0), np.int32))
+    shifts: NDArray[np.int32] = field(default_factory=lambda: np.zeros((0, 0, 0), np.int32))
 
     @property
     def inp_elements(self) -> int:
@@ -53,11 +56,24 @@ class BiasPlan:
     @property
     def acc_elements(self) -> int:
         """Elements of the acc buffer that it keeps."""
-        return len(self.accumulator)
+        return len(self.accumulator) + len(self.shifts)
 
 
 def plan_bias(kernel: Kernel, config: VTAConfig) -> BiasPlan:
-    """Choose the cheaper way for a kernel's bias."""
+    """Choose the cheaper way for a kernel's bias, and lay out its channel shifts."""
+    plan = _plan_bias(kernel, config)
+    if kernel.channel_shift is None:
+        return plan
+    return replace(plan, shifts=_one_per_block(kernel.channel_shift, kernel, config))
+
+
+def _one_per_block(values: NDArray[np.int32], kernel: Kernel, config: VTAConfig) -> NDArray[np.int32]:
+    """Return acc elements that hold one value per lane, the same for every image of the GEMM batch."""
+    lanes = values.reshape(kernel.blocks, 1, config.block)
+    return np.ascontiguousarray(np.broadcast_to(lanes, (kernel.blocks, config.batch, config.block)))
+
+
+def _plan_bias(kernel: Kernel, config: VTAConfig) -> BiasPlan:
     bias = kernel.bias
     if bias is None or not bias.any():
         return BiasPlan()
@@ -65,10 +81,7 @@ def plan_bias(kernel: Kernel, config: VTAConfig) -> BiasPlan:
     taps = -(-int(np.abs(bias.astype(np.int64)).max()) // capacity)
     few = kernel.height * kernel.width < FEW_PIXELS
     if taps > MAX_TAPS or few or kernel.blocks * taps > config.wgt_depth // 4 or config.block < 2:
-        wide = np.broadcast_to(
-            bias.reshape(kernel.blocks, 1, config.block), (kernel.blocks, config.batch, config.block)
-        )
-        return BiasPlan(accumulator=np.ascontiguousarray(wide))
+        return BiasPlan(accumulator=_one_per_block(bias, kernel, config))
     lanes = np.full(config.block, DIGIT, dtype=np.int8)
     lanes[0] = 1
     vector = np.broadcast_to(lanes, (taps, config.batch, config.block))

@@ -15,7 +15,7 @@ from math import ceil
 from mpi_vta.codegen.compiler import kernels_of
 from mpi_vta.codegen.kernel import Kernel, Term
 from mpi_vta.codegen.stem import gather_patches
-from mpi_vta.codegen.tiling import load_beats
+from mpi_vta.codegen.tiling import Plane, Span, covered, load_beats
 from mpi_vta.graph.ir import Graph, Node
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.simulator.bursts import store_beat_cycles
@@ -46,11 +46,12 @@ def layer_bounds(graph: Graph, config: VTAConfig, profile: TimingProfile = RTL) 
 
 def _bound(kernel: Kernel, thin: Node | None, graph: Graph, config: VTAConfig, profile: TimingProfile) -> Bound:
     accumulated = kernel.blocks * kernel.acc_height * kernel.acc_width
-    gemm = accumulated + sum(_gemm_uops(term, kernel, accumulated) for term in kernel.terms)
+    gemm = accumulated + sum(_gemm_uops(term, kernel) for term in kernel.terms)
     read = _moved(kernel, config)
     if thin is not None:
         # as if whole windows were packed, and the picture came without its gathered copies
-        channels, kh, kw = graph.constants[thin.params["weight"]].shape[1:]
+        kh, kw = graph.constants[thin.params["weight"]].shape[2:]
+        channels = graph.values[thin.inputs[0]].shape[1]
         packed = accumulated + accumulated * -(-channels * kh * kw // config.block)
         gemm = min(gemm, packed)
         picture = graph.values[thin.inputs[0]].shape
@@ -64,23 +65,33 @@ def _bound(kernel: Kernel, thin: Node | None, graph: Graph, config: VTAConfig, p
     )
 
 
-def _gemm_uops(term: Term, kernel: Kernel, accumulated: int) -> int:
-    if term.dense:
-        return accumulated * term.blocks * term.taps
-    cells = kernel.acc_height * kernel.acc_width
-    return term.blocks * cells * term.taps
+def _gemm_uops(term: Term, kernel: Kernel) -> int:
+    """Return the micro-ops of a term: one per accumulator, input block of its band, and window position."""
+    cells = _taken(term, 0, kernel.acc_height) * _taken(term, 1, kernel.acc_width)
+    return min(term.out_blocks, kernel.blocks) * term.band[1] * cells
+
+
+def _taken(term: Term, axis: int, extent: int) -> int:
+    """Return how many (row, window position) pairs an axis multiplies; zeros between pixels are left out."""
+    pad, taps = term.pads[axis], term.kernel[axis]
+    whole = Plane(0, extent, extent, Span(0, extent))
+    rows = covered(term, axis, whole).valid
+    if term.spread[axis] == 1:
+        return rows.size * taps
+    positions = (row - pad + tap * term.dilations[axis] for row in range(rows.low, rows.high) for tap in range(taps))
+    return sum(position % term.spread[axis] == 0 for position in positions)
 
 
 def _moved(kernel: Kernel, config: VTAConfig) -> int:
     inputs = {term.value: term.blocks * _reached(term, 0) * _reached(term, 1) for term in kernel.terms}
-    weights = sum(kernel.blocks * term.blocks * term.taps if term.dense else 1 for term in kernel.terms)
+    weights = sum(1 if term.shared else term.out_blocks * term.band[1] * term.taps for term in kernel.terms)
     return load_beats(sum(inputs.values()), config.inp_bytes, config) + load_beats(weights, config.wgt_bytes, config)
 
 
 def _reached(term: Term, axis: int) -> int:
     """Return how many input rows (axis 0) or columns (1) some window reads."""
     extent = (term.height, term.width)[axis]
-    if term.kernel[axis] * term.dilations[axis] >= term.strides[axis]:
+    if term.kernel[axis] * term.dilations[axis] >= term.strides[axis] or term.spread[axis] > 1:
         return extent
     return min(extent, term.kernel[axis] * -(-extent // term.strides[axis]))
 
@@ -99,9 +110,11 @@ def _alu_cycles(kernel: Kernel, profile: TimingProfile) -> int:
         register = multiplier.bit_count() + 1
         immediate += multiplier.bit_count()
     bias = int(kernel.bias is not None and bool(kernel.bias.any()))
-    reset = bool(end.leaky)
+    register += kernel.channel_shift is not None
+    clamps, chains = sum(term.clamp is not None for term in kernel.terms), max(term.chain for term in kernel.terms)
+    reset = bool(end.leaky) + chains
     return (
-        (columns + rows + pixels * register) * profile.alu_reg_ii
-        + pixels * immediate * profile.alu_imm_ii
+        (columns + rows + pixels * (register + chains)) * profile.alu_reg_ii
+        + pixels * (immediate + clamps) * profile.alu_imm_ii
         + pixels * (bias + reset)
     )

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from mpi_vta.codegen.bias import BiasPlan
 from mpi_vta.codegen.kernel import Kernel
+from mpi_vta.codegen.loops import axis_walks
 from mpi_vta.codegen.nest import HAZARD_DISTANCE
-from mpi_vta.codegen.tiling import Plane, Span, Step, Tile, Tiling, Window, planes, steps, tile_elements, tiles, window
+from mpi_vta.codegen.tiling import Plane, Step, Tiling, Window, planes, steps, tile_elements, tiles, window
 from mpi_vta.hw.config import VTAConfig
 
 
@@ -37,7 +38,7 @@ class Footprint:
     """Buffer elements that a kernel needs under a tiling.
 
     ``inp`` and ``wgt`` are the largest step, ``acc`` the largest tile (all phases, one copy of the
-    partial sums), ``copies`` the partial sums, ``temp`` the scratch tile of a leaky activation;
+    partial sums), ``copies`` the partial sums, ``temp`` the scratch tile of a leaky activation or a chain;
     ``wgt_fixed``, ``inp_fixed`` and ``acc_fixed`` stay for the whole kernel.
     """
 
@@ -62,32 +63,21 @@ class Footprint:
 def step_elements(kernel: Kernel, step: Step, win: Window) -> tuple[int, int]:
     """Return the (inp, wgt) elements that a step keeps in slots."""
     term = kernel.terms[step.term]
-    wgt = step.out_blocks.size * step.in_blocks.size * term.taps if term.dense else 0
+    wgt = 0 if term.shared else step.out_blocks.size * step.in_blocks.size * term.taps // step.bands
     return step.in_blocks.size * win.height * win.width, wgt
 
 
-def needs_copies(kernel: Kernel, tile: Tile, step: Step, rows: Plane, cols: Plane) -> bool:
+def needs_copies(kernel: Kernel, step: Step, rows: Plane, cols: Plane) -> bool:
     """Return whether a step has too few accumulators to keep the hazard distance by itself."""
     term = kernel.terms[step.term]
-    reduction = term.taps * (step.in_blocks.size if term.dense else 1)
-    if reduction == 1:
+    if term.taps * step.in_blocks.size == step.bands:
         return False
     return any(
-        step.out_blocks.size * y.size * x.size < HAZARD_DISTANCE
-        for y in real_phases(rows, kernel.pool.strides[0])
-        for x in real_phases(cols, kernel.pool.strides[1])
-        if y.size and x.size
+        step.out_blocks.size * y.cells * x.cells < HAZARD_DISTANCE
+        for y in axis_walks(term, 0, rows, kernel.pool.strides[0])
+        for x in axis_walks(term, 1, cols, kernel.pool.strides[1])
+        if y.cells and x.cells and step.in_blocks.size * y.taps * x.taps > step.bands
     )
-
-
-def real_phases(axis: Plane, stride: int) -> list[Span]:
-    """Return, per phase, the plane rows that hold real (not padding) accumulated rows."""
-    result = []
-    for phase in range(stride):
-        low = -(-(axis.valid.low - axis.first - phase) // stride)
-        high = -(-(axis.valid.high - axis.first - phase) // stride)
-        result.append(Span(max(low, 0), max(high, max(low, 0))))
-    return result
 
 
 def footprint(kernel: Kernel, tiling: Tiling, bias: BiasPlan) -> Footprint:
@@ -98,12 +88,12 @@ def footprint(kernel: Kernel, tiling: Tiling, bias: BiasPlan) -> Footprint:
     for tile in shapes.values():
         rows, cols = planes(kernel, tile)
         acc = max(acc, tile_elements(kernel, tile.blocks.size, rows, cols))
-        if kernel.epilogue.leaky:
+        if kernel.needs_scratch:
             temp = max(temp, tile.blocks.size * rows.size * cols.size)
         for step in steps(kernel, tiling, tile):
             needed = step_elements(kernel, step, window(kernel.terms[step.term], rows, cols))
             inp, wgt = max(inp, needed[0]), max(wgt, needed[1])
-            if needs_copies(kernel, tile, step, rows, cols):
+            if needs_copies(kernel, step, rows, cols):
                 copies = HAZARD_DISTANCE
-    diagonal = sum(not term.dense for term in kernel.terms)
+    diagonal = sum(term.shared for term in kernel.terms)
     return Footprint(inp, wgt, acc, copies, temp, bias.inp_elements, bias.wgt_elements + diagonal, bias.acc_elements)

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.codegen.bias import plan_bias
+from mpi_vta.codegen.convolution import fuse_pool
 from mpi_vta.codegen.emitter import Emitter
 from mpi_vta.codegen.kernel import Kernel
 from mpi_vta.codegen.layout import Layout, lay_out
-from mpi_vta.codegen.lowering import check_supported, fuse_pool, lower
+from mpi_vta.codegen.lowering import check_supported, lower
 from mpi_vta.codegen.memory import Constants, Place
 from mpi_vta.codegen.microops import UOP_SEGMENT, place_uops
 from mpi_vta.codegen.parallel import Progress, search_all
@@ -67,7 +68,7 @@ def compile_graph(
     verify(graph)
     if graph.dialect != "int8":
         raise CompileError(f"a {graph.dialect} graph", where=graph.name, allowed="an int8 graph: quantize first")
-    check_supported(graph, config)
+    check_supported(graph)
     original = graph
     graph, host_steps = gather_patches(graph, config)
     layout = lay_out(graph, config)

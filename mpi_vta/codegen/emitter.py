@@ -10,27 +10,31 @@ from numpy.typing import NDArray
 
 from mpi_vta.codegen import alu
 from mpi_vta.codegen.bias import BiasPlan
-from mpi_vta.codegen.buffers import Slots, footprint, real_phases
+from mpi_vta.codegen.buffers import Slots, footprint
 from mpi_vta.codegen.kernel import Kernel, Term
+from mpi_vta.codegen.loops import step_loops
 from mpi_vta.codegen.memory import Constants, Place
 from mpi_vta.codegen.nest import Dim, Nest, dealt, split
+from mpi_vta.codegen.operands import MAX_STRIDE, Operands
 from mpi_vta.codegen.stream import Access, Stream
-from mpi_vta.codegen.tiling import Plane, Span, Step, Tile, Tiling, Window, planes, steps, tile_elements, tiles, window
+from mpi_vta.codegen.tiling import Plane, Step, Tile, Tiling, planes, steps, tile_elements, tiles, window
+from mpi_vta.codegen.work import Work
 from mpi_vta.errors import CompileError
 from mpi_vta.isa.table import AluOpcode, MemoryType, Opcode
 
-MAX_STRIDE = (1 << 16) - 1
-MAX_PAD = 15
 
+@dataclass(frozen=True)
+class _Spot:
+    """A tile and where it lies in the accumulator."""
 
-@dataclass
-class Work:
-    """Counts of what was emitted for a kernel."""
-
-    gemm_uops: int = 0
-    alu_uops: int = 0
-    load_bytes: int = 0
-    store_bytes: int = 0
+    tile: Tile
+    rows: Plane
+    cols: Plane
+    base: int
+    cells: int
+    region: Access
+    scratch: Access
+    alu: alu.TileAlu
 
 
 @dataclass
@@ -64,216 +68,121 @@ class Emitter:
         if not need.fits(self.tiling, config):
             raise CompileError(f"schedule {self.tiling} does not fit the buffers", where=self.kernel.name)
         self.copies = need.copies
-        self.inp = Slots(need.inp_fixed, need.inp, self.tiling.inp_slots)
-        self.wgt = Slots(need.wgt_fixed, need.wgt, self.tiling.wgt_slots)
         self.tile_cells = need.acc
         self.acc = Slots(need.acc_fixed + need.temp, need.acc * need.copies, self.tiling.acc_slots)
         self.temp = need.acc_fixed
-        self.diagonal: dict[int, int] = {}
-        self.weights = {index: self.constants.add("wgt", term.weights) for index, term in enumerate(self.kernel.terms)}
+        self.operands = Operands(
+            self.kernel, self.tiling, self.bias, need, self.places, self.constants, self.stream, self.work
+        )
 
     def run(self) -> Work:
         """Emit every tile."""
-        self._load_fixed()
+        self.operands.load_fixed()
         for number, tile in enumerate(tiles(self.kernel, self.tiling)):
             self._tile(number, tile)
         return self.work
 
-    # -- operands that stay for the whole kernel ------------------------------------------------
-
-    def _load_fixed(self) -> None:
-        position = self.bias.wgt_elements
-        for index, term in enumerate(self.kernel.terms):
-            if not term.dense:
-                self._load_wgt(self.weights[index], position, 1, 1, 1)
-                self.diagonal[index] = position
-                position += 1
-        if self.bias.taps:
-            blocks = self.kernel.blocks
-            self._load_wgt(self.constants.add("wgt", self.bias.weights), 0, 1, blocks * self.bias.taps, 1)
-            self._load(
-                MemoryType.INP, 0, "const.inp", self.constants.add("inp", self.bias.vector), 1, self.bias.taps, 1
-            )
-        elif self.bias.acc_elements:
-            first = self.constants.add("acc", self.bias.accumulator)
-            self._load(MemoryType.ACC, 0, "const.acc", first, 1, self.bias.acc_elements, 1)
-
-    def _load_wgt(self, first: int, sram: int, rows: int, row: int, stride: int) -> None:
-        self._load(MemoryType.WGT, sram, "const.wgt", first, rows, row, stride)
-
-    def _load(
-        self,
-        kind: MemoryType,
-        sram: int,
-        segment: str,
-        dram: int,
-        rows: int,
-        row: int,
-        stride: int,
-        pads: tuple[int, int, int, int] = (0, 0, 0, 0),
-        reads: Sequence[Access] = (),
-    ) -> None:
-        """Emit a load of `rows` x `row` elements; pads are (top, bottom, left, right)."""
-        if max(pads) > MAX_PAD or stride > MAX_STRIDE:
-            raise CompileError(
-                f"a load needs pads {pads} and stride {stride}",
-                where=self.kernel.name,
-                allowed=f"pads up to {MAX_PAD}, strides up to {MAX_STRIDE}",
-            )
-        fields = {
-            "memory_type": kind,
-            "sram_base": sram,
-            "dram_base": dram,
-            "y_size": rows,
-            "x_size": row,
-            "x_stride": stride,
-            "y_pad_0": pads[0],
-            "y_pad_1": pads[1],
-            "x_pad_0": pads[2],
-            "x_pad_1": pads[3],
-        }
-        extent = (pads[0] + rows + pads[1]) * (pads[2] + row + pads[3])
-        space = {MemoryType.INP: "inp", MemoryType.WGT: "wgt", MemoryType.ACC: "out"}[kind]
-        writes = [Access(space, sram, sram + extent)]
-        self.stream.emit(Opcode.LOAD, fields, segment=segment, reads=reads, writes=writes)
-        size = {MemoryType.INP: self.config.inp_bytes, MemoryType.WGT: self.config.wgt_bytes}
-        self.work.load_bytes += rows * row * size.get(kind, self.config.acc_bytes)
-
-    # -- one tile ---------------------------------------------------------------------------------
-
     def _tile(self, number: int, tile: Tile) -> None:
-        rows, cols = planes(self.kernel, tile)
-        cells = tile_elements(self.kernel, tile.blocks.size, rows, cols)
+        kernel = self.kernel
+        rows, cols = planes(kernel, tile)
+        cells = tile_elements(kernel, tile.blocks.size, rows, cols)
         base, _ = self.acc.get(number)
         region = Access("out", base, base + self.tile_cells * self.copies)
         work = alu.TileAlu(self.stream, self.work, region, tile.blocks.size, rows.size * cols.size, cols.size)
-        used = [copy * self.tile_cells for copy in range(self.copies)]
-        for offset in used:
-            self._gemm(Nest(Dim(1, 0), Dim(cells, 1), *_zeros()), base + offset, 0, 0, [region], reset=True)
-        lifted, accumulated = 0, False
-        for step in steps(self.kernel, self.tiling, tile):
-            for index in range(lifted, step.term + 1):
-                self._lift(work, [base + offset for offset in used], cells, self.kernel.terms[index].lift)
-            lifted = step.term + 1
-            accumulated |= self._step(tile, step, rows, cols, base, region)
-        if not accumulated:  # a reset alone does not reach the out buffer
+        spot = _Spot(tile, rows, cols, base, cells, region, Access("out", self.temp, self.temp + cells), work)
+        for copy in self._copies(spot):
+            self._reset(copy, cells, [region])
+        entered, written = -1, False
+        for step in steps(kernel, self.tiling, tile):
+            while entered < step.term:
+                entered += 1
+                self._enter(entered, spot)
+            written |= self._step(step, spot)
+        self._leave(kernel.terms[-1], None, spot)
+        if not written and not self._rewritten:  # a reset alone does not reach the out buffer
             work.immediate(AluOpcode.ADD, base, [Dim(cells, 1)], 0)
-        self._lift(work, [base + offset for offset in used], cells, self.kernel.lift)
-        for offset in used[1:]:
-            work.add_copy(base, base + offset, cells)
-        pool = self.kernel.pool
-        if pool.pads != (0, 0, 0, 0) or pool.kernel != (1, 1):
-            alu.fill_padding(work, base, rows, cols, pool)
-            alu.pool_maximum(work, base, tile, rows, cols, pool)
-        height, width = tile.rows.size, tile.cols.size
-        self._bias(work, base, tile, height, width, region)
-        alu.epilogue(work, base, self.temp, height, width, self.kernel.epilogue, self._reset)
+        self._lift(kernel.lift, spot)
+        if not kernel.late_terms:
+            self._settle(spot)
+        alu.epilogue(work, base, self.temp, tile.rows.size, tile.cols.size, kernel.epilogue, self._reset)
         self._store(tile, base, rows, cols)
+
+    @property
+    def _rewritten(self) -> bool:
+        """Whether bias, shifts or epilogue write every element of a result."""
+        end = self.kernel.epilogue
+        passes = end.leaky or end.rounding or end.shift or self.kernel.lift
+        return bool(passes or self.bias.taps or self.bias.acc_elements) or end.lo is not None or end.hi is not None
+
+    def _copies(self, spot: _Spot) -> list[int]:
+        """Return the first elements of the partial sums."""
+        return [spot.base + copy * self.tile_cells for copy in range(self.copies)]
+
+    def _enter(self, index: int, spot: _Spot) -> None:
+        """Do what comes before a term and behind the one before it."""
+        terms = self.kernel.terms
+        term, before = terms[index], terms[index - 1] if index else None
+        if before is not None:
+            self._leave(before, term, spot)
+        if index and index == len(terms) - self.kernel.late_terms:
+            self._settle(spot)
+        if term.chain and (before is None or before.chain != term.chain):
+            self._reset(self.temp, spot.cells, [spot.scratch])
+        self._lift(term.lift, spot)
+
+    def _leave(self, term: Term, following: Term | None, spot: _Spot) -> None:
+        """Clamp what a term left, and add a scratch chain that ends here."""
+        whole = [Dim(spot.cells, 1)]
+        if term.clamp is not None:
+            side, threshold = term.clamp
+            target, region = (self.temp, spot.scratch) if term.chain else (spot.base, spot.region)
+            spot.alu.immediate(AluOpcode.MAX if side > 0 else AluOpcode.MIN, target, whole, threshold, region)
+        if term.chain and (following is None or following.chain != term.chain):
+            spot.alu.add_copy(spot.base, self.temp, spot.cells)
+
+    def _settle(self, spot: _Spot) -> None:
+        """Join the partial sums, pool, add the bias, shift by channels."""
+        for copy in self._copies(spot)[1:]:
+            spot.alu.add_copy(spot.base, copy, spot.cells)
+        pool, tile = self.kernel.pool, spot.tile
+        if pool.pads != (0, 0, 0, 0) or pool.kernel != (1, 1):
+            alu.fill_padding(spot.alu, spot.base, spot.rows, spot.cols, pool)
+            alu.pool_maximum(spot.alu, spot.base, tile, spot.rows, spot.cols, pool)
+        pixels = [Dim(tile.rows.size, spot.alu.pitch), Dim(tile.cols.size, 1)]
+        self._bias(spot, pixels)
+        if len(self.bias.shifts):
+            spot.alu.shift_rows(spot.base, len(self.bias.accumulator) + tile.blocks.low, pixels)
 
     def _reset(self, base: int, cells: int, writes: Sequence[Access]) -> None:
         self._gemm(Nest(Dim(1, 0), Dim(cells, 1), *_zeros()), base, 0, 0, writes, reset=True)
 
-    def _step(self, tile: Tile, step: Step, rows: Plane, cols: Plane, base: int, region: Access) -> bool:
-        """Accumulate one step; return False if its window holds nothing but padding."""
-        term = self.kernel.terms[step.term]
-        win = window(term, rows, cols)
+    def _step(self, step: Step, spot: _Spot) -> bool:
+        """Accumulate one step; return whether it wrote every accumulator that is not padding."""
+        term, pool = self.kernel.terms[step.term], self.kernel.pool
+        win = window(term, spot.rows, spot.cols)
         if not (win.rows.size and win.cols.size):
             return False
-        wgt, row = self._step_weights(term, step)
-        inp = self._step_inputs(term, step, win)
-        area = win.height * win.width
-        inp_read = Access("inp", inp, inp + step.in_blocks.size * area)
+        wgt, row = self.operands.weights(term, step)
+        inp = self.operands.inputs(term, step, win)
+        inp_read = Access("inp", inp, inp + step.in_blocks.size * win.height * win.width)
         wgt_read = Access("wgt", wgt, wgt + max(1, step.out_blocks.size * row))
-        pitch = cols.size
-        block_cells = rows.size * pitch
-        phase_cells = tile.blocks.size * block_cells
-        strides = self.kernel.pool.strides
-        for py, y in enumerate(real_phases(rows, strides[0])):
-            for px, x in enumerate(real_phases(cols, strides[1])):
-                if not (y.size and x.size):
-                    continue
-                first_row = rows.first + y.low * strides[0] + py - rows.valid.low
-                first_col = cols.first + x.low * strides[1] + px - cols.valid.low
-                dst = base + (py * strides[1] + px) * phase_cells + y.low * pitch + x.low
-                dst += (step.out_blocks.low - tile.blocks.low) * block_cells
-                step_y = term.strides[0] // win.row_step * strides[0]
-                src = inp + first_row // max(1, term.upsample[0]) * (term.strides[0] // win.row_step) * win.width
-                src += first_col // max(1, term.upsample[1]) * term.strides[1]
-                dims = _spread_dims(
-                    term, step, y, x, block_cells, pitch, area, win.width * step_y, term.strides[1] * strides[1], row
-                )
-                dims += _reduction_dims(term, step, win, area)
-                nest = self._split(dims)
-                if nest is None:
-                    nest = dealt(dims, self.tile_cells)
-                self._gemm(nest, dst, src, wgt, [region], reads=[inp_read, wgt_read])
-        return True
+        base, region = (self.temp, spot.scratch) if term.chain else (spot.base, spot.region)
+        cells = 0
+        for loops in step_loops(term, step, win, (spot.rows, spot.cols), pool.strides, spot.tile.blocks):
+            nest = self._split(loops.dims)
+            if nest is None:
+                nest = dealt(loops.dims, self.tile_cells)
+            self._gemm(nest, base + loops.dst, inp + loops.src, wgt + loops.wgt, [region], reads=[inp_read, wgt_read])
+            cells += loops.cells
+        return cells == spot.rows.valid.size * spot.cols.valid.size
 
-    @staticmethod
-    def _lift(work: alu.TileAlu, bases: Sequence[int], cells: int, amount: int) -> None:
+    def _lift(self, amount: int, spot: _Spot) -> None:
         if amount:
-            for base in bases:
-                work.immediate(AluOpcode.SHR, base, [Dim(cells, 1)], -amount)
+            for copy in self._copies(spot):
+                spot.alu.immediate(AluOpcode.SHR, copy, [Dim(spot.cells, 1)], -amount)
 
     def _split(self, dims: list[Dim]) -> Nest | None:
         return split(dims, (self.config.acc_depth, self.config.inp_depth, self.config.wgt_depth))
-
-    def _step_weights(self, term: Term, step: Step) -> tuple[int, int]:
-        """Make the step's weights resident; return (first element, elements per output block)."""
-        if not term.dense:
-            return self.diagonal[step.term], 0
-        row = step.in_blocks.size * term.taps
-        first, present = self.wgt.get((step.term, step.out_blocks, step.in_blocks))
-        if not present:
-            stride = term.blocks * term.taps
-            dram = self.weights[step.term] + step.out_blocks.low * stride + step.in_blocks.low * term.taps
-            if row == stride:
-                self._load_wgt(dram, first, 1, step.out_blocks.size * row, 1)
-            else:
-                self._load_wgt(dram, first, step.out_blocks.size, row, stride)
-        return first, row
-
-    def _step_inputs(self, term: Term, step: Step, win: Window) -> int:
-        """Make the step's inputs resident; return the first element."""
-        first, present = self.inp.get((step.term, step.in_blocks, win))
-        if present:
-            return first
-        place = self.places[term.value]
-        pads = (win.pad_top, win.pad_bottom, win.pad_left, win.pad_right)
-        area, plane_cells = win.height * win.width, place.plane
-        whole = win.cols.size == place.width and win.row_step == 1 and max(pads) == 0
-        if whole and plane_cells <= MAX_STRIDE:
-            origin = step.in_blocks.low * plane_cells + win.rows.low * place.width
-            reads = [
-                Access("dram", place.tracked + low, place.tracked + low + area)
-                for low in range(origin, origin + step.in_blocks.size * plane_cells, plane_cells)
-            ]
-            self._load(
-                MemoryType.INP,
-                first,
-                place.segment,
-                place.offset + origin,
-                step.in_blocks.size,
-                area,
-                plane_cells,
-                reads=reads,
-            )
-            return first
-        for index in range(step.in_blocks.size):
-            start = (step.in_blocks.low + index) * plane_cells + win.rows.low * place.width
-            low = place.tracked + start
-            self._load(
-                MemoryType.INP,
-                first + index * area,
-                place.segment,
-                place.offset + start + win.cols.low,
-                -(-win.rows.size // win.row_step),
-                win.cols.size,
-                place.width * win.row_step,
-                pads,
-                [Access("dram", low, low + win.rows.size * place.width)],
-            )
-        return first
 
     def _gemm(
         self,
@@ -292,22 +201,22 @@ class Emitter:
         self.stream.emit(Opcode.GEMM, fields, uops=uops, reads=reads, writes=writes)
         self.work.gemm_uops += nest.steps
 
-    def _bias(self, work: alu.TileAlu, base: int, tile: Tile, height: int, width: int, region: Access) -> None:
-        pixels = [Dim(height, work.pitch), Dim(width, 1)]
+    def _bias(self, spot: _Spot, pixels: Sequence[Dim]) -> None:
+        blocks = spot.tile.blocks
         if self.bias.taps:
             for tap in range(self.bias.taps):
-                dims = [Dim(tile.blocks.size, work.block_cells, 0, self.bias.taps), *pixels]
+                dims = [Dim(blocks.size, spot.alu.block_cells, 0, self.bias.taps), *pixels]
                 nest = self._split(dims)
                 if nest is None:
                     raise AssertionError("a nest without reduction always splits")
-                wgt = tile.blocks.low * self.bias.taps + tap
+                wgt = blocks.low * self.bias.taps + tap
                 reads = [
-                    Access("wgt", wgt, wgt + tile.blocks.size * self.bias.taps - tap),
+                    Access("wgt", wgt, wgt + blocks.size * self.bias.taps - tap),
                     Access("inp", tap, tap + 1),
                 ]
-                self._gemm(nest, base, tap, wgt, [region], reads=reads)
-        elif self.bias.acc_elements:
-            work.add_rows(base, tile.blocks.low, pixels)
+                self._gemm(nest, spot.base, tap, wgt, [spot.region], reads=reads)
+        elif len(self.bias.accumulator):
+            spot.alu.add_rows(spot.base, blocks.low, pixels)
 
     def _store(self, tile: Tile, base: int, rows: Plane, cols: Plane) -> None:
         place = self.places[self.kernel.output]
@@ -347,29 +256,3 @@ class Emitter:
 
 def _zeros() -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     return np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
-
-
-def _spread_dims(
-    term: Term, step: Step, y: Span, x: Span, block_cells: int, pitch: int, area: int, row: int, col: int, wgt_row: int
-) -> list[Dim]:
-    """Return the loops over accumulators: output blocks, rows, columns (and copies of an upsampling)."""
-    blocks = Dim(step.out_blocks.size, block_cells, 0 if term.dense else area, wgt_row)
-    up_y, up_x = term.upsample
-    return [
-        blocks,
-        Dim(y.size // up_y, pitch * up_y, row),
-        Dim(up_y, pitch),
-        Dim(x.size // up_x, up_x, col),
-        Dim(up_x, 1),
-    ]
-
-
-def _reduction_dims(term: Term, step: Step, win: Window, area: int) -> list[Dim]:
-    """Return the loops over input blocks and window positions."""
-    dense = int(term.dense)
-    kh, kw = term.kernel
-    return [
-        Dim(step.in_blocks.size if term.dense else 1, 0, area, kh * kw * dense),
-        Dim(kh, 0, term.dilations[0] * win.width, kw * dense),
-        Dim(kw, 0, term.dilations[1], dense),
-    ]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from mpi_vta.codegen.lowering import pool_to_fuse, slice_view
+from mpi_vta.codegen.convolution import pool_to_fuse
+from mpi_vta.codegen.lowering import slice_view
 from mpi_vta.codegen.memory import SCRATCH, Lifetime, Place, first_fit, value_elements
 from mpi_vta.codegen.program import Segment
+from mpi_vta.codegen.terms import is_spread
 from mpi_vta.graph.ir import Graph, Node
 from mpi_vta.graph.layout import channel_blocks
 from mpi_vta.hw.config import VTAConfig
@@ -24,7 +26,8 @@ class Layout:
     segments : list of Segment
         Activation segments.
     free : frozenset of str
-        Nodes that need no work: concatenations whose inputs are written side by side, slices read in place.
+        Nodes that need no work: concatenations whose inputs are written side by side, slices read in place,
+        spread maps that convolutions walk over.
     merged : mapping of str to str
         Maps that are only pooled, which the convolution does itself, to the pooled ones.
     tracked_elements : int
@@ -40,21 +43,24 @@ class Layout:
 
 @dataclass(frozen=True)
 class _Home:
-    """A value's buffer (named after the value that fills it), its offset there, and the plane size."""
+    """A value's buffer (named after the value that fills it), its offset there, plane size and row pitch."""
 
     buffer: str
     offset: int
     plane: int
+    pitch: int
 
 
 def lay_out(graph: Graph, config: VTAConfig) -> Layout:
     """Place every value of a graph whose thin inputs are gathered."""
     joined = frozenset(n.name for n in graph.nodes if n.op == "concat" and _side_by_side(graph, n, config))
-    views = frozenset(n.name for n in graph.nodes if n.op == "slice2d" and _may_be_view(graph, n, joined))
+    views = frozenset(n.name for n in graph.nodes if n.op == "slice2d" and _may_be_view(graph, n, joined, config))
+    spread = frozenset(n.name for n in graph.nodes if is_spread(graph, n))
     # a convolution with a pooling behind it writes the pooled map; its own is never stored
     pools = {node.output: pool_to_fuse(graph, node) for node in graph.nodes}
     merged = {unpooled: pool.output for unpooled, pool in pools.items() if pool is not None}
-    homes = {value: home for value, home in _homes(graph, joined, views, config).items() if value not in merged}
+    found = _homes(graph, joined, views, spread, config)
+    homes = {value: home for value, home in found.items() if value not in merged}
     lives = _lifetimes(graph, homes, merged, config)
     boundary = [*graph.inputs, *graph.outputs]
     offsets, total = first_fit(life for life in lives.values() if life.name not in boundary)
@@ -75,32 +81,42 @@ def lay_out(graph: Graph, config: VTAConfig) -> Layout:
         segment, offset, first = bases[home.buffer]
         _, channels, height, width = graph.values[value].shape
         blocks = channel_blocks(channels, config)
-        places[name] = Place(segment, offset + home.offset, blocks, height, width, first + home.offset, home.plane)
-    return Layout(places, segments, joined | views, merged, tracked + total)
+        places[name] = Place(
+            segment, offset + home.offset, blocks, height, width, first + home.offset, home.plane, home.pitch
+        )
+    return Layout(places, segments, joined | views | spread, merged, tracked + total)
 
 
-def _homes(graph: Graph, joined: frozenset[str], views: frozenset[str], config: VTAConfig) -> dict[str, _Home]:
-    plane = {name: value.shape[2] * value.shape[3] for name, value in graph.values.items()}
+def _homes(
+    graph: Graph, joined: frozenset[str], views: frozenset[str], spread: frozenset[str], config: VTAConfig
+) -> dict[str, _Home]:
     homes: dict[str, _Home] = {}
     for node in reversed(graph.nodes):
-        home = homes.setdefault(node.output, _Home(node.output, 0, plane[node.output]))
+        home = homes.setdefault(node.output, _home(graph, node.output, node.output, 0))
         if node.name in joined:
             offset = home.offset
             for value in node.inputs:
-                homes[value] = _Home(home.buffer, offset, plane[value])
+                homes[value] = _home(graph, value, home.buffer, offset)
                 offset += value_elements(graph.values[value].shape, config)
-    homes.update({value: _Home(value, 0, plane[value]) for value in graph.inputs})
+    homes.update({value: _home(graph, value, value, 0) for value in graph.inputs})
     for node in graph.nodes:
         if node.name in views:
             homes[node.output] = _view(graph, node, homes, config)
+        elif node.name in spread:  # its readers walk over what it spreads
+            homes[node.output] = homes[node.inputs[0]]
     return homes
 
 
+def _home(graph: Graph, value: str, buffer: str, offset: int) -> _Home:
+    _, _, height, width = graph.values[value].shape
+    return _Home(buffer, offset, height * width, width)
+
+
 def _view(graph: Graph, node: Node, homes: Mapping[str, _Home], config: VTAConfig) -> _Home:
-    """Return where the result of a slice lies in its input."""
+    """Return where the result of a slice lies in its input, from the start of its first channel block."""
     base = homes[node.inputs[0]]
     offset = node.attrs["channels"][0] // config.block * base.plane
-    offset += node.attrs["rows"][0] * graph.values[node.output].shape[3]
+    offset += node.attrs["rows"][0] * base.pitch + node.attrs["cols"][0]
     return replace(base, offset=base.offset + offset)
 
 
@@ -115,8 +131,13 @@ def _copied_views(
     }
 
 
-def _may_be_view(graph: Graph, node: Node, joined: frozenset[str]) -> bool:
-    """Return whether a slice can be read where its input lies: it is no output and no piece of a free concat."""
+def _may_be_view(graph: Graph, node: Node, joined: frozenset[str], config: VTAConfig) -> bool:
+    """Return whether a slice can be read where its input lies.
+
+    It is no output, no piece of a free concat, and begins with a block of channels.
+    """
+    if node.attrs["channels"][0] % config.block:
+        return False
     pieces = any(reader.name in joined for reader in graph.consumers[node.output])
     return node.output not in graph.outputs and not pieces
 

@@ -29,7 +29,9 @@ class Place:
     tracked : int
         First element in the tracked DRAM space of the instruction stream.
     plane : int
-        Elements from channel block to channel block: more than height * width in a view of some rows.
+        Elements from channel block to channel block: more than height * width in a view of a part.
+    pitch : int
+        Elements from row to row: more than width in a view of some columns.
     """
 
     segment: str
@@ -39,6 +41,7 @@ class Place:
     width: int
     tracked: int
     plane: int
+    pitch: int
 
     @property
     def elements(self) -> int:

@@ -79,7 +79,7 @@ def screen_all(
 
 
 def _guessed_cycles(graph: Graph, config: VTAConfig) -> float:
-    check_supported(graph, config)
+    check_supported(graph)
     gathered, _ = gather_patches(graph, config)
     known: dict[Key, float] = {}
     total = 0.0

@@ -73,7 +73,7 @@ def _search(kernel: Kernel, bias: BiasPlan, config: VTAConfig) -> Tiling:
 
 def _shape(kernel: Kernel) -> tuple[object, ...]:
     """Return all of a kernel that decides its time."""
-    terms = tuple((term.dense, *(vars(term)[key] for key in _TERM_KEYS)) for term in kernel.terms)
+    terms = tuple((term.shared, *(vars(term)[key] for key in _TERM_KEYS)) for term in kernel.terms)
     size = (kernel.blocks, kernel.height, kernel.width, kernel.acc_height, kernel.acc_width)
     return (terms, size, kernel.pool, kernel.epilogue, kernel.lift)
 
@@ -86,21 +86,23 @@ def simulated_cycles(kernel: Kernel, tiling: Tiling, bias: BiasPlan, config: VTA
     values = {term.value: term for term in kernel.terms}
     places, offset = {}, 0
     for name, term in values.items():
-        places[name] = Place("in", offset, term.blocks, term.height, term.width, offset, term.height * term.width)
+        places[name] = _place("in", offset, term.blocks, term.height, term.width)
         offset += places[name].elements
-    places[kernel.output] = Place(
-        "out", offset, kernel.blocks, kernel.height, kernel.width, offset, kernel.height * kernel.width
-    )
+    places[kernel.output] = _place("out", offset, kernel.blocks, kernel.height, kernel.width)
     stream = Stream(config, offset + places[kernel.output].elements)
     stream.layer = 0
     blank = tuple(
-        replace(term, weights=np.zeros_like(term.weights[:1])) if term.dense else term for term in kernel.terms
+        term if term.shared else replace(term, weights=np.zeros_like(term.weights[:1])) for term in kernel.terms
     )
     Emitter(replace(kernel, terms=blank), tiling, bias, places, Constants(config), stream).run()
     stream.finish()
     entries, _ = place_uops(stream.entries, config)
     insns = encode([Instruction(entry.opcode, entry.fields) for entry in entries], config)
     return simulate(config, insns).cycles
+
+
+def _place(segment: str, offset: int, blocks: int, height: int, width: int) -> Place:
+    return Place(segment, offset, blocks, height, width, offset, height * width, width)
 
 
 def estimate(kernel: Kernel, tiling: Tiling, config: VTAConfig) -> float:
@@ -137,7 +139,7 @@ def estimate(kernel: Kernel, tiling: Tiling, config: VTAConfig) -> float:
                 load = max(load, inp_free[spot]) + LOAD_CYCLES * step.in_blocks.size
                 load += load_beats(inp_size, config.inp_bytes, config)
                 inp_ready[spot] = load
-            reduction = term.taps * (step.in_blocks.size if term.dense else 1)
+            reduction = term.taps * step.in_blocks.size // step.bands
             uops = step.out_blocks.size * y.valid.size * x.valid.size * reduction
             where = (slot, step.term, spot, position, step.out_blocks.low - tile.blocks.low, win.width)
             if where not in lists:

@@ -78,10 +78,10 @@ def cuts(total: int, limit: int = 64) -> list[int]:
 
 
 def _room(kernel: Kernel, bias: BiasPlan, config: VTAConfig) -> _Room:
-    diagonal = sum(not term.dense for term in kernel.terms)
+    shared = sum(term.shared for term in kernel.terms)
     return _Room(
         config.inp_depth - bias.inp_elements,
-        config.wgt_depth - bias.wgt_elements - diagonal,
+        config.wgt_depth - bias.wgt_elements - shared,
         config.acc_depth - bias.acc_elements,
     )
 
@@ -106,7 +106,7 @@ def _boxes(kernel: Kernel, limit: int) -> list[_Box]:
                 rows * unit_y,
                 cols * unit_x,
                 plane * phases,
-                plane if kernel.epilogue.leaky else 0,
+                plane if kernel.needs_scratch else 0,
                 area,
                 0.2 if whole else 1.0,
             )
@@ -116,9 +116,6 @@ def _boxes(kernel: Kernel, limit: int) -> list[_Box]:
 
 def _table(kernel: Kernel, room: _Room, config: VTAConfig) -> Column:
     """Return the candidates, one a row: the nine fields of `Tiling`, then cells, area, loads."""
-    dense = [term for term in kernel.terms if term.dense]
-    taps = max((term.taps for term in dense), default=0)
-    in_blocks = max((term.blocks for term in dense), default=kernel.blocks)
     boxes = _boxes(kernel, room.acc)
     rows: list[tuple[float, ...]] = []
     for blocks, acc_slots in product(cuts(kernel.blocks)[:CHANNELS], (2, 1)):
@@ -126,11 +123,9 @@ def _table(kernel: Kernel, room: _Room, config: VTAConfig) -> Column:
         for box in boxes:
             if blocks * (box.cells * acc_slots + box.temp) > room.acc or kept.get(box.cols, 0) == HEIGHTS:
                 continue
-            chunks = [cut for cut in cuts(in_blocks) if cut * box.area <= room.inp][:CHUNKS]
-            kept[box.cols] = kept.get(box.cols, 0) + bool(chunks)
-            parts = [c for c in cuts(blocks) if c == blocks or min(c, box.cells) >= HAZARD_DISTANCE][:PARTS]
-            for step_in, step_out, outer in product(chunks, parts if dense else [blocks], (0, 1)):
-                size = step_in * step_out * taps
+            pairs = _step_sizes(kernel, blocks, box, room.inp)
+            kept[box.cols] = kept.get(box.cols, 0) + bool(pairs)
+            for (step_in, step_out, size), outer in product(pairs, (0, 1)):
                 if size > room.wgt:
                     continue
                 inp_slots = min(room.inp // (step_in * box.area), MAX_SLOTS)
@@ -140,6 +135,29 @@ def _table(kernel: Kernel, room: _Room, config: VTAConfig) -> Column:
                 for inp, wgt in {(inp_slots, wgt_slots), (min(inp_slots, 2), min(wgt_slots, 2))}:
                     rows.append((*fixed, inp, wgt, *tail))
     return np.array(sorted(rows), dtype=np.float64)
+
+
+def _step_sizes(kernel: Kernel, blocks: int, box: _Box, most: int) -> list[tuple[int, int, int]]:
+    """Return (input blocks, output blocks, weight blocks) of the steps to try for tiles of `blocks` x `box`.
+
+    `most` are the inp elements that a step may take.
+    """
+    own = [term for term in kernel.terms if not term.shared]
+    banded = next((term for term in own if term.bands > 1), None)
+    taps = max((term.taps for term in own), default=0)
+    sizes = []
+    if banded is not None:
+        outs, ins = banded.band
+        together = [cut for cut in cuts(-(-blocks // outs)) if cut * ins * box.area <= most][:CHUNKS]
+        sizes = [(cut * ins, cut * outs, cut * outs * ins * taps) for cut in together]
+        if sizes and outs * ins == 1:
+            return sizes
+        most_in, most_out = ins, min(outs, blocks)
+    else:
+        most_in, most_out = max((term.band[1] for term in own), default=kernel.blocks), blocks
+    chunks = [cut for cut in cuts(most_in) if cut * box.area <= most][:CHUNKS]
+    parts = [c for c in cuts(most_out) if c == most_out or min(c, box.cells) >= HAZARD_DISTANCE][:PARTS]
+    return sizes + [(into, out, into * out * taps) for into, out in product(chunks, parts if own else [blocks])]
 
 
 def _closed_form(kernel: Kernel, table: Column, config: VTAConfig) -> Column:
@@ -152,17 +170,21 @@ def _closed_form(kernel: Kernel, table: Column, config: VTAConfig) -> Column:
     instructions, beats = gemm.copy(), gemm.copy()
     for term in kernel.terms:
         work = cells * spatial * kernel.blocks * term.taps
-        if term.dense:
-            chunks, parts = np.ceil(term.blocks / step_in), np.ceil(blocks / step_out)
-            again = np.where(np.where(outer > 0, chunks * spatial, chunks) <= inp_slots, 1, channel)
-            held = chunks * parts * np.where(outer > 0, 1, channel)
-            wgt_again = np.where(held <= wgt_slots, 1, spatial)
-            beats += wgt_again * load_beats(kernel.blocks * term.blocks * term.taps, config.wgt_bytes, config)
-            instructions += wgt_again * channel * chunks * parts
-            gemm += work * term.blocks + spatial * channel * chunks * parts * phases * INSTRUCTION_CYCLES
-        else:
+        if term.shared:
             again = np.ones(len(table))
             gemm += work + spatial * channel * phases * INSTRUCTION_CYCLES
+        else:
+            ins = term.band[1]
+            chunks, parts = np.ceil(ins / step_in), np.ceil(blocks / step_out)
+            again = np.where(np.where(outer > 0, chunks * spatial, chunks) <= inp_slots, 1, channel)
+            if term.bands > 1:  # every tile of channels has inputs of its own
+                again = np.ones(len(table))
+            held = chunks * parts * np.where(outer > 0, 1, channel)
+            wgt_again = np.where(held <= wgt_slots, 1, spatial)
+            beats += wgt_again * load_beats(term.out_blocks * ins * term.taps, config.wgt_bytes, config)
+            instructions += wgt_again * channel * chunks * parts
+            gemm += work * ins * term.out_blocks / kernel.blocks
+            gemm += spatial * channel * chunks * parts * phases * INSTRUCTION_CYCLES
         beats += again * spatial * term.blocks * area * load_beats(64, config.inp_bytes, config) / 64
         instructions += again * spatial * term.blocks * loads
     load = beats + instructions * LOAD_CYCLES

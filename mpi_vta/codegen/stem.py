@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mpi_vta.codegen.convolution import ungrouped
 from mpi_vta.codegen.program import HostStep
 from mpi_vta.graph.ir import Graph, Node, Value, window_output_hw
 from mpi_vta.hw.config import VTAConfig
@@ -114,7 +115,8 @@ def _packing(node: Node, height: int, width: int, weight: NDArray[np.int8], rows
 
 def _gather(graph: Graph, node: Node, name: str, config: VTAConfig) -> tuple[Graph, HostStep]:
     source, (_, _, *out_hw) = graph.values[name], graph.values[node.output].shape
-    ways = packings(node, source.shape[2], source.shape[3], graph.constants[node.params["weight"]])
+    weight = ungrouped(graph.constants[node.params["weight"]], node.attrs["groups"])
+    ways = packings(node, source.shape[2], source.shape[3], weight)
     best = min(ways, key=lambda packing: packing.cost_cycles(out_hw[0] * out_hw[1], config))
     channels = best.weight.shape[1]
     result = Value(name + GATHERED, (1, channels, best.height, best.width), "int8", source.scale_log2)
@@ -122,7 +124,7 @@ def _gather(graph: Graph, node: Node, name: str, config: VTAConfig) -> tuple[Gra
     new = replace(
         node,
         inputs=(result.name, *node.inputs[1:]),
-        attrs={**node.attrs, **best.rest},
+        attrs={**node.attrs, **best.rest, "groups": 1},
         params={**node.params, "weight": constant},
     )
     values = {result.name if n == name else n: result if n == name else v for n, v in graph.values.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from mpi_vta.codegen.kernel import Kernel, Term
@@ -34,11 +34,15 @@ class Tile:
 
 @dataclass(frozen=True)
 class Step:
-    """Part of a tile's accumulation: one term, some output blocks, some input blocks."""
+    """Part of a tile's accumulation: one term, some output blocks, some input blocks.
+
+    Either several whole bands, or a part of one.
+    """
 
     term: int
     out_blocks: Span
     in_blocks: Span
+    bands: int
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ class Tiling:
     rows, cols, blocks : int
         Largest tile of the output.
     step_out, step_in : int
-        Output and input blocks per step of a dense term.
+        Output and input blocks per step; a shared term takes ``step_in``.
     channels_outer : bool
         Loop order: channel tiles outside spatial tiles (weights stay) or inside (inputs stay).
     inp_slots, wgt_slots, acc_slots : int
@@ -120,17 +124,30 @@ def tiles(kernel: Kernel, tiling: Tiling) -> Iterator[Tile]:
 def steps(kernel: Kernel, tiling: Tiling, tile: Tile) -> Iterator[Step]:
     """Yield the accumulation steps of a tile in execution order."""
     for index, term in enumerate(kernel.terms):
-        if term.dense:
-            for chunk in spans(term.blocks, tiling.step_in):
-                for part in spans(tile.blocks.size, tiling.step_out):
-                    out = Span(tile.blocks.low + part.low, tile.blocks.low + part.high)
-                    yield Step(index, out, chunk)
+        yield from _term_steps(index, term, tiling, tile)
+
+
+def _term_steps(index: int, term: Term, tiling: Tiling, tile: Tile) -> Iterator[Step]:
+    outs, ins = term.band
+    step_out = term.out_blocks if term.shared else tiling.step_out
+    together = min(tiling.step_in // ins, step_out // outs)  # 0: not even one whole band
+    position = max(tile.blocks.low, term.first_block)
+    high = min(tile.blocks.high, term.first_block + term.out_blocks)
+    while position < high:
+        band = (position - term.first_block) // outs
+        start, source = term.first_block + band * outs, term.first_source + band * ins
+        ins_here = min(ins, term.blocks - source)  # the last band may end early
+        whole = min(together, (high - start) // outs, (term.blocks - source) // ins) if position == start else 0
+        if whole:
+            end = start + whole * outs
+            yield Step(index, Span(start, end), Span(source, source + whole * ins), whole)
         else:
-            low = max(tile.blocks.low, term.first_block)
-            high = min(tile.blocks.high, term.first_block + term.blocks)
-            for part in spans(max(high - low, 0), tiling.step_in):
-                out = Span(low + part.low, low + part.high)
-                yield Step(index, out, Span(out.low - term.first_block, out.high - term.first_block))
+            end = min(start + outs, high)
+            for chunk in spans(ins_here, tiling.step_in):
+                for part in spans(end - position, step_out):
+                    out = Span(position + part.low, position + part.high)
+                    yield Step(index, out, Span(source + chunk.low, source + chunk.high), 1)
+        position = end
 
 
 @dataclass(frozen=True)
@@ -169,13 +186,23 @@ def tile_elements(kernel: Kernel, blocks: int, rows: Plane, cols: Plane) -> int:
     return blocks * kernel.pool.strides[0] * kernel.pool.strides[1] * rows.size * cols.size
 
 
+def covered(term: Term, axis: int, plane: Plane) -> Plane:
+    """Return the geometry of rows (axis 0) or columns (1) without those that a window of one tap sees as padding."""
+    top, stride = term.pads[axis], term.strides[axis]
+    if term.kernel[axis] > 1 or not (top or term.pads[axis + 2]):
+        return plane
+    extent = ((term.height, term.width)[axis] - 1) * term.spread[axis]
+    low = max(plane.valid.low, -(-top // stride))
+    high = min(plane.valid.high, (extent + top) // stride + 1)
+    return replace(plane, valid=Span(low, max(high, low)))
+
+
 def window(term: Term, rows: Plane, cols: Plane) -> Window:
     """Return what `term` reads for the accumulated rows and columns of a tile."""
     row_step = term.strides[0] if term.kernel[0] == 1 and term.pads[0] == term.pads[2] == 0 else 1
-    low_y, high_y = _reach(rows.valid, term.kernel[0], term.strides[0], term.dilations[0], term.upsample[0])
-    low_x, high_x = _reach(cols.valid, term.kernel[1], term.strides[1], term.dilations[1], term.upsample[1])
-    low_y, high_y = low_y - term.pads[0], high_y - term.pads[0]
-    low_x, high_x = low_x - term.pads[1], high_x - term.pads[1]
+    rows, cols = covered(term, 0, rows), covered(term, 1, cols)
+    low_y, high_y = reach(term, 0, rows.valid)
+    low_x, high_x = reach(term, 1, cols.valid)
     real_y, real_x = _inside(low_y, high_y, term.height), _inside(low_x, high_x, term.width)
     return Window(
         real_y,
@@ -188,9 +215,15 @@ def window(term: Term, rows: Plane, cols: Plane) -> Window:
     )
 
 
-def _reach(valid: Span, kernel: int, stride: int, dilation: int, upsample: int) -> tuple[int, int]:
-    low, high = valid.low // upsample, -(-valid.high // upsample)
-    return low * stride, (high - 1) * stride + (kernel - 1) * dilation + 1
+def reach(term: Term, axis: int, valid: Span) -> tuple[int, int]:
+    """Return the input rows [low, high) that accumulated rows read, padding counted; columns likewise."""
+    low, high = valid.low // term.upsample[axis], -(-valid.high // term.upsample[axis])
+    stride, pad, spread = term.strides[axis], term.pads[axis], term.spread[axis]
+    first, last = low * stride - pad, (high - 1) * stride - pad + (term.kernel[axis] - 1) * term.dilations[axis]
+    if spread == 1:
+        return first, max(last + 1, first)
+    low = -(-first // spread)
+    return low, max(last // spread + 1, low)
 
 
 def _inside(low: int, high: int, extent: int) -> Span:

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.codegen.lowering import pool_to_fuse
+from mpi_vta.codegen.convolution import pool_to_fuse
 from mpi_vta.graph.ir import Graph
 
 # Above so many down-sets only the prefixes of the topological order are considered

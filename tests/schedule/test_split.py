@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from codegen.execution import config_named, run_program
-from graph_strategies import INT8_KINDS, NEW_KINDS, GraphBuilder, int8_graphs, random_inputs
+from graph_strategies import GraphBuilder, int8_graphs, random_inputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -32,8 +32,8 @@ def shares(shape, bands, columns, block=BLOCK):
 
 
 @st.composite
-def runs(draw, kinds=INT8_KINDS):
-    graph = draw(int8_graphs(max_nodes=6, kinds=kinds))
+def runs(draw):
+    graph = draw(int8_graphs(max_nodes=6))
     first = draw(st.integers(0, len(graph.nodes) - 1))
     end = draw(st.integers(first + 1, len(graph.nodes)))
     nodes = tuple(node.name for node in graph.nodes[first:end])
@@ -44,7 +44,7 @@ def cut_images(images, window):
     return np.ascontiguousarray(images[:, slice(*window.channels), slice(*window.rows)])
 
 
-@given(runs(INT8_KINDS + NEW_KINDS), st.integers(0, 99))
+@given(runs(), st.integers(0, 99))
 @settings(max_examples=300, deadline=None)
 def test_parts_put_together_are_the_whole(run, seed):
     graph, nodes, bands, columns = run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -43,6 +44,7 @@ ReturnToService=2
 JobRequeue=1
 KillWait=2
 MinJobAge=3600
+FirstJobId={first_job}
 {nodes}
 PartitionName=boards Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
@@ -124,7 +126,7 @@ class SlurmCluster:
         return self.run("sbatch", "--parsable", *arguments, folder=folder, **environ).strip()
 
     def job(self, number: str) -> Job:
-        """Return what Slurm says of a job."""
+        """Return what Slurm says of a job, or of an array's task NUMBER_INDEX."""
         fields = dict(word.split("=", 1) for word in self.run("scontrol", "--oneliner", "show", "job", number).split()
                       if "=" in word)  # fmt: skip
         return Job(number, fields["JobState"], int(fields["Restarts"]), fields["ExitCode"])
@@ -141,11 +143,10 @@ class SlurmCluster:
             time.sleep(0.3)
         return job
 
-    def tasks(self, array: str) -> list[str]:
-        """Return the job numbers of an array's tasks, in the order of their indices."""
-        lines = [line for line in self.run("scontrol", "--oneliner", "show", "job", array).splitlines() if line]
-        found = [dict(word.split("=", 1) for word in line.split() if "=" in word) for line in lines]
-        return [entry["JobId"] for entry in sorted(found, key=lambda entry: int(entry["ArrayTaskId"]))]
+    def begin_now(self, number: str) -> None:
+        """Let a requeued job begin at once: Slurm holds it back for two minutes."""
+        self.wait_for(number, ("PENDING", "RUNNING", "COMPLETED"), 30)
+        self.run("scontrol", "update", f"JobId={number}", "StartTime=now")
 
     def logs(self) -> str:
         """Return the end of every daemon's log."""
@@ -167,7 +168,12 @@ class SlurmCluster:
             for node, port in zip(NODES, ports[1:], strict=True)
         )
         text = CONFIGURATION.format(
-            host=socket.gethostname(), controller_port=ports[0], folder=self.folder, nodes=nodes
+            host=socket.gethostname(),
+            controller_port=ports[0],
+            folder=self.folder,
+            nodes=nodes,
+            # MPICH names shared memory by job and step: no number of an earlier Slurm whose jobs were killed
+            first_job=random.randrange(10_000, 60_000_000),
         )
         self.configuration.write_text(text)
 

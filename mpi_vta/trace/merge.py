@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from mpi_vta.errors import ArtifactError
 from mpi_vta.trace.clock_sync import SAME_CLOCK, ClockLine, fit_clock
+from mpi_vta.trace.hdf5_input import HDF5_FAULTS, members, read_attributes, read_rows
 from mpi_vta.trace.messages import link_counters, match_messages
 from mpi_vta.trace.schema import (
     CLOCK_DTYPE,
+    CLOCK_SAMPLE_DTYPE,
     EVENT_DTYPE,
     IMAGE_DTYPE,
     LINK_DTYPE,
@@ -25,13 +27,16 @@ from mpi_vta.trace.schema import (
     MODELLED,
     POWER_DTYPE,
     PROFILE_DTYPE,
+    RANK_ATTRIBUTES,
     RANK_FORMAT,
+    READABLE_VERSIONS,
     RUN_FORMAT,
     VERSION,
     EventKind,
     model_group,
     rank_group,
 )
+from mpi_vta.trace.seal import SEAL_BYTES, seal
 
 _FARTHEST = 10
 _COMPRESSION = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
@@ -107,27 +112,37 @@ def read_rank_file(data: bytes, where: str) -> RankFile:
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
             found = (file.attrs.get("format"), file.attrs.get("version"))
-            if found != (RANK_FORMAT, VERSION):
+            if found[0] != RANK_FORMAT or found[1] not in READABLE_VERSIONS:
                 raise ArtifactError(
                     f"holds {found[0]} version {found[1]}",
                     where=where,
-                    allowed=f"{RANK_FORMAT} version {VERSION}",
+                    allowed=f"{RANK_FORMAT} version {' or '.join(map(str, READABLE_VERSIONS))}",
                     remedy="use the release that wrote it",
                 )
-            (group,) = file["ranks"].values()
-            # a rank that was killed before it had loaded its programs has no profile
-            known = "profile" in group
-            return RankFile(
-                dict(group.attrs),
-                group["events"][:],
-                group["profile"][:] if known else np.zeros(0, PROFILE_DTYPE),
-                tuple(group["profile"].attrs["layers"]) if known else (),
-                group["clock_samples"][:] if "clock_samples" in group else None,
-                group["power"][:] if "power" in group else None,
-                dict(group["power"].attrs) if "power" in group else {},
-            )
-    except (OSError, KeyError, ValueError) as fault:
-        raise ArtifactError(f"not a readable rank trace ({fault})", where=where) from fault
+            (group,) = members(file, "ranks")
+            return _rank_file(group)
+    except HDF5_FAULTS as fault:
+        raise ArtifactError(
+            f"not a readable rank trace ({fault})",
+            where=where,
+            remedy="take the file from the rank's host again, or leave it out with --without-missing",
+        ) from fault
+
+
+def _rank_file(group: h5py.Group) -> RankFile:
+    attributes = read_attributes(group, RANK_ATTRIBUTES, "the rank")
+    profile, layers = np.zeros(0, PROFILE_DTYPE), ()
+    # a rank that was killed before it had loaded its programs has no profile
+    if "profile" in group:
+        profile = read_rows(group, "profile", PROFILE_DTYPE)
+        layers = tuple(read_attributes(group["profile"], {"layers": "strs"}, "the profile")["layers"])
+    samples = read_rows(group, "clock_samples", CLOCK_SAMPLE_DTYPE) if "clock_samples" in group else None
+    events = read_rows(group, "events", EVENT_DTYPE)
+    if "power" not in group:
+        return RankFile(attributes, events, profile, layers, samples)
+    power = read_rows(group, "power", POWER_DTYPE)
+    noted = read_attributes(group["power"], {"source": "str", "missed": "int"}, "the power")
+    return RankFile(attributes, events, profile, layers, samples, power, noted)
 
 
 def merge(path: Path, rank_files: Sequence[bytes], record: RunRecord) -> None:
@@ -138,9 +153,9 @@ def merge(path: Path, rank_files: Sequence[bytes], record: RunRecord) -> None:
 def merge_ranks(path: Path, files: Sequence[RankFile], record: RunRecord) -> None:
     """Write ``run.h5``.
 
-    The attribute ``complete`` is set last and the file gets its name after that, so a reader never takes a
-    half-written trace for a whole one. Measured times are brought to rank 0's clock; messages that then seem
-    to arrive before they were sent are counted in ``/links``, not moved.
+    The attribute ``complete`` is set last, then the file's hash, and the file gets its name after that, so a reader
+    never takes a half-written trace for a whole one. Measured times are brought to rank 0's clock; messages that
+    then seem to arrive before they were sent are counted in ``/links``, not moved.
 
     Raises
     ------
@@ -155,7 +170,7 @@ def merge_ranks(path: Path, files: Sequence[RankFile], record: RunRecord) -> Non
     clock = [(rank, line.offset_ns, line.drift_ppb, line.error_ns) for rank, line in lines.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
-    with h5py.File(partial, "w") as run:
+    with h5py.File(partial, "w", userblock_size=SEAL_BYTES) as run:
         run.attrs["format"] = RUN_FORMAT
         run.attrs["version"] = VERSION
         run.attrs["event_kinds"] = [kind.name.lower() for kind in EventKind]
@@ -176,6 +191,7 @@ def merge_ranks(path: Path, files: Sequence[RankFile], record: RunRecord) -> Non
             _write_rank(group, file, events[file.rank])
             _write_power(group, file, lines[file.rank], events[file.rank], end_ns)
         run.attrs["complete"] = 1
+    seal(partial)
     os.replace(partial, path)
 
 

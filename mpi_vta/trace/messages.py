@@ -14,7 +14,7 @@ from mpi_vta.trace.schema import LINK_DTYPE, EventKind
 MESSAGE_DTYPE = np.dtype(
     [
         ("model", "u1"),
-        ("edge", "<i2"),
+        ("edge", "<i4"),
         ("image", "<i4"),
         ("source", "<i2"),
         ("target", "<i2"),

@@ -12,7 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ArtifactError
-from mpi_vta.trace.schema import MODELLED, RANK_FORMAT, RUN_FORMAT, VERSION
+from mpi_vta.trace.hdf5_input import HDF5_FAULTS, members, read_attributes, read_rows, read_text
+from mpi_vta.trace.probe import probe
+from mpi_vta.trace.schema import (
+    CLOCK_DTYPE,
+    EVENT_DTYPE,
+    IMAGE_DTYPE,
+    LINK_DTYPE,
+    MODELLED,
+    POWER_DTYPE,
+    PROFILE_DTYPE,
+    RANK_ATTRIBUTES,
+    RANK_FORMAT,
+    READABLE_VERSIONS,
+    RUN_FORMAT,
+)
+from mpi_vta.trace.seal import check_seal
 
 REPAIR = "python -m mpi_vta.trace merge FOLDER makes a trace of the ranks' files"
 
@@ -100,51 +115,60 @@ def read(path: str | Path) -> Trace:
     Raises
     ------
     ArtifactError
-        If the file is missing, no trace, of another version, or was not finished.
+        If the file is missing, no trace, of another version, was not finished, or is not what its SHA-256 says.
     """
     where = str(path)
     try:
+        sealed = check_seal(Path(path))
+        if not sealed:
+            probe([Path(path)])
         with h5py.File(path, "r") as file:
-            _check(dict(file.attrs), where)
-            return _read(file)
+            _check(dict(file.attrs), sealed, where)
+            trace = _read(file)
     except FileNotFoundError as fault:
         raise ArtifactError("no such trace", where=where, allowed="a run.h5 written by the pipeline") from fault
-    except (OSError, KeyError) as fault:
+    except HDF5_FAULTS as fault:
         raise ArtifactError(f"not a readable trace ({fault})", where=where, remedy="run the job again") from fault
+    return trace
 
 
-def _check(attributes: Mapping[str, Any], where: str) -> None:
+def _check(attributes: Mapping[str, Any], sealed: bool, where: str) -> None:
     if attributes.get("format") == RANK_FORMAT:
         raise ArtifactError("the trace of one rank", where=where, allowed="a run.h5", remedy=REPAIR)
     if attributes.get("format") != RUN_FORMAT:
         raise ArtifactError("not a trace", where=where, allowed="a run.h5 written by the pipeline")
-    if attributes.get("version") != VERSION:
+    if attributes.get("version") not in READABLE_VERSIONS:
         raise ArtifactError(
             f"trace of version {attributes.get('version')}",
             where=where,
-            allowed=f"version {VERSION}",
+            allowed=f"version {' or '.join(map(str, READABLE_VERSIONS))}",
             remedy="read it with the release that wrote it",
         )
     if attributes.get("complete") != 1:
         raise ArtifactError("the trace was not finished", where=where, remedy=REPAIR)
+    if not sealed and attributes["version"] != 1:
+        raise ArtifactError(
+            "the trace has lost its SHA-256", where=where, remedy="take the file that the pipeline wrote"
+        )
 
 
 def _read(file: h5py.File) -> Trace:
     ranks = {}
-    for group in file["ranks"].values():
-        profile = group["profile"]
-        power = group["power"]
-        ranks[int(group.attrs["rank"])] = RankRecord(
-            dict(group.attrs),
-            group["events"][:],
-            power[:],
-            profile[:],
-            tuple(profile.attrs["layers"]),
-            str(power.attrs["kind"]),
-        )
+    for group in members(file, "ranks"):
+        attributes = read_attributes(group, RANK_ATTRIBUTES, group.name)
+        profile, power = read_rows(group, "profile", PROFILE_DTYPE), read_rows(group, "power", POWER_DTYPE)
+        layers = read_attributes(group["profile"], {"layers": "strs"}, f"{group.name}/profile")["layers"]
+        kind = read_attributes(group["power"], {"kind": "str"}, f"{group.name}/power")["kind"]
+        events = read_rows(group, "events", EVENT_DTYPE)
+        ranks[int(attributes["rank"])] = RankRecord(attributes, events, power, profile, tuple(layers), kind)
     models = tuple(
-        ModelPart(group["plan"].asstr()[()], group["images"][:], dict(group.attrs))
-        for group in (file["models"].values() if "models" in file else ())
+        ModelPart(
+            read_text(group, "plan"),
+            read_rows(group, "images", IMAGE_DTYPE),
+            read_attributes(group, {"name": "str", "ranks": "ints"}, group.name),
+        )
+        for group in (members(file, "models") if "models" in file else ())
     )
-    plan_json = file["plan"].asstr()[()]
-    return Trace(dict(file.attrs), plan_json, file["images"][:], file["links"][:], file["clock"][:], ranks, models)
+    images, links = read_rows(file, "images", IMAGE_DTYPE), read_rows(file, "links", LINK_DTYPE)
+    clock = read_rows(file, "clock", CLOCK_DTYPE)
+    return Trace(dict(file.attrs), read_text(file, "plan"), images, links, clock, ranks, models)

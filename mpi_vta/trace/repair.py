@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from mpi_vta.artifact import write_atomically
 from mpi_vta.errors import ArtifactError
 from mpi_vta.trace.merge import RankFile, RunRecord, clock_line, merge_ranks, read_rank_file
-from mpi_vta.trace.schema import IMAGE_DTYPE, MEASURED, VERSION, EventKind
+from mpi_vta.trace.probe import probe, survived
+from mpi_vta.trace.schema import IMAGE_DTYPE, MEASURED, READABLE_VERSIONS, VERSION, EventKind
 
 OPENING_FORMAT = "mpi_vta run opening"
 
@@ -50,7 +51,7 @@ class Opening:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             found = (data.pop("format"), data.pop("version"))
-            if found != (OPENING_FORMAT, VERSION):
+            if found[0] != OPENING_FORMAT or found[1] not in READABLE_VERSIONS:
                 raise ArtifactError(
                     f"holds {found[0]} version {found[1]}", where=str(path), allowed=f"{OPENING_FORMAT} {VERSION}"
                 )
@@ -104,8 +105,12 @@ def repair(folder: Path, target: Path | None = None, *, without_missing: bool = 
         )
     measured = opening.provenance.get("time") == MEASURED
     files = []
+    present = [paths[rank] for rank in sorted(paths.keys() - missing)]
+    all_survived = survived(present)
     for rank in sorted(paths.keys() - missing):
         try:
+            if not all_survived:
+                probe([paths[rank]])
             file = read_rank_file(paths[rank].read_bytes(), str(paths[rank]))
             clock_line(file, measured=measured)
             files.append(file)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ArtifactError, InputError
+from mpi_vta.trace.contents import checked_plan
 from mpi_vta.trace.messages import Messages, link_counters, match_messages
 from mpi_vta.trace.reader import RankRecord, Trace
 from mpi_vta.trace.schema import EventKind
@@ -34,7 +35,7 @@ class Run:
     InputError
         If there is no such model.
     ArtifactError
-        If no image was finished: there is nothing to analyse.
+        If no image was finished, so that there is nothing to analyse, or the trace contradicts itself.
     """
 
     def __init__(self, trace: Trace, model: int = 0) -> None:
@@ -46,7 +47,7 @@ class Run:
         if not trace.images.size:
             raise ArtifactError("no image was finished in this run", where="trace", remedy="let it run longer")
         self.trace = trace
-        self.plan: Mapping[str, Any] = json.loads(trace.plan_json)
+        self.plan: Mapping[str, Any] = checked_plan(trace)
         self.images = trace.images
         self.ranks: Mapping[int, RankRecord] = dict(sorted(trace.ranks.items()))
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 1
+VERSION = 2
+READABLE_VERSIONS = (1, 2)  # 1: no seal, and events with 16 bits for the edge
 NO_PEER = -1
 NO_EDGE = -1
 NO_IMAGE = -1
@@ -40,7 +42,7 @@ EVENT_DTYPE = np.dtype(
         ("replica", "<i2"),
         ("image", "<i4"),
         ("peer", "<i2"),
-        ("edge", "<i2"),
+        ("edge", "<i4"),
         ("bytes", "<i8"),
     ]
 )
@@ -148,6 +150,14 @@ class RankInfo:
     def attributes(self) -> dict[str, Any]:
         """Return the attributes by name."""
         return asdict(self)
+
+
+# kinds of the attributes that every reader may rely on; see `mpi_vta.trace.hdf5_input.read_attributes`
+RANK_ATTRIBUTES: Mapping[str, str] = {
+    **{field.name: str(field.type) for field in fields(RankInfo)},
+    "stages": "ints",
+    "cycles": "ints",
+}
 
 
 def rank_group(rank: int) -> str:

@@ -17,6 +17,7 @@ from mpi_vta.trace.merge import RunRecord, merge
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.run import Run
 from mpi_vta.trace.schema import MEASURED, POWER_DTYPE, EventKind
+from mpi_vta.trace.seal import seal
 from mpi_vta.trace.summary import difference_lines, summarize, summary_lines, to_json
 
 
@@ -102,6 +103,7 @@ def test_network_bottleneck_is_not_helped_by_a_board(tmp_path):
     path = write_run(tmp_path)
     with h5py.File(path, "a") as file:
         file.attrs["network"] = '{"bytes_per_s": 1000000, "latency_ns": 0, "per_message_ns": 0, "per_byte_ps": 0}'
+    seal(path)
     run = Run(read(path))
     found = bottleneck(run)
     assert (found.rank, found.resource, found.gain) == (0, "port out", 1)

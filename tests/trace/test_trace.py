@@ -7,7 +7,8 @@ import pytest
 from mpi_vta.errors import ArtifactError
 from mpi_vta.trace.merge import RunRecord, merge
 from mpi_vta.trace.reader import read
-from mpi_vta.trace.schema import IMAGE_DTYPE, VERSION, EventKind, RankInfo
+from mpi_vta.trace.schema import EVENT_DTYPE, IMAGE_DTYPE, VERSION, EventKind, RankInfo
+from mpi_vta.trace.seal import SEAL_BYTES, seal
 from mpi_vta.trace.writer import BATCH_RECORDS, RankTrace
 
 
@@ -86,13 +87,14 @@ def test_file_that_is_not_hdf5_is_refused(tmp_path):
     ("attribute", "value", "message"),
     [
         ("format", "else", "not a trace"),
-        ("version", VERSION + 1, f"trace of version {VERSION + 1}; allowed: version {VERSION}"),
+        ("version", VERSION + 1, f"trace of version {VERSION + 1}; allowed: version 1 or {VERSION}"),
         ("complete", 0, "was not finished"),
     ],
 )
 def test_trace_of_another_kind_version_or_state_is_refused(run_file, attribute, value, message):
     with h5py.File(run_file, "a") as file:
         file.attrs[attribute] = value
+    seal(run_file)
     with pytest.raises(ArtifactError, match=message):
         read(run_file)
 
@@ -100,5 +102,84 @@ def test_trace_of_another_kind_version_or_state_is_refused(run_file, attribute, 
 def test_trace_that_lacks_a_part_is_refused(run_file):
     with h5py.File(run_file, "a") as file:
         del file["images"]
+    seal(run_file)
     with pytest.raises(ArtifactError, match="not a readable trace"):
+        read(run_file)
+
+
+def test_a_flipped_bit_anywhere_is_found(run_file):
+    whole = run_file.read_bytes()
+    for place in range(0, len(whole), 997):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        run_file.write_bytes(damaged)
+        with pytest.raises(ArtifactError, match=r"run.h5: .*(does not match its SHA-256|not an HDF5 file)"):
+            read(run_file)
+
+
+def test_a_cut_file_is_found(run_file):
+    whole = run_file.read_bytes()
+    for length in range(0, len(whole), 2999):
+        run_file.write_bytes(whole[:length])
+        with pytest.raises(ArtifactError, match=r"run.h5: .*(does not match its SHA-256|not an HDF5 file)"):
+            read(run_file)
+
+
+def test_a_trace_without_its_seal_is_refused(run_file):
+    run_file.write_bytes(run_file.read_bytes()[SEAL_BYTES:])
+    with pytest.raises(ArtifactError, match="the trace has lost its SHA-256; take the file that the pipeline wrote"):
+        read(run_file)
+
+
+def test_a_trace_of_version_1_is_read(run_file):
+    new = read(run_file)
+    narrow = np.dtype([(name, "<i2" if name == "edge" else EVENT_DTYPE[name]) for name in EVENT_DTYPE.names])
+    with h5py.File(run_file, "a") as file:
+        file.attrs["version"] = 1
+        for rank in file["ranks"].values():
+            events = rank["events"][:].astype(narrow)
+            del rank["events"]
+            rank.create_dataset("events", data=events)
+    run_file.write_bytes(run_file.read_bytes()[SEAL_BYTES:])
+    old = read(run_file)
+    for rank, record in old.ranks.items():
+        assert np.array_equal(record.events, new.ranks[rank].events)
+        assert record.events.dtype == EVENT_DTYPE
+
+
+def test_edges_beyond_16_bits_are_kept(tmp_path):
+    trace = RankTrace(tmp_path / "rank.h5", info(0))
+    trace.record(EventKind.SEND, 1, 2, stage=0, image=0, peer=0, edge=64 * 63 * 21, size_bytes=1)
+    merge(tmp_path / "run.h5", [trace.close()], RunRecord("{}", np.zeros(0, IMAGE_DTYPE), {}))
+    assert read(tmp_path / "run.h5").ranks[0].events["edge"].tolist() == [64 * 63 * 21]
+
+
+@pytest.mark.parametrize("kind", ["external", "virtual", "soft link", "external link"])
+def test_no_other_file_is_opened(run_file, tmp_path, kind):
+    secret = tmp_path / "secret.h5"
+    with h5py.File(secret, "w") as file:
+        file.create_dataset("images", data=np.zeros(3, IMAGE_DTYPE))
+    with h5py.File(run_file, "a") as file:
+        del file["images"]
+        if kind == "external":
+            external = [(str(secret), 0, 3 * IMAGE_DTYPE.itemsize)]
+            file.create_dataset("images", shape=(3,), dtype=IMAGE_DTYPE, external=external)
+        elif kind == "virtual":
+            layout = h5py.VirtualLayout((3,), IMAGE_DTYPE)
+            layout[:] = h5py.VirtualSource(str(secret), "images", (3,))
+            file.create_virtual_dataset("images", layout)
+        else:
+            link = h5py.SoftLink("/plan") if kind == "soft link" else h5py.ExternalLink(str(secret), "images")
+            file["images"] = link
+    seal(run_file)
+    with pytest.raises(ArtifactError, match=r"not a readable trace \(images (keeps its data in another|is not there)"):
+        read(run_file)
+
+
+def test_a_claimed_size_is_not_believed(run_file):
+    with h5py.File(run_file, "a") as file:
+        del file["images"]
+        file.create_dataset("images", shape=(10**12,), dtype=IMAGE_DTYPE, chunks=(1000,))
+    seal(run_file)
+    with pytest.raises(ArtifactError, match="images claims 1000000000000 rows, and the file holds 0 bytes of them"):
         read(run_file)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mpi_vta.errors import ConfigError
+from mpi_vta.errors import ConfigError, InputError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.parts import load_part
 from mpi_vta.job.provenance import versions_and_argv
@@ -19,6 +19,7 @@ from mpi_vta.runtime.progress import Progress, shown_progress
 from mpi_vta.study.builds import builds_of
 from mpi_vta.study.builds_table import print_builds
 from mpi_vta.study.experiment import Experiment
+from mpi_vta.study.page import write_page
 from mpi_vta.study.points import Point, points_of
 from mpi_vta.study.results import Results
 from mpi_vta.study.sweep import Sweep, over_all_ranks
@@ -39,6 +40,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--print", action="store_true", help="print the tables of the result file and stop")
     parser.add_argument("--json", action="store_true", help="print a summary as JSON and nothing else")
     parser.add_argument("--builds", metavar="PART", help="print which VTA builds fit an FPGA, and why others do not")
+    parser.add_argument(
+        "--report",
+        nargs="+",
+        type=Path,
+        metavar=("PAGE", "RESULT"),
+        help="write a Markdown page, with pictures, about complete result files",
+    )
     parser.add_argument("--clock-mhz", type=float, help="clock for --builds (default: the published bitstreams')")
     return parser
 
@@ -52,10 +60,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _explore(sweep: Sweep, arguments: Sequence[str]) -> int:
     parser = build_parser()
     options = parser.parse_args(arguments)
-    if (options.experiment is None) == (options.builds is None):
-        parser.error("give an experiment file, or --builds PART")
+    if [options.experiment, options.builds, options.report].count(None) != 2:
+        parser.error("give an experiment file, or --builds PART, or --report PAGE RESULT")
     if options.builds is not None:
         return _print_builds(options.builds, options.clock_mhz)
+    if options.report is not None:
+        return _report(*options.report)
     experiment = Experiment.load(options.experiment)
     path: Path = options.output or Path("out") / f"study-{experiment.name}.h5"
     if options.print:
@@ -79,6 +89,14 @@ def _explore(sweep: Sweep, arguments: Sequence[str]) -> int:
 def _print_builds(part_name: str, clock_mhz: float | None) -> int:
     part = load_part(part_name)
     print_builds(part, part.default_clock_mhz if clock_mhz is None else clock_mhz, sys.stdout)
+    return 0
+
+
+def _report(page: Path, *results: Path) -> int:
+    if not results:
+        raise InputError("no result file", where="--report", allowed="a page to write, and one or more results")
+    for path in write_page(page, results):
+        print(f"written     {path}")
     return 0
 
 

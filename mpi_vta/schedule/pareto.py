@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from mpi_vta.errors import PlanError
@@ -31,8 +31,7 @@ class Choice:
 
     def dominates(self, other: Choice) -> bool:
         """Return whether it is at least as good everywhere and better somewhere."""
-        pairs = list(zip(self.merits, other.merits, strict=True))
-        return all(mine >= theirs for mine, theirs in pairs) and any(mine > theirs for mine, theirs in pairs)
+        return _dominates(self.merits, other.merits)
 
 
 @dataclass(frozen=True)
@@ -103,6 +102,18 @@ def find_pareto(
 def front_of(choices: Iterable[Choice]) -> tuple[Choice, ...]:
     """Return the choices that no other one dominates, one of each equal merit, by falling throughput."""
     every = sorted(choices, key=lambda choice: choice.boards)
-    distinct = {choice.merits: choice for choice in reversed(every)}
-    front = [choice for choice in distinct.values() if not any(other.dominates(choice) for other in every)]
-    return tuple(sorted(front, key=lambda choice: choice.merits, reverse=True))
+    return tuple(every[index] for index in undominated([choice.merits for choice in every]))
+
+
+def undominated(merits: Sequence[tuple[float, ...]]) -> list[int]:
+    """Return the indices of those that no other one dominates, the largest first merit first.
+
+    One dominates another if it is at least as good everywhere and better somewhere; of equal ones the first is kept.
+    """
+    distinct = {merit: index for index, merit in reversed(list(enumerate(merits)))}
+    front = [merit for merit in distinct if not any(_dominates(other, merit) for other in distinct)]
+    return [distinct[merit] for merit in sorted(front, reverse=True)]
+
+
+def _dominates(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return one != other and all(mine >= theirs for mine, theirs in zip(one, other, strict=True))

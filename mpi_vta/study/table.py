@@ -8,16 +8,10 @@ from itertools import groupby
 from typing import Any, TextIO
 
 from mpi_vta.runtime.report import REPORT_COLUMNS
+from mpi_vta.study.groups import FIGURES
 from mpi_vta.trace.study_file import Study
 
 MOST_ROWS = 24
-# objective -> (column, heading, 1 if more is better, -1 if less is)
-FIGURES: Mapping[str, tuple[str, str, int]] = {
-    "throughput": ("throughput_images_per_s", "images/s", 1),
-    "latency": ("latency_p50_ms", "latency p50, ms", -1),
-    "energy": ("energy_j_per_image", "J per image", -1),
-}
-
 Row = Mapping[str, Any]
 
 

@@ -23,6 +23,7 @@ FORMAT = "mpi_vta study"
 VERSION = 1
 TEXT, INTEGER, REAL, TRUTH = "text", "integer", "real", "truth"
 _DTYPES: Mapping[str, Any] = {INTEGER: np.int64, REAL: np.float64, TRUTH: np.bool_}
+_WORTH_BYTES = 4096  # a smaller column is not compressed: chunks take more than that saves
 _ABSENT: Mapping[str, Any] = {TEXT: "", INTEGER: -1, REAL: float("nan"), TRUTH: False}
 
 
@@ -158,9 +159,18 @@ def write_study(path: Path, study: Study) -> None:
             group = file.create_group(name)
             for column in columns:
                 values = study.tables[name][column.name]
-                dtype = h5py.string_dtype() if column.kind == TEXT else _DTYPES[column.kind]
-                group.create_dataset(column.name, data=values, dtype=dtype).attrs["meaning"] = column.meaning
+                if column.kind == TEXT:
+                    values = _fixed_texts(values)
+                options = {"compression": "gzip"} if values.nbytes > _WORTH_BYTES else {}
+                data = group.create_dataset(column.name, data=values, **options)
+                data.attrs["meaning"] = column.meaning
     write_atomically(path, stream.getvalue())
+
+
+def _fixed_texts(values: NDArray[Any]) -> NDArray[Any]:
+    """Return texts as UTF-8 of a fixed length, which unlike others is compressed."""
+    encoded = [text.encode() for text in values]
+    return np.array(encoded, dtype=h5py.string_dtype("utf-8", max(map(len, encoded), default=0) or 1))
 
 
 def read_study(path: Path) -> Study:

@@ -14,10 +14,12 @@ def test_builds_of_a_part_at_a_clock(capsys):
     assert " 0 that fit" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [[], ["e.toml", "--builds", "ZU3EG"]])
+@pytest.mark.parametrize(
+    "arguments", [[], ["e.toml", "--builds", "ZU3EG"], ["--builds", "ZU3EG", "--report", "p.md", "r.h5"]]
+)
 def test_an_experiment_or_a_part_is_needed_and_not_both(capsys, arguments):
     assert main(arguments) == 2
-    assert "give an experiment file, or --builds PART" in capsys.readouterr().err
+    assert "give an experiment file, or --builds PART, or --report PAGE RESULT" in capsys.readouterr().err
 
 
 def test_an_unknown_part_is_refused(capsys):

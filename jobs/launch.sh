@@ -15,13 +15,25 @@ routed=$(ip -4 route show default 2>/dev/null | sed -n 's/.* dev \([^ ]*\).*/\1/
 iface=${MPI_VTA_IFACE:-${routed:-eth0}}
 mpirun=${MPIRUN:-mpirun}
 
-if "$mpirun" --version 2>/dev/null | grep -q "Open MPI"; then
-    exec "$mpirun" --hostfile "$hostfile" --mca btl_tcp_if_include "$iface" --mca oob_tcp_if_include "$iface" \
-        --mca mpi_yield_when_idle 1 -x OMPI_MCA_btl_tcp_if_include="$iface" "$@"
+# UCX between boards only over TCP on that interface
+export UCX_TLS=${UCX_TLS:-tcp,self} UCX_NET_DEVICES=$iface
+
+if version=$("$mpirun" --version 2>/dev/null) && [[ $version == *"Open MPI"* ]]; then
+    # the launcher's connections (version 4, then 5), and those of the ranks
+    export OMPI_MCA_oob_tcp_if_include=$iface PRTE_MCA_prte_if_include=$iface OMPI_MCA_btl_tcp_if_include=$iface
+    export OMPI_MCA_mpi_yield_when_idle=1
+    # Open MPI hands on nothing but its own variables by itself
+    for name in PATH $(compgen -e | grep -E '^(PYTHONPATH|UCX_.*|MPI_VTA_.*|OPENBLAS_NUM_THREADS|OMP_NUM_THREADS)$'); do
+        set -- -x "$name" "$@"
+    done
+    # boards want root, for /dev/mem
+    if ((EUID == 0)); then set -- --allow-run-as-root "$@"; fi
+    # a rank has threads of its own, which it may not tie to one core
+    exec "$mpirun" --hostfile "$hostfile" --bind-to none "$@"
 fi
 
-# UCX between boards only over TCP on that interface; the launcher's own connections likewise
-export UCX_TLS=${UCX_TLS:-tcp,self} UCX_NET_DEVICES=$iface HYDRA_IFACE=$iface
+# the launcher's own connections likewise
+export HYDRA_IFACE=$iface
 # the same for builds of MPICH with libfabric, and a yield for more ranks than cores
 export FI_PROVIDER=${FI_PROVIDER:-tcp} FI_TCP_IFACE=$iface MPIR_CVAR_ENABLE_HEAVY_YIELD=1
 exec "$mpirun" -f "$hostfile" -iface "$iface" "$@"

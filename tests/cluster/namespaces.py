@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
 RATE = ("rate", "1gbit", "burst", "32kb", "latency", "50ms")
 NETNS = Path("/etc/netns")
 SYSTEM_PATH = "/usr/sbin:/sbin"
@@ -68,18 +67,25 @@ class FakeCluster:
         For the hostfile and the keys.
     undisturbed : bool
         Run the hosts' processes before all others of this machine (SCHED_RR), so that times measured are theirs.
+    python : str
+        The Python of the jobs; mpirun is the one beside it.
+    slot : str
+        What follows a host's name in the hostfile.
 
     Attributes
     ----------
     names : list of str
         The hosts, in rank order.
     hostfile : Path
-        One slot per host, in MPICH's syntax.
+        One slot per host.
     """
 
-    def __init__(self, hosts: int, folder: Path, undisturbed: bool = False) -> None:
+    def __init__(
+        self, hosts: int, folder: Path, undisturbed: bool = False, python: str = sys.executable, slot: str = ":1"
+    ) -> None:
         self.names = [f"vta{index}" for index in range(hosts)]
         self.hostfile = folder / "hostfile"
+        self._python, self._slot = python, slot
         self._keys = folder / "keys"
         self._priority = ("chrt", "--rr", "1") if undisturbed else ()
         self._serial = f"{os.getpid()}-{time.monotonic_ns() % 1_000_000}"
@@ -128,12 +134,12 @@ class FakeCluster:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PMI_", "OMPI_", "SLURM_"))}
         env = {
             **inherited,
-            "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{Path(self._python).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(REPOSITORY),
             "OPENBLAS_NUM_THREADS": "1",
             **environ,
         }
-        launch = [REPOSITORY / "jobs" / "launch.sh", self.hostfile, sys.executable, *arguments]
+        launch = [REPOSITORY / "jobs" / "launch.sh", self.hostfile, self._python, *arguments]
         pipe = subprocess.PIPE
         job = subprocess.Popen(
             self.command(self.names[0], *launch),
@@ -177,7 +183,7 @@ class FakeCluster:
         return f"10.77.0.{self.names.index(host) + 1}"
 
     def _make(self) -> None:
-        self.hostfile.write_text("".join(f"{name}:1\n" for name in self.names))
+        self.hostfile.write_text("".join(f"{name}{self._slot}\n" for name in self.names))
         self._keys.mkdir(mode=0o700)
         for name in (*self.names, "user"):
             _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(self._keys / name))

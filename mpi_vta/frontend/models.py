@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
 from mpi_vta.frontend.darknet import read_darknet
+from mpi_vta.frontend.darknet_cfg import build_cfg, read_cfg
 from mpi_vta.frontend.detection import YOLOV3_TINY, Detector
 from mpi_vta.frontend.images import IMAGENET_MEAN, IMAGENET_STD, Picture, Preprocess, synthetic_images
 from mpi_vta.frontend.onnx_fold import read_initializers
-from mpi_vta.frontend.onnx_import import import_file, import_model
+from mpi_vta.frontend.onnx_import import Imported, import_file, import_whole
 from mpi_vta.frontend.onnx_net import read_model
 from mpi_vta.frontend.shapes import DETECTED, PATCH_SIZE, SCENE_SIZE, draw_patch, draw_scene
 from mpi_vta.frontend.small_nets import ANCHORS
+from mpi_vta.frontend.torch_import import import_exported
 from mpi_vta.frontend.truth import Truth
 from mpi_vta.frontend.zoo import BUILDERS
 from mpi_vta.graph.ir import Graph
@@ -66,6 +68,8 @@ class LoadedModel:
         False when the weights are synthetic, so that answers mean nothing.
     detector : Detector or None
         For `detect`: what the heads mean.
+    imported : Imported or None
+        The graph with the list of the file's nodes and what became of them.
     """
 
     name: str
@@ -77,19 +81,26 @@ class LoadedModel:
     weights_note: str
     has_meaning: bool
     detector: Detector | None = None
+    imported: Imported | None = None
+
+    @property
+    def ranges(self) -> Mapping[str, tuple[float, float]]:
+        """Least and largest value of those values whose range the model's file states; usually none."""
+        return {} if self.imported is None else self.imported.ranges
 
 
 def load_model(name_or_path: str, *, seed: int = 0, weights: Path | None = None) -> LoadedModel:
-    """Load a zoo model by name, or any ONNX file.
+    """Load a zoo model by name, or a file: ONNX, darknet's ``.cfg``, PyTorch's ``.pt2``.
 
     Parameters
     ----------
     name_or_path : str
-        A name of the zoo (`mpi_vta.frontend.zoo`) or the path of an ONNX file.
+        A name of the zoo (`mpi_vta.frontend.zoo`) or a path.
     seed : int
         Seed of synthetic weights; the same seed gives the same model everywhere.
     weights : Path or None
-        ``.npz``, ``.onnx`` or darknet's ``.weights``; its arrays replace a zoo model's weights by name.
+        For a zoo model ``.npz``, ``.onnx`` or darknet's ``.weights``, whose arrays replace its weights by
+        name; for a ``.cfg`` its ``.weights``.
 
     Raises
     ------
@@ -101,37 +112,62 @@ def load_model(name_or_path: str, *, seed: int = 0, weights: Path | None = None)
     path = Path(name_or_path)
     if not path.exists():
         raise ModelError(
-            "no such model", where=name_or_path, allowed=f"{', '.join(BUILDERS)} or the path of an ONNX file"
+            "no such model",
+            where=name_or_path,
+            allowed=f"{', '.join(BUILDERS)} or the path of an ONNX, .cfg or .pt2 file",
         )
+    if path.suffix == ".cfg":
+        return _load_cfg(path, seed, weights)
     if weights is not None:
-        raise ModelError("an ONNX file brings its own weights", where="--weights", allowed="a zoo model")
-    graph = import_file(path)
-    preprocess = _plain_preprocess(graph)
-    calibration = _synthetic_calibration(preprocess)
-    return LoadedModel(path.stem, graph, preprocess, calibration, None, PLAIN, f"weights of {path.name}", True)
+        raise ModelError("such a file brings its own weights", where="--weights", allowed="a zoo model or a .cfg file")
+    imported = import_exported(path) if path.suffix == ".pt2" else import_file(path)
+    preprocess = _plain_preprocess(imported.graph)
+    calibration, note = _synthetic_calibration(preprocess), f"weights of {path.name}"
+    return LoadedModel(path.stem, imported.graph, preprocess, calibration, None, PLAIN, note, True, imported=imported)
+
+
+def _load_cfg(path: Path, seed: int, weights: Path | None) -> LoadedModel:
+    net = read_cfg(path)
+    arrays = None if weights is None else read_darknet(weights, net.convolutions, f"the weights of {path.name}")
+    imported = import_whole(build_cfg(net, seed, arrays), path.stem, str(path))
+    _, channels, height, width = net.input_shape
+    detector = net.detector
+    fit = "crop" if detector is None else "letterbox"
+    preprocess = Preprocess(channels, height, width, fit, (0.0,) * channels, (1.0,) * channels)
+    calibration, task = _synthetic_calibration(preprocess), PLAIN if detector is None else DETECT
+    note = _synthetic_note(seed) if weights is None else f"weights of {weights.name}"
+    has_meaning = weights is not None
+    return LoadedModel(
+        path.stem, imported.graph, preprocess, calibration, None, task, note, has_meaning, detector, imported
+    )
+
+
+def _synthetic_note(seed: int) -> str:
+    return f"synthetic weights (seed {seed}): results mean nothing"
 
 
 def _load_zoo(name: str, seed: int, weights: Path | None) -> LoadedModel:
     shipped = name in TRAINED and weights is None
     path = DATA / f"{name}_weights.npz" if shipped else weights
-    graph = import_model(BUILDERS[name](seed, None if path is None else read_weights(path)), name, f"zoo model {name}")
+    arrays = None if path is None else read_weights(path)
+    imported = import_whole(BUILDERS[name](seed, arrays), name, f"zoo model {name}")
+    graph = imported.graph
     if shipped:
         note = f"weights trained on {TRAINED[name]}"
-    elif weights is not None:
-        note = f"weights of {weights.name}"
     else:
-        note = f"synthetic weights (seed {seed}): results mean nothing"
+        note = _synthetic_note(seed) if weights is None else f"weights of {weights.name}"
     if name in TRAINED:
         preprocess, calibration, truth = _examples(name)
         detector = Detector((SCENE_SIZE, SCENE_SIZE), ANCHORS, DETECTED) if name == "shapes" else None
         task = CLASSIFY if detector is None else DETECT
-        return LoadedModel(name, graph, preprocess, calibration, truth, task, note, True, detector)
+        return LoadedModel(name, graph, preprocess, calibration, truth, task, note, True, detector, imported)
     if name == "yolo":
         preprocess, task = Preprocess(3, 416, 416, "letterbox", (0.0,) * 3, (1.0,) * 3), DETECT
     else:
         preprocess, task = Preprocess(3, 224, 224, "crop", IMAGENET_MEAN, IMAGENET_STD), CLASSIFY
     calibration, detector = _synthetic_calibration(preprocess), YOLOV3_TINY if task == DETECT else None
-    return LoadedModel(name, graph, preprocess, calibration, None, task, note, weights is not None, detector)
+    has_meaning = weights is not None
+    return LoadedModel(name, graph, preprocess, calibration, None, task, note, has_meaning, detector, imported)
 
 
 def _examples(name: str) -> tuple[Preprocess, NDArray[np.float32], Truth]:

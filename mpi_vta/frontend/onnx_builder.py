@@ -108,6 +108,17 @@ class OnnxBuilder:
         """Add an elementwise sum."""
         return self._add("Add", name, [source, other], self._shapes[source], {})
 
+    def multiply(self, source: str, other: str, name: str) -> str:
+        """Add an elementwise product."""
+        return self._add("Mul", name, [source, other], self._shapes[source], {})
+
+    def channel_slice(self, source: str, name: str, low: int, high: int) -> str:
+        """Add a slice of the channels [low, high)."""
+        bounds = {f"{name}.starts": low, f"{name}.ends": high, f"{name}.axes": 1}
+        self._initializers.update({key: np.array([bound]) for key, bound in bounds.items()})
+        shape = self._shapes[source]
+        return self._add("Slice", name, [source, *bounds], (1, high - low, *shape[2:]), {})
+
     def upsample(self, source: str, name: str, scale: int) -> str:
         """Add a nearest-neighbour enlargement."""
         scales = f"{name}.scales"
@@ -156,7 +167,9 @@ class OnnxBuilder:
             name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in self._shapes.items()
         }
         tensors = [numpy_helper.from_array(array, name) for name, array in self._initializers.items()]
-        graph = helper.make_graph(nodes, self._name, [values["input"]], [values[name] for name in outputs], tensors)
+        results = [values[name] for name in outputs]
+        inner = [value for name, value in values.items() if name != "input" and name not in outputs]
+        graph = helper.make_graph(nodes, self._name, [values["input"]], results, tensors, value_info=inner)
         opset = [helper.make_opsetid("", OPSET)]
         return helper.make_model(graph, opset_imports=opset, ir_version=IR_VERSION, producer_name="mpi_vta")
 

@@ -96,10 +96,12 @@ def read_initializers(model: Any, path: str) -> dict[str, Array]:
 
 
 def _computed(model: Any, node: Any, constants: dict[str, Array], path: str) -> Array:
-    """Return the result of one node on constants, by ONNX's own evaluator."""
+    """Return the result of one node on constants, by ONNX's own evaluator where it has the operator."""
     from onnx import TensorProto, helper
     from onnx.reference import ReferenceEvaluator
 
+    if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+        return _rescaled(node, constants, path)
     result = helper.make_tensor_value_info(node.output[0], TensorProto.UNDEFINED, None)
     feeds = {name: constants[name] for name in node.input if name}
     given = [
@@ -116,6 +118,35 @@ def _computed(model: Any, node: Any, constants: dict[str, Array], path: str) -> 
             where=f"{path}: node {label} ({node.op_type})",
             remedy="check the export",
         ) from fault
+
+
+def _rescaled(node: Any, constants: dict[str, Array], path: str) -> Array:
+    """Return a constant quantised (rounding half to even) or dequantised, per tensor or along an axis."""
+    where = f"{path}: node {node.name or node.output[0]} ({node.op_type})"
+    attrs = {attribute.name: attribute.i for attribute in node.attribute}
+    value, scale = constants[node.input[0]], constants[node.input[1]].astype(np.float32)
+    has_zero = len(node.input) > 2 and node.input[2] != ""
+    zero = constants[node.input[2]] if has_zero else np.zeros(scale.shape, np.uint8)
+    if attrs.get("block_size", 0):
+        raise ModelError("a scale per block", where=where, allowed="per tensor or per channel")
+    axis = attrs.get("axis", 1)
+    fits = scale.ndim == 1 and -value.ndim <= axis < value.ndim and value.shape[axis] == scale.size
+    if scale.size != 1 and not fits:
+        raise ModelError(
+            f"{scale.size} scales for a tensor of shape {value.shape} along axis {axis}",
+            where=where,
+            allowed="one, or one per channel",
+        )
+    if zero.size != scale.size or zero.dtype.kind not in "iu":
+        raise ModelError(f"zero points {zero.dtype} {zero.shape}", where=where, allowed="as many integers as scales")
+    extents = [1] * value.ndim
+    if scale.size != 1:
+        extents[axis] = scale.size
+    scale, offset = scale.reshape(extents), zero.astype(np.int64).reshape(extents)
+    if node.op_type == "DequantizeLinear":
+        return ((value.astype(np.int64) - offset) * scale.astype(np.float64)).astype(np.float32)
+    limits = np.iinfo(zero.dtype)
+    return np.clip(np.rint(value / scale) + offset, limits.min, limits.max).astype(zero.dtype)
 
 
 def static_shapes(model: Any) -> dict[str, tuple[int, ...]]:

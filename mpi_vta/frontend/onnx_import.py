@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mpi_vta.frontend.onnx_net import read_model, read_net
+from mpi_vta.frontend.onnx_net import Fate, OnnxNet, read_model, read_net
 from mpi_vta.frontend.onnx_passes import normalize
 from mpi_vta.frontend.relax_import import import_net
 from mpi_vta.graph.ir import Graph
 
 
-def import_file(path: Path) -> Graph:
-    """Return the float graph of an ONNX file; the graph is named after the file.
+@dataclass(frozen=True)
+class Imported:
+    """A model's float graph, and what its file says besides.
+
+    Attributes
+    ----------
+    graph : Graph
+        Verified float graph.
+    ranges : mapping of str to (float, float)
+        Least and largest value of the graph's values whose range the file states (QDQ).
+    listed : tuple of (str, str)
+        Name and operator of every node of the file.
+    fates : mapping of str to Fate
+        Those of `listed` that are no nodes of the graph, by name.
+    """
+
+    graph: Graph
+    ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    listed: tuple[tuple[str, str], ...] = ()
+    fates: Mapping[str, Fate] = field(default_factory=dict)
+
+
+def import_file(path: Path) -> Imported:
+    """Import an ONNX file; the graph is named after the file.
 
     Raises
     ------
@@ -20,9 +44,21 @@ def import_file(path: Path) -> Graph:
         If the file is missing, is not ONNX, or holds something that we lack: an operator (named, with
         the list of those supported), a dynamic shape, several inputs, a batch other than 1.
     """
-    return import_model(read_model(path), path.stem, str(path))
+    return import_whole(read_model(path), path.stem, str(path))
+
+
+def import_whole(model: Any, name: str, path: str) -> Imported:
+    """Import an ``onnx.ModelProto``; errors as `import_file`, naming `path`."""
+    return import_normalized(normalize(read_net(model, name, path)))
+
+
+def import_normalized(net: OnnxNet) -> Imported:
+    """Import a net that `mpi_vta.frontend.onnx_passes.normalize` has made."""
+    graph = import_net(net)
+    ranges = {name: bounds for name, bounds in net.ranges.items() if name in graph.values}
+    return Imported(graph, ranges, net.listed, net.fates)
 
 
 def import_model(model: Any, name: str, path: str) -> Graph:
-    """Return the float graph of an ``onnx.ModelProto``; errors as `import_file`, naming `path`."""
-    return import_net(normalize(read_net(model, name, path)))
+    """Return the float graph alone of an ``onnx.ModelProto``."""
+    return import_whole(model, name, path).graph

@@ -14,13 +14,12 @@ from mpi_vta.frontend.classifiers import (
     build_squeezenet,
     build_vgg11,
 )
+from mpi_vta.frontend.darknet import DARKNET_EPSILON, LEAKY_SLOPE
 from mpi_vta.frontend.onnx_builder import OnnxBuilder
 
 Weights = Mapping[str, NDArray[Any]]
 
 YOLO_HEAD_CHANNELS = 255
-LEAKY_SLOPE = 0.1
-DARKNET_EPSILON = 1e-6
 
 
 def build_yolo(seed: int, weights: Weights | None) -> Any:

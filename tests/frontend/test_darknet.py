@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mpi_vta.errors import ModelError
-from mpi_vta.frontend.darknet import CONVOLUTIONS, read_darknet
+from mpi_vta.frontend.darknet import YOLOV3_TINY_CONVOLUTIONS, read_darknet
 from mpi_vta.frontend.models import load_model
 
 NUMBERS = 8_858_734  # of yolov3-tiny.weights, whose size is 35 434 956 bytes
@@ -36,7 +36,7 @@ def test_they_fit_the_zoo_s_yolo(tmp_path):
     model = load_model("yolo", weights=tmp_path / "tiny.weights")
     assert model.has_meaning
     assert model.weights_note == "weights of tiny.weights"
-    assert len(CONVOLUTIONS) == sum(node.op == "conv2d" for node in model.graph.nodes)
+    assert len(YOLOV3_TINY_CONVOLUTIONS) == sum(node.op == "conv2d" for node in model.graph.nodes)
 
 
 def test_another_size_is_refused(tmp_path):

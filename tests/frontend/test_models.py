@@ -60,7 +60,7 @@ def test_an_unknown_model_lists_the_zoo():
 
 def test_weights_are_for_zoo_models_only(tmp_path):
     onnx.save(build_digits(0, None), tmp_path / "mine.onnx")
-    with pytest.raises(ModelError, match="an ONNX file brings its own weights"):
+    with pytest.raises(ModelError, match="such a file brings its own weights"):
         load_model(str(tmp_path / "mine.onnx"), weights=tmp_path / "w.npz")
 
 
@@ -84,3 +84,10 @@ def test_files_of_weights_that_cannot_be_read_are_named(tmp_path, name, content,
         (tmp_path / name).write_bytes(content)
     with pytest.raises(ModelError, match=f"{name}: {message}"):
         read_weights(tmp_path / name)
+
+
+def test_an_exported_program_needs_pytorch(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (tmp_path / "mine.pt2").write_bytes(b"")
+    with pytest.raises(ModelError, match=r"mine\.pt2: needs PyTorch; pip install 'mpi-vta\[torch\]'"):
+        load_model(str(tmp_path / "mine.pt2"))

@@ -226,7 +226,7 @@ def test_a_truncated_model_is_refused(tmp_path):
 
 def test_a_file_is_imported_under_its_name(tmp_path):
     onnx.save(build_digits(0, None), tmp_path / "mine.onnx")
-    assert import_file(tmp_path / "mine.onnx").name == "mine"
+    assert import_file(tmp_path / "mine.onnx").graph.name == "mine"
 
 
 def test_an_unsupported_operator_is_named_with_the_supported_ones():
@@ -279,7 +279,7 @@ def test_weights_in_another_file_are_read_and_missed(tmp_path):
     path = tmp_path / "split.onnx"
     onnx.save(build_digits(0, None), path, save_as_external_data=True, location="split.data", size_threshold=0)
     inside = import_model(build_digits(0, None), "split", "split")
-    assert import_file(path).sha256 == inside.sha256
+    assert import_file(path).graph.sha256 == inside.sha256
     (tmp_path / "split.data").unlink()
     with pytest.raises(ModelError, match=r"split\.onnx: its weights lie in another file, which cannot be read"):
         import_file(path)

@@ -1,0 +1,307 @@
+"""Networks in darknet's ``.cfg`` format, built as ONNX: sections in a row, each a layer that reads the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from mpi_vta.errors import ModelError
+from mpi_vta.frontend.darknet import DARKNET_EPSILON, LEAKY_SLOPE, Convolution
+from mpi_vta.frontend.detection import COCO_NAMES, Detector
+from mpi_vta.frontend.onnx_builder import OnnxBuilder
+
+LAYERS = (*("convolutional", "maxpool", "avgpool", "upsample", "route", "shortcut", "yolo", "dropout", "softmax"),)
+ACTIVATIONS = ("linear", "leaky", "relu", "logistic", "mish", "swish")
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section of a file: its kind, its options as text, and the line where it begins."""
+
+    kind: str
+    options: Mapping[str, str]
+    where: str
+
+    def number(self, key: str, default: int | None = None) -> int:
+        """Return a whole number; raises `ModelError` for anything else."""
+        text = self.options.get(key)
+        if text is None and default is not None:
+            return default
+        numbers = self.numbers(key)
+        if len(numbers) != 1:
+            raise ModelError(f"{key} is {text!r}", where=self.where, allowed="one whole number")
+        return numbers[0]
+
+    def numbers(self, key: str) -> tuple[int, ...]:
+        """Return whole numbers separated by commas; raises `ModelError` for anything else."""
+        text = self.options.get(key)
+        if text is None:
+            raise ModelError(f"{key} is missing", where=self.where, allowed="whole numbers")
+        try:
+            return tuple(int(part) for part in text.split(","))
+        except ValueError as fault:
+            raise ModelError(f"{key} is {text!r}", where=self.where, allowed="whole numbers") from fault
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A section with what it reads.
+
+    Attributes
+    ----------
+    section : Section
+        Its options.
+    sources : tuple of int
+        Layers that it reads; -1 for the input.
+    channels : int
+        Channels of its result.
+    inputs : int
+        Channels of its first source.
+    """
+
+    section: Section
+    sources: tuple[int, ...]
+    channels: int
+    inputs: int
+
+
+@dataclass(frozen=True)
+class DarknetNet:
+    """A file read and checked.
+
+    Attributes
+    ----------
+    name, where : str
+        Name for the model and for messages.
+    input_shape : tuple of int
+        (1, C, H, W).
+    layers : tuple of Layer
+        In the order of the file, which numbers them.
+    """
+
+    name: str
+    where: str
+    input_shape: tuple[int, int, int, int]
+    layers: tuple[Layer, ...]
+
+    @property
+    def convolutions(self) -> tuple[Convolution, ...]:
+        """The convolutions in the order in which a ``.weights`` file holds them."""
+        found = []
+        for index, layer in enumerate(self.layers):
+            section = layer.section
+            if section.kind == "convolutional":
+                inputs = layer.inputs // section.number("groups", 1)
+                normalized = section.number("batch_normalize", 0) != 0
+                found.append(Convolution(index, layer.channels, inputs, section.number("size", 1), normalized))
+        return tuple(found)
+
+    @property
+    def detector(self) -> Detector | None:
+        """What the heads mean; None for a network without ``[yolo]``."""
+        heads = [layer.section for layer in self.layers if layer.section.kind == "yolo"]
+        if not heads:
+            return None
+        classes = {head.number("classes", 20) for head in heads}
+        if len(classes) != 1:
+            raise ModelError(f"heads of {sorted(classes)} classes", where=self.where, allowed="one number of classes")
+        (count,) = classes
+        names = COCO_NAMES if count == len(COCO_NAMES) else tuple(f"class {index}" for index in range(count))
+        return Detector(self.input_shape[2:], tuple(_anchors(head) for head in heads), names)
+
+
+def _anchors(head: Section) -> tuple[tuple[int, int], ...]:
+    flat = head.numbers("anchors")
+    pairs = tuple(zip(flat[::2], flat[1::2], strict=False))
+    mask = head.numbers("mask") if "mask" in head.options else tuple(range(len(pairs)))
+    if len(flat) % 2 or any(not 0 <= index < len(pairs) for index in mask):
+        raise ModelError(f"mask {mask} with {len(flat)} numbers of anchors", where=head.where, allowed="pairs")
+    return tuple(pairs[index] for index in mask)
+
+
+def read_cfg(path: Path) -> DarknetNet:
+    """Read a darknet configuration.
+
+    Raises
+    ------
+    ModelError
+        If the file cannot be read, holds a layer or an option that has no counterpart here, or a layer
+        reads one that is not before it.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as fault:
+        raise ModelError(f"cannot read the network ({fault.strerror})", where=str(path)) from fault
+    except UnicodeDecodeError as fault:
+        raise ModelError("not a text file", where=str(path), allowed="darknet's .cfg format") from fault
+    first, *rest = _sections(text, str(path))
+    if first.kind not in ("net", "network") or not rest:
+        raise ModelError(f"begins with [{first.kind}]", where=str(path), allowed="[net] and then layers")
+    shape = (1, first.number("channels", 3), first.number("height"), first.number("width"))
+    if min(shape) < 1:
+        raise ModelError(f"an input of {shape}", where=first.where, allowed="positive extents")
+    layers: list[Layer] = []
+    for section in rest:
+        layers.append(_resolved(section, layers, shape[1]))
+    return DarknetNet(path.stem, str(path), shape, tuple(layers))
+
+
+def _sections(text: str, path: str) -> list[Section]:
+    found: list[tuple[str, dict[str, str], str]] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        content, where = line.split("#")[0].split(";")[0].strip(), f"{path}: line {number}"
+        if content.startswith("[") and content.endswith("]"):
+            found.append((content[1:-1].strip(), {}, f"{where} {content}"))
+        elif content:
+            key, equals, value = content.partition("=")
+            if not equals or not found:
+                raise ModelError(f"{content!r}", where=where, allowed="[section] and then key=value")
+            found[-1][1][key.strip()] = value.strip()
+    if not found:
+        raise ModelError("holds no section", where=path, allowed="darknet's .cfg format")
+    return [Section(*entry) for entry in found]
+
+
+def _resolved(section: Section, before: list[Layer], input_channels: int) -> Layer:
+    index = len(before)
+    sources: tuple[int, ...] = (index - 1,)
+    if section.kind == "route":
+        sources = tuple(n if n >= 0 else index + n for n in section.numbers("layers"))
+    elif section.kind == "shortcut":
+        sources = (index - 1, *(n if n >= 0 else index + n for n in section.numbers("from")))
+    elif section.kind not in LAYERS:
+        raise ModelError(f"layer {section.kind} is not supported", where=section.where, allowed=", ".join(LAYERS))
+    if any(not -1 <= n < index or (n == -1 and index > 0 and section.kind in ("route", "shortcut")) for n in sources):
+        raise ModelError(f"reads layers {sources}", where=section.where, allowed=f"0..{index - 1}")
+    channels = [input_channels if n < 0 else before[n].channels for n in sources]
+    _check_options(section, channels)
+    result = channels[0]
+    if section.kind == "convolutional":
+        result = section.number("filters", 1)
+    elif section.kind == "route":
+        result = sum(channels) // section.number("groups", 1)
+    return Layer(section, sources, result, channels[0])
+
+
+def _check_options(section: Section, channels: list[int]) -> None:
+    kind, options = section.kind, section.options
+    if kind in ("convolutional", "shortcut") and options.get("activation", "linear") not in ACTIVATIONS:
+        raise ModelError(f"activation {options['activation']}", where=section.where, allowed=", ".join(ACTIVATIONS))
+    if kind == "convolutional":
+        groups, filters = section.number("groups", 1), section.number("filters", 1)
+        sizes = [section.number("size", 1), section.number("stride", 1)]
+        if min(sizes) < 1 or section.number("padding", 0) < 0:
+            raise ModelError(f"size and stride {sizes}", where=section.where, allowed="at least 1")
+        if groups < 1 or filters < 1 or channels[0] % groups or filters % groups:
+            found = f"{groups} groups for {channels[0]} channels and {filters} filters"
+            raise ModelError(found, where=section.where, allowed="a divisor of both")
+    if kind == "shortcut" and len(set(channels)) != 1:
+        raise ModelError(f"adds {channels} channels", where=section.where, allowed="equal numbers")
+    if kind == "route":
+        groups, chosen = section.number("groups", 1), section.number("group_id", 0)
+        if groups < 1 or not 0 <= chosen < groups or sum(channels) % groups:
+            raise ModelError(f"group {chosen} of {groups}", where=section.where, allowed="a part of the channels")
+    if kind == "yolo":
+        if options.get("scale_x_y", "1") not in ("1", "1.0") or section.number("new_coords", 0):
+            raise ModelError("scale_x_y or new_coords", where=section.where, allowed="boxes as in YOLOv3")
+        wanted = len(_anchors(section)) * (5 + section.number("classes", 20))
+        if channels[0] != wanted:
+            raise ModelError(f"reads {channels[0]} channels", where=section.where, allowed=f"{wanted} for its anchors")
+
+
+def build_cfg(net: DarknetNet, seed: int, weights: Mapping[str, NDArray[Any]] | None) -> Any:
+    """Return a network as an ``onnx.ModelProto``; its outputs are what the heads read, or the last layer."""
+    builder = OnnxBuilder(net.name, net.input_shape, seed=seed, weights=weights)
+    made: list[str] = []
+    heads: list[str] = []
+    for index, layer in enumerate(net.layers):
+        sources = [made[n] if n >= 0 else "input" for n in layer.sources]
+        if layer.section.kind == "yolo":
+            heads.append(sources[0])
+        made.append(_build(builder, layer.section, f"layer{index}", sources))
+    return builder.model(heads or [made[-1]])
+
+
+def _build(net: OnnxBuilder, section: Section, name: str, sources: list[str]) -> str:
+    kind, source = section.kind, sources[0]
+    if kind == "convolutional":
+        return _convolution(net, section, name, source)
+    if kind == "maxpool":
+        return _maximum(net, section, name, source)
+    if kind == "upsample":
+        return net.upsample(source, f"{name}.upsample", section.number("stride", 2))
+    if kind == "shortcut":
+        for index, other in enumerate(sources[1:]):
+            if net.shape(source) != net.shape(other):
+                found = f"adds {net.shape(source)} and {net.shape(other)}"
+                raise ModelError(found, where=section.where, allowed="equal shapes")
+            source = net.add(source, other, f"{name}.add" if index == 0 else f"{name}.add{index}")
+        return _activated(net, section, name, source)
+    if kind == "route":
+        groups, chosen = section.number("groups", 1), section.number("group_id", 0)
+        if groups > 1:
+            parts = [net.shape(entry)[1] // groups for entry in sources]
+            sources = [
+                net.channel_slice(entry, f"{name}.group{n}", chosen * part, (chosen + 1) * part)
+                for n, (entry, part) in enumerate(zip(sources, parts, strict=True))
+            ]
+        if len({net.shape(entry)[2:] for entry in sources}) != 1:
+            shapes = ", ".join(str(net.shape(entry)) for entry in sources)
+            raise ModelError(f"joins {shapes}", where=section.where, allowed="equal heights and widths")
+        return sources[0] if len(sources) == 1 else net.concat(sources, f"{name}.concat")
+    if kind == "avgpool":
+        return net.flatten(net.global_average_pool(source, f"{name}.mean"), f"{name}.flatten")
+    if kind == "softmax":
+        return net.activation(source, f"{name}.softmax", "Softmax")
+    return source  # yolo and dropout
+
+
+def _convolution(net: OnnxBuilder, section: Section, name: str, source: str) -> str:
+    kernel = section.number("size", 1)
+    pad = kernel // 2 if section.number("pad", 0) else section.number("padding", 0)
+    normalized = section.number("batch_normalize", 0) != 0
+    x = net.conv(
+        source,
+        f"{name}.conv",
+        section.number("filters", 1),
+        kernel,
+        stride=section.number("stride", 1),
+        pad=pad,
+        groups=section.number("groups", 1),
+        bias=not normalized,
+    )
+    if min(net.shape(x)) < 1:
+        raise ModelError(f"gives {net.shape(x)}", where=section.where, allowed="a window that fits its input")
+    if normalized:
+        x = net.batch_norm(x, f"{name}.bn", gain=0.9, epsilon=DARKNET_EPSILON)
+    return _activated(net, section, name, x)
+
+
+def _activated(net: OnnxBuilder, section: Section, name: str, x: str) -> str:
+    kind = section.options.get("activation", "linear")
+    if kind == "leaky":
+        return net.activation(x, f"{name}.leaky", "LeakyRelu", alpha=LEAKY_SLOPE)
+    if kind == "swish":
+        return net.multiply(x, net.activation(x, f"{name}.gate", "Sigmoid"), f"{name}.swish")
+    operators = {"relu": "Relu", "logistic": "Sigmoid", "mish": "Mish"}
+    return net.activation(x, f"{name}.{kind}", operators[kind]) if kind in operators else x
+
+
+def _maximum(net: OnnxBuilder, section: Section, name: str, source: str) -> str:
+    """Add a pooling; darknet pads by size - 1 in all, more of it behind, and what no window reaches is left out."""
+    stride = section.number("stride", 1)
+    size = section.number("size", stride)
+    padding = section.number("padding", size - 1)
+    extents = net.shape(source)[2:]
+    if stride < 1 or size < 1 or not 0 <= padding < 2 * size or min(extents) + padding < size:
+        raise ModelError(f"size {size}, stride {stride}", where=section.where, allowed="a window that fits")
+    before = padding // 2
+    behind = []
+    for extent in extents:
+        count = (extent + padding - size) // stride + 1
+        behind.append(max((count - 1) * stride + size - extent - before, 0))
+    return net.max_pool(source, f"{name}.pool", size, stride, (before, before, behind[0], behind[1]))

@@ -8,7 +8,7 @@ from mpi_vta.codegen.bias import BiasPlan
 from mpi_vta.codegen.kernel import Kernel
 from mpi_vta.codegen.loops import axis_walks
 from mpi_vta.codegen.nest import HAZARD_DISTANCE
-from mpi_vta.codegen.tiling import Plane, Step, Tiling, Window, planes, steps, tile_elements, tiles, window
+from mpi_vta.codegen.tiling import Plane, Step, Tiling, Window, covered, planes, steps, tile_elements, tiles, window
 from mpi_vta.hw.config import VTAConfig
 
 
@@ -71,6 +71,11 @@ def needs_copies(kernel: Kernel, step: Step, rows: Plane, cols: Plane) -> bool:
     """Return whether a step has too few accumulators to keep the hazard distance by itself."""
     term = kernel.terms[step.term]
     if term.taps * step.in_blocks.size == step.bands:
+        return False
+    least = step.out_blocks.size
+    for axis, plane in enumerate((rows, cols)):
+        least *= covered(term, axis, plane).valid.size // (kernel.pool.strides[axis] * term.spread[axis])
+    if least >= HAZARD_DISTANCE:  # in every phase
         return False
     return any(
         step.out_blocks.size * y.cells * x.cells < HAZARD_DISTANCE

@@ -14,7 +14,7 @@ from mpi_vta.codegen.memory import Constants, Place
 from mpi_vta.codegen.microops import place_uops
 from mpi_vta.codegen.space import INSTRUCTION_CYCLES, LOAD_CYCLES, ranked
 from mpi_vta.codegen.stream import Stream
-from mpi_vta.codegen.tiling import Tiling, load_beats, planes, steps, tiles, window
+from mpi_vta.codegen.tiling import Plane, Step, Tiling, Window, load_beats, planes, steps, tiles, window
 from mpi_vta.errors import CompileError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.codec import Instruction, encode
@@ -118,13 +118,20 @@ def estimate(kernel: Kernel, tiling: Tiling, config: VTAConfig) -> float:
     phases = kernel.pool.strides[0] * kernel.pool.strides[1]
     load = compute = store = 0.0
     lists: dict[tuple[int, ...], int] = {}
+    boxes: dict[tuple[int, int], tuple[Plane, Plane, list[Window]]] = {}
+    parts: dict[int, list[Step]] = {}
     for number, tile in enumerate(tiles(kernel, tiling)):
-        y, x = planes(kernel, tile)
+        corner = (tile.rows.low, tile.cols.low)
+        if corner not in boxes:
+            y, x = planes(kernel, tile)
+            boxes[corner] = (y, x, [window(term, y, x) for term in kernel.terms])
+        y, x, windows = boxes[corner]
+        if tile.blocks.low not in parts:
+            parts[tile.blocks.low] = list(steps(kernel, tiling, tile))
         cells = tile.blocks.size * y.size * x.size * phases
         slot = number % tiling.acc_slots
         compute = max(compute, acc_free[slot]) + cells + INSTRUCTION_CYCLES
-        windows = [window(term, y, x) for term in kernel.terms]
-        for step in steps(kernel, tiling, tile):
+        for step in parts[tile.blocks.low]:
             term, win = kernel.terms[step.term], windows[step.term]
             inp_size, wgt_size = step_elements(kernel, step, win)
             position, ready = 0, 0.0
@@ -134,7 +141,7 @@ def estimate(kernel: Kernel, tiling: Tiling, config: VTAConfig) -> float:
                     load = max(load, wgt_free[position]) + LOAD_CYCLES + load_beats(wgt_size, config.wgt_bytes, config)
                     wgt_ready[position] = load
                 ready = wgt_ready[position]
-            spot, present = inp.get((step.term, step.in_blocks, win))
+            spot, present = inp.get((term.value, step.in_blocks, win))
             if not present:
                 load = max(load, inp_free[spot]) + LOAD_CYCLES * step.in_blocks.size
                 load += load_beats(inp_size, config.inp_bytes, config)

@@ -16,8 +16,9 @@ from mpi_vta.errors import InputError
 from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.job.command_line import add_model_options, load_named_config, run_on_rank_0
+from mpi_vta.job.explain import places_as_json, print_places
 from mpi_vta.job.planning import open_costs
-from mpi_vta.job.ready_model import ready_model
+from mpi_vta.job.ready_model import ReadyModel, ready_model
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.progress import shown_progress
 from mpi_vta.runtime.report import REPORT_COLUMNS
@@ -29,6 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the options of the command."""
     parser = OneLineParser(prog="mpi_vta.compile", description=__doc__, allow_abbrev=False)
     add_model_options(parser)
+    parser.add_argument("--explain", action="store_true", help="list each node, VTA or host and why, and stop")
     parser.add_argument("--json", action="store_true", help="print the layers as JSON and nothing else")
     parser.add_argument("--check", action="store_true", help="check the portable subset and look for races")
     parser.add_argument("--plot", type=Path, help="draw the roofline to this picture file")
@@ -47,6 +49,8 @@ def _run(arguments: Sequence[str]) -> int:
     with shown_progress(quiet=options.json) as progress:
         progress.phase(f"importing and quantising {options.model}")
         model = ready_model(options.model, seed=options.seed, weights=options.weights)
+        if options.explain:
+            return _explain(model, as_json=options.json)
         costs = open_costs(model.graph, progress)
         program, timing = costs.timed_program(tuple(node.name for node in model.graph.nodes), board.config)
     if options.output is not None:
@@ -67,6 +71,14 @@ def _run(arguments: Sequence[str]) -> int:
     for path in (options.output, options.plot):
         if path is not None:
             print(f"written     {path}")
+    return 0
+
+
+def _explain(model: ReadyModel, *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(places_as_json(model.name, model.places), indent=2))
+    else:
+        print_places(model.name, model.places, sys.stdout)
     return 0
 
 

@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--resume", type=Path, metavar="DIR", help="go on with the job that ended early in this output folder"
     )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON and nothing else")
+    parser.add_argument("--explain", action="store_true", help="list each node, VTA or host and why, and stop")
     parser.add_argument("--dry-run", action="store_true", help="plan, write the plan, and stop")
     parser.add_argument(
         "--watchdog-s", type=float, default=DEFAULT_WATCHDOG_S, help="longest wait for a message, 0 for ever"
@@ -73,6 +75,8 @@ def _lead(leader: Leader, arguments: Sequence[str]) -> int:
     from mpi_vta.job.results import answer_lines, conclude, open_run, write_page
 
     request = parse(arguments)
+    if request.explain:
+        return _explain(request)
     if request.models:
         return _lead_several(leader, request)
     with shown_progress(quiet=request.json) as progress:
@@ -133,6 +137,26 @@ def _lead_several(leader: Leader, request: Request) -> int:
         print_report(single_summary, sys.stdout)
         print("\n".join(answer_lines(single_summary)))
     print(f"written     {request.folder}")
+    return 0
+
+
+def _explain(request: Request) -> int:
+    """List the nodes of every model."""
+    from mpi_vta.job.explain import places_as_json, print_places
+    from mpi_vta.job.prepare import open_model
+
+    listed = []
+    with shown_progress(quiet=request.json) as progress:
+        for name in request.models or (request.model,):
+            model = open_model(replace(request, model=name), progress)
+            listed.append((model.name, model.places))
+    if request.json:
+        print(
+            json.dumps([places_as_json(*entry) for entry in listed] if request.models else places_as_json(*listed[0]))
+        )
+        return 0
+    for entry in listed:
+        print_places(*entry, sys.stdout)
     return 0
 
 

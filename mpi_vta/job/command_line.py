@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 def add_model_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """Add the options that choose a model, or with `several` a list of them, and its VTA configuration."""
-    what = "a model of the zoo, such as resnet18, yolo or digits, or an ONNX file"
+    what = "a model of the zoo, such as resnet18, yolo or digits, or an ONNX, .cfg or .pt2 file"
     if several:
         parser.add_argument("--model", required=True, action="append", help=f"{what}; several share the boards")
         parser.add_argument("--share", metavar="MODEL=PART", help="parts of the boards' power: yolo=0.5,resnet18=0.5")
     else:
         parser.add_argument("--model", required=True, help=what)
-    parser.add_argument("--weights", type=Path, help="weights of a zoo model; seeded ones by default")
+    parser.add_argument("--weights", type=Path, help="weights of a zoo model or of a .cfg file; seeded ones by default")
     parser.add_argument("--seed", type=int, default=0, help="of synthetic weights")
     parser.add_argument("--config", help="VTA configuration: a shipped name or a JSON file")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,12 @@ from mpi_vta.frontend.truth import Truth
 from mpi_vta.frontend.zoo import BUILDERS
 from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.reference import execute
+from mpi_vta.job.explain import NodePlace, places_of
 from mpi_vta.quantize.model import QuantizedModel
 from mpi_vta.quantize.quantizer import quantize
 from mpi_vta.schedule.cache import cache_directory, sources_hash
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 _IMPORT_ROOMS = ("frontend", "quantize", "graph")
 
 
@@ -39,6 +40,8 @@ class ReadyModel:
         The int8 graph, and what stays on the host.
     float_graph : Graph or None
         The float model, kept where there is a truth to compare with.
+    places : tuple of NodePlace
+        Where each node of the model's file went.
     """
 
     name: str
@@ -50,6 +53,7 @@ class ReadyModel:
     weights_note: str
     has_meaning: bool
     detector: Detector | None = None
+    places: tuple[NodePlace, ...] = ()
 
     @property
     def graph(self) -> Graph:
@@ -72,6 +76,7 @@ class ReadyModel:
             "weights_note": self.weights_note,
             "has_meaning": self.has_meaning,
             "detector": None if self.detector is None else asdict(self.detector),
+            "places": [list(astuple(place)) for place in self.places],
         }
         arrays: dict[str, NDArray[Any]] = {"quantized": np.frombuffer(self.quantized.to_bytes(), np.uint8)}
         if self.truth is not None and self.float_graph is not None:
@@ -100,6 +105,7 @@ class ReadyModel:
             header["weights_note"],
             header["has_meaning"],
             None if header["detector"] is None else _detector(header["detector"]),
+            tuple(NodePlace(*fields) for fields in header["places"]),
         )
 
 
@@ -143,9 +149,10 @@ def ready_model(
 
 
 def _import(loaded: LoadedModel) -> ReadyModel:
+    quantized = quantize(loaded.graph, loaded.calibration)
     return ReadyModel(
         loaded.name,
-        quantize(loaded.graph, loaded.calibration),
+        quantized,
         loaded.preprocess,
         loaded.truth,
         loaded.graph if loaded.truth is not None else None,
@@ -153,6 +160,7 @@ def _import(loaded: LoadedModel) -> ReadyModel:
         loaded.weights_note,
         loaded.has_meaning,
         loaded.detector,
+        places_of(loaded, quantized),
     )
 
 

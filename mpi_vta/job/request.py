@@ -30,6 +30,8 @@ class Request:
         Output folder of a job that ended early, to go on with.
     share : str or None
         Parts of the boards' power by model.
+    explain : bool
+        List the nodes of the models only.
     wishes : PlanWishes
         How to spread the work.
     config, cluster : str or None
@@ -69,6 +71,7 @@ class Request:
     watchdog_s: float
     models: tuple[str, ...] = ()
     share: str | None = None
+    explain: bool = False
     resume: Path | None = None
 
     @property

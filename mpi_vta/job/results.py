@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mpi_vta.artifact import write_atomically
 from mpi_vta.frontend.detection import best_classes, decode_yolo, draw_boxes
+from mpi_vta.frontend.host_kernels import host_engine
 from mpi_vta.frontend.images import Placement
 from mpi_vta.frontend.mean_precision import OVERLAP, mean_average_precision
 from mpi_vta.frontend.models import CLASSIFY, DETECT
@@ -152,9 +153,12 @@ def provenance_of(prepared: Prepared) -> dict[str, Any]:
 def _answers(prepared: Prepared, outputs: Mapping[str, NDArray[np.int8]], folder: Path) -> dict[str, Any]:
     """Return what the model says about the images, by its task; write pictures for detections."""
     model, inputs = prepared.model, prepared.inputs
-    finished = model.quantized.finish(outputs)
+    engine = host_engine()
+    finished = model.quantized.finish(outputs, engine.run)
     heads = [finished[output.name] for output in model.quantized.outputs]
     answers: dict[str, Any] = {}
+    if model.quantized.host_graph is not None:
+        answers["host_engine"] = engine.name
     if model.task == DETECT and inputs.batch is not None:
         answers["pictures"] = _draw(prepared, heads, folder)
     if model.task == CLASSIFY and inputs.truth is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -66,13 +66,19 @@ class QuantizedModel:
         """Return the int8 graph's input for float32 images of shape (n, C, H, W)."""
         return {self.graph.inputs[0]: quantize_input(images, self.input_scale_log2)}
 
-    def finish(self, outputs: Mapping[str, NDArray[np.int8]]) -> dict[str, NDArray[np.float32]]:
+    def finish(
+        self,
+        outputs: Mapping[str, NDArray[np.int8]],
+        run: Callable[[Graph, Mapping[str, Any]], dict[str, Any]] = execute,
+    ) -> dict[str, NDArray[np.float32]]:
         """Return the model's float outputs from the int8 graph's outputs, running the host graph.
 
         Parameters
         ----------
         outputs : mapping of str to ndarray of int8, shape (n, C, H, W)
             One array per output of `graph`.
+        run : callable
+            Runs the host graph, as `mpi_vta.graph.reference.execute` does.
 
         Returns
         -------
@@ -85,7 +91,7 @@ class QuantizedModel:
         if self.host_graph is not None:
             host = self.host_graph
             given = {name: values[name].reshape(-1, *host.values[name].shape[1:]) for name in host.inputs}
-            values.update(execute(host, given))
+            values.update(run(host, given))
         return {output.name: values[output.source].reshape(-1, *output.shape[1:]) for output in self.outputs}
 
     def to_bytes(self) -> bytes:

@@ -1,0 +1,237 @@
+"""What a model leaves to the head node, in kernels that TVM compiles for it; in NumPy where TVM is not installed."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta.errors import ModelError
+from mpi_vta.graph.ir import Graph, Node
+from mpi_vta.graph.reference import execute
+
+Array = NDArray[Any]
+Run = Callable[[Graph, Mapping[str, Array]], dict[str, Array]]
+
+KEPT_KERNELS = 8
+
+
+@dataclass(frozen=True)
+class HostEngine:
+    """What runs a float graph on the head node.
+
+    Attributes
+    ----------
+    name : str
+        As the report names it.
+    run : callable
+        Takes a float graph and arrays of n images per input; returns the outputs, as
+        `mpi_vta.graph.reference.execute`.
+    """
+
+    name: str
+    run: Run
+
+
+def host_engine() -> HostEngine:
+    """Return TVM's kernels; NumPy where TVM is not installed, as on a board of 32 bits. No other rule decides."""
+    if importlib.util.find_spec("tvm") is None:
+        return HostEngine("NumPy, as TVM is not installed", execute)
+    return HostEngine("kernels compiled by TVM", run_compiled)
+
+
+def run_compiled(graph: Graph, inputs: Mapping[str, Array]) -> dict[str, Array]:
+    """Run a float graph in compiled kernels; parameters and result as `mpi_vta.graph.reference.execute`.
+
+    Results equal the reference to float32 rounding: exponentials are another library's.
+
+    Raises
+    ------
+    ModelError
+        For an operator that is never left to the host.
+    """
+    import tvm
+
+    (count,) = {len(inputs[name]) for name in graph.inputs}
+    results = _compiled(_Key(graph), count)["main"](*(tvm.runtime.tensor(_contiguous(inputs[n])) for n in graph.inputs))
+    return {name: result.numpy() for name, result in zip(graph.outputs, results, strict=True)}
+
+
+def _contiguous(array: Array) -> Array:
+    return np.ascontiguousarray(array, np.float32)
+
+
+class _Key:
+    """A graph that is equal to another of the same content."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def __hash__(self) -> int:
+        return hash(self.graph.sha256)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and other.graph.sha256 == self.graph.sha256
+
+
+@lru_cache(maxsize=KEPT_KERNELS)
+def _compiled(key: _Key, count: int) -> Any:
+    """Return the virtual machine of a graph for `count` images."""
+    import tvm
+    from tvm import relax
+
+    graph = key.graph
+    builder = relax.BlockBuilder()
+    values = {
+        name: relax.Var(f"x{index}", relax.TensorType((count, *graph.values[name].shape[1:]), "float32"))
+        for index, name in enumerate(graph.inputs)
+    }
+    with builder.function("main", list(values.values())):
+        with builder.dataflow():
+            for node in graph.nodes:
+                if node.op not in _RULES:
+                    raise ModelError(f"{node.op} is no operator for the host", where=f"{graph.name}: {node.name}")
+                operands = [values[name] for name in node.inputs]
+                values[node.output] = builder.emit(_RULES[node.op](graph, node, count, *operands))
+            result = builder.emit_output(relax.Tuple([values[name] for name in graph.outputs]))
+        builder.emit_func_output(result)
+    program = tvm.compile(builder.get(), target=tvm.target.Target({"kind": "llvm"}))
+    return relax.VirtualMachine(program, tvm.cpu())
+
+
+def _reshape(graph: Graph, node: Node, count: int, x: Any) -> Any:
+    from tvm import relax
+
+    return relax.op.reshape(x, (count, *graph.values[node.output].shape[1:]))
+
+
+def _clip(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
+    from tvm import relax
+
+    return relax.op.clip(x, node.attrs["lo"], node.attrs["hi"])
+
+
+def _leaky(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
+    from tvm import relax
+
+    return relax.op.nn.leakyrelu(x, node.attrs["alpha"])
+
+
+def _transpose(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
+    from tvm import relax
+
+    return relax.op.permute_dims(x, list(node.attrs["order"]))
+
+
+def _scale_shift(graph: Graph, node: Node, _count: int, x: Any) -> Any:
+    from tvm import relax
+
+    rank = len(graph.values[node.output].shape)
+    scale, offset = (
+        None if entry is None else relax.const(entry.reshape(1, -1, *(1,) * (rank - 2)), "float32")
+        for entry in (graph.param(node, "scale"), graph.param(node, "offset"))
+    )
+    scaled = relax.op.multiply(x, scale)
+    return scaled if offset is None else relax.op.add(scaled, offset)
+
+
+def _slice(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
+    from tvm import relax
+
+    low, high = zip(*(node.attrs[key] for key in ("channels", "rows", "cols")), strict=True)
+    return relax.op.strided_slice(x, [1, 2, 3], list(low), list(high))
+
+
+def _pad(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
+    from tvm import relax
+
+    top, left, bottom, right = node.attrs["pads"]
+    return relax.op.nn.pad(x, [0, 0, 0, 0, top, bottom, left, right], "constant", 0.0)
+
+
+def _concat(_graph: Graph, _node: Node, _count: int, *parts: Any) -> Any:
+    from tvm import relax
+
+    return relax.op.concat(list(parts), axis=1)
+
+
+def _upsample(graph: Graph, node: Node, _count: int, x: Any) -> Any:
+    from tvm import relax
+
+    size = relax.ShapeExpr(list(graph.values[node.output].shape[2:]))
+    return relax.op.image.resize2d(
+        x, size, layout="NCHW", method="nearest_neighbor",
+        coordinate_transformation_mode="asymmetric", rounding_method="floor",
+    )  # fmt: skip
+
+
+def _activation(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
+    from tvm import relax
+
+    op = relax.op
+
+    def const(value: float) -> Any:
+        return relax.const(value, "float32")
+
+    def gate() -> Any:
+        return op.clip(op.add(op.multiply(x, const(1 / 6)), const(0.5)), 0.0, 1.0)
+
+    def below() -> Any:
+        return op.subtract(op.exp(op.minimum(x, const(0.0))), const(1.0))
+
+    rules: Mapping[str, Callable[[], Any]] = {
+        "sigmoid": lambda: op.sigmoid(x),
+        "tanh": lambda: op.tanh(x),
+        "silu": lambda: op.nn.silu(x),
+        "hard_sigmoid": gate,
+        "hard_swish": lambda: op.multiply(x, gate()),
+        "mish": lambda: op.multiply(x, op.tanh(op.nn.softplus(x))),
+        "elu": lambda: op.add(op.nn.relu(x), below()),
+        "gelu": lambda: op.nn.gelu_tanh(x),
+    }
+    return rules[node.attrs["kind"]]()
+
+
+def _unary(name: str) -> Callable[..., Any]:
+    def rule(_graph: Graph, _node: Node, _count: int, x: Any) -> Any:
+        from tvm import relax
+
+        return relax.op.nn.relu(x) if name == "relu" else relax.op.sigmoid(x)
+
+    return rule
+
+
+def _softmax(_graph: Graph, _node: Node, _count: int, x: Any) -> Any:
+    from tvm import relax
+
+    return relax.op.nn.softmax(x, axis=-1)
+
+
+def _add(_graph: Graph, _node: Node, _count: int, x: Any, y: Any) -> Any:
+    from tvm import relax
+
+    return relax.op.add(x, y)
+
+
+_RULES: Mapping[str, Callable[..., Any]] = {
+    "flatten": _reshape,
+    "reshape": _reshape,
+    "transpose": _transpose,
+    "softmax": _softmax,
+    "sigmoid": _unary("sigmoid"),
+    "relu": _unary("relu"),
+    "leaky_relu": _leaky,
+    "clip": _clip,
+    "activation": _activation,
+    "scale_shift": _scale_shift,
+    "add": _add,
+    "concat": _concat,
+    "slice2d": _slice,
+    "pad2d": _pad,
+    "upsample2d": _upsample,
+}

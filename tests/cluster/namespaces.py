@@ -32,6 +32,7 @@ SSHD = """ListenAddress {address}
 HostKey /etc/ssh/ssh_host_ed25519_key
 AuthorizedKeysFile /etc/ssh/authorized_keys
 PermitRootLogin prohibit-password
+Subsystem sftp internal-sftp
 StrictModes no
 UsePAM no
 PidFile none

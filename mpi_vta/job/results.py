@@ -221,6 +221,8 @@ def _draw(prepared: Prepared, heads: list[NDArray[np.float32]], folder: Path) ->
 def answer_lines(summary: Mapping[str, Any]) -> list[str]:
     """Return what the model said, as lines of text."""
     lines = [*resumed_line(summary), f"weights     {summary['weights']}"]
+    if "host_engine" in summary:
+        lines.append(f"host        operators behind the last layer ran in {summary['host_engine']}")
     for index, classes in enumerate(summary.get("classes", [])):
         best = ", ".join(f"{entry['class']} ({entry['probability']:.3f})" for entry in classes)
         lines.append(f"image {index:4}  classes {best}")

@@ -51,10 +51,9 @@ class Models:
             return inf
         return fsum(self.programs.timing(program).cycles for program in programs) / config.batch
 
-    def bound_cycles(self, mix: Sequence[str], config: VTAConfig) -> float:
-        """Return what no schedule can avoid per image of each model."""
-        bounds = (bound.cycles for model in mix for bound in layer_bounds(self.graphs[model], config))
-        return sum(bounds) / config.batch
+    def bound_cycles(self, model: str, config: VTAConfig) -> float:
+        """Return what no schedule can avoid per image."""
+        return sum(bound.cycles for bound in layer_bounds(self.graphs[model], config)) / config.batch
 
 
 def near_builds(builds: Sequence[Build], models: Models) -> list[VTAConfig]:
@@ -63,8 +62,12 @@ def near_builds(builds: Sequence[Build], models: Models) -> list[VTAConfig]:
     for build in builds:
         by_shape.setdefault(build.shape, []).append(build.config)
     kept = set()
+    of_shape = {
+        shape: {model: models.bound_cycles(model, configs[0]) for model in models.graphs}
+        for shape, configs in by_shape.items()
+    }
     for mix in MIXES:
-        bounds = {shape: models.bound_cycles(mix, configs[0]) for shape, configs in by_shape.items()}
+        bounds = {shape: fsum(of_model[model] for model in mix) for shape, of_model in of_shape.items()}
         kept |= {shape for shape, bound in bounds.items() if bound <= NEAR * min(bounds.values())}
     return [config for shape in sorted(kept) for config in by_shape[shape]]
 
@@ -99,21 +102,22 @@ def main() -> None:
     """Print the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--first", type=int, default=3, help="builds to compile per mix (default: %(default)s)")
-    first = parser.parse_args().first
+    parser.add_argument("--parts", nargs="+", default=PARTS)
+    options = parser.parse_args()
     models = Models({name: ready_model(name, seed=0, weights=None).graph for name in ("resnet18", "yolo")})
     columns = ("part", "model", "builds", "best one", "ms an image", "images/s", "ms a launch")
     print("|", " | ".join((*columns, "BRAM36", "URAM", "DSP", "LUT", "screened")), "|")
     print("|---|---|---|---|---|---|---|---|---|---|---|---|")
-    for name in PARTS:
+    for name in options.parts:
         part = load_part(name)
         usual = config_of(part.target, *USUAL)
         for mix in MIXES:
             print(row(part, "+".join(mix), "published", usual, models.image_cycles(mix, usual), ""), flush=True)
         builds = largest_builds(tuple(enumerated_builds(part, part.default_clock_mhz)))
         doubtful = [build for build in builds if build.resources is not None and build.resources.doubt]
-        print_group(part, "that fit", [build for build in builds if build not in doubtful], models, first)
+        print_group(part, "that fit", [build for build in builds if build not in doubtful], models, options.first)
         if doubtful:
-            print_group(part, "in doubt", doubtful, models, first)
+            print_group(part, "in doubt", doubtful, models, options.first)
 
 
 if __name__ == "__main__":

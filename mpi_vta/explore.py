@@ -28,6 +28,8 @@ from mpi_vta.trace.study_file import Study, read_study
 
 # In a log, a line about the progress at most so often
 _LINE_INTERVAL_S = 30.0
+# As in board files
+FASTEST_MHZ = 2000
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -62,6 +64,8 @@ def _explore(sweep: Sweep, arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if [options.experiment, options.builds, options.report].count(None) != 2:
         parser.error("give an experiment file, or --builds PART, or --report PAGE RESULT")
+    if options.clock_mhz is not None and options.builds is None:
+        parser.error("--clock-mhz goes with --builds")
     if options.builds is not None:
         return _print_builds(options.builds, options.clock_mhz)
     if options.report is not None:
@@ -88,7 +92,11 @@ def _explore(sweep: Sweep, arguments: Sequence[str]) -> int:
 
 def _print_builds(part_name: str, clock_mhz: float | None) -> int:
     part = load_part(part_name)
-    print_builds(part, part.default_clock_mhz if clock_mhz is None else clock_mhz, sys.stdout)
+    if clock_mhz is None:
+        clock_mhz = part.default_clock_mhz
+    elif not 1 <= clock_mhz <= FASTEST_MHZ:
+        raise ConfigError(f"is {clock_mhz:g}", where="--clock-mhz", allowed=f"a number 1..{FASTEST_MHZ}")
+    print_builds(part, clock_mhz, sys.stdout)
     return 0
 
 

@@ -25,3 +25,14 @@ def test_an_experiment_or_a_part_is_needed_and_not_both(capsys, arguments):
 def test_an_unknown_part_is_refused(capsys):
     assert main(["--builds", "XC7Z010"]) == 2
     assert "XC7Z010: no such file and no shipped parts entry" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("clock", ["0", "-100", "nan", "2001"])
+def test_a_clock_out_of_range_is_refused(capsys, clock):
+    assert main(["--builds", "ZU3EG", f"--clock-mhz={clock}"]) == 2
+    assert "--clock-mhz: is" in capsys.readouterr().err
+
+
+def test_a_clock_without_a_part_is_refused(capsys):
+    assert main(["e.toml", "--clock-mhz", "100"]) == 2
+    assert "--clock-mhz goes with --builds" in capsys.readouterr().err

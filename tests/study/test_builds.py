@@ -11,6 +11,7 @@ from mpi_vta.codegen.screening import Screened, screen
 from mpi_vta.errors import ConfigError
 from mpi_vta.hw.enumeration import config_of, enumerated_builds, largest_builds
 from mpi_vta.hw.parts import load_part
+from mpi_vta.hw.paths import HW_ROOT
 from mpi_vta.runtime.progress import Silent
 from mpi_vta.study.builds import best_first, builds_of
 from mpi_vta.study.builds_table import print_builds
@@ -81,6 +82,12 @@ def test_models_and_mixes_have_their_favourites_in_turn():
     }
     rankings = best_first([("a",), ("b",), ("a", "b")], screened)
     assert rankings == [[fast, even, slow], [slow, even, fast], [even, slow, fast]]
+
+
+def test_the_shipped_study_of_builds_names_a_part_that_its_boards_carry():
+    shipped = Experiment.load(HW_ROOT.parent / "jobs" / "study_configs.toml")
+    assert {board.part for cluster in shipped.clusters for board in cluster.boards} == {shipped.search.part}
+    assert shipped.search.clock_mhz == load_part(shipped.search.part).default_clock_mhz
 
 
 def test_a_clock_beyond_every_source_is_refused(tmp_path):

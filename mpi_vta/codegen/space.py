@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from math import ceil, lcm
@@ -116,25 +117,35 @@ def _boxes(kernel: Kernel, limit: int) -> list[_Box]:
 
 def _table(kernel: Kernel, room: _Room, config: VTAConfig) -> Column:
     """Return the candidates, one a row: the nine fields of `Tiling`, then cells, area, loads."""
-    boxes = _boxes(kernel, room.acc)
+    boxes, channels = _boxes(kernel, room.acc), cuts(kernel.blocks)
     rows: list[tuple[float, ...]] = []
-    for blocks, acc_slots in product(cuts(kernel.blocks)[:CHANNELS], (2, 1)):
-        kept: dict[int, int] = {}
-        for box in boxes:
-            if blocks * (box.cells * acc_slots + box.temp) > room.acc or kept.get(box.cols, 0) == HEIGHTS:
-                continue
-            pairs = _step_sizes(kernel, blocks, box, room.inp)
-            kept[box.cols] = kept.get(box.cols, 0) + bool(pairs)
-            for (step_in, step_out, size), outer in product(pairs, (0, 1)):
-                if size > room.wgt:
-                    continue
-                inp_slots = min(room.inp // (step_in * box.area), MAX_SLOTS)
-                wgt_slots = min(room.wgt // size, MAX_SLOTS) if size else 1
-                fixed = (box.rows, box.cols, blocks, step_out, step_in, outer)
-                tail = (acc_slots, box.cells, box.area, box.loads)
-                for inp, wgt in {(inp_slots, wgt_slots), (min(inp_slots, 2), min(wgt_slots, 2))}:
-                    rows.append((*fixed, inp, wgt, *tail))
+    for first in range(0, len(channels), CHANNELS):  # smaller cuts where none of the larger ones fits
+        for blocks, acc_slots in product(channels[first : first + CHANNELS], (2, 1)):
+            rows += _candidates(kernel, room, boxes, blocks, acc_slots)
+        if rows:
+            break
     return np.array(sorted(rows), dtype=np.float64)
+
+
+def _candidates(
+    kernel: Kernel, room: _Room, boxes: list[_Box], blocks: int, acc_slots: int
+) -> Iterator[tuple[float, ...]]:
+    """Yield the candidates of tiles of `blocks` channel blocks with `acc_slots` accumulators."""
+    kept: dict[int, int] = {}
+    for box in boxes:
+        if blocks * (box.cells * acc_slots + box.temp) > room.acc or kept.get(box.cols, 0) == HEIGHTS:
+            continue
+        pairs = _step_sizes(kernel, blocks, box, room.inp)
+        kept[box.cols] = kept.get(box.cols, 0) + bool(pairs)
+        for (step_in, step_out, size), outer in product(pairs, (0, 1)):
+            if size > room.wgt:
+                continue
+            inp_slots = min(room.inp // (step_in * box.area), MAX_SLOTS)
+            wgt_slots = min(room.wgt // size, MAX_SLOTS) if size else 1
+            fixed = (box.rows, box.cols, blocks, step_out, step_in, outer)
+            tail = (acc_slots, box.cells, box.area, box.loads)
+            for inp, wgt in {(inp_slots, wgt_slots), (min(inp_slots, 2), min(wgt_slots, 2))}:
+                yield (*fixed, inp, wgt, *tail)
 
 
 def _step_sizes(kernel: Kernel, blocks: int, box: _Box, most: int) -> list[tuple[int, int, int]]:

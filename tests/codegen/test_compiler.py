@@ -85,6 +85,18 @@ def test_a_map_too_wide_for_the_buffers_is_refused() -> None:
         compile_graph(builder.build(), config_named("pynq_1x16"))
 
 
+def test_a_wide_dense_layer_behind_a_map_is_cut_small_enough() -> None:
+    """49 taps of 22 blocks, the twelfth of the large cuts, do not fit the weight buffer of 1024."""
+    rng = np.random.default_rng(0)
+    builder = GraphBuilder("int8", rng)
+    attrs = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "groups": 1, "residual_shift": 0}
+    attrs |= {"leaky": None, "shift": 12, "lo": -128, "hi": 127}
+    weight = rng.integers(-128, 128, (4096, 16, 7, 7), dtype=np.int8)
+    params = {"weight": weight, "bias": np.zeros(4096, np.int32)}
+    builder.add("conv2d", (builder.input((1, 16, 7, 7), -4),), attrs, params, -4)
+    assert_equals_reference(builder.build(), "pynq_1x16", 0)
+
+
 def test_a_pooled_map_written_early_is_not_overwritten() -> None:
     builder = GraphBuilder("int8", np.random.default_rng(0))
     image = builder.input((1, 3, 1, 2), 0)

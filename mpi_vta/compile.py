@@ -15,7 +15,7 @@ from mpi_vta.codegen.roofline import draw_roofline
 from mpi_vta.errors import InputError
 from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
-from mpi_vta.job.command_line import add_model_options, load_named_config, run_on_rank_0
+from mpi_vta.job.command_line import add_model_options, load_named_config, quantize_options, run_on_rank_0
 from mpi_vta.job.explain import places_as_json, print_places
 from mpi_vta.job.planning import open_costs
 from mpi_vta.job.ready_model import ReadyModel, ready_model
@@ -48,7 +48,9 @@ def _run(arguments: Sequence[str]) -> int:
     board = Cluster.default(1, load_named_config(options.config)).boards[0]
     with shown_progress(quiet=options.json) as progress:
         progress.phase(f"importing and quantising {options.model}")
-        model = ready_model(options.model, seed=options.seed, weights=options.weights)
+        model = ready_model(
+            options.model, seed=options.seed, weights=options.weights, options=quantize_options(options)
+        )
         if options.explain:
             return _explain(model, as_json=options.json)
         costs = open_costs(model.graph, progress)

@@ -11,7 +11,13 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpi_vta.job.command_line import add_model_options, add_plan_options, check_share, plan_wishes
+from mpi_vta.job.command_line import (
+    add_model_options,
+    add_plan_options,
+    check_share,
+    plan_wishes,
+    quantize_options,
+)
 from mpi_vta.job.request import Request
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.assignment import VIRTUAL, WALL
@@ -60,7 +66,7 @@ def parse(argv: Sequence[str]) -> Request:
     wanted = {name: value for name, value in vars(options).items() if name in Request.__dataclass_fields__}
     first, *others = options.model
     wanted |= {"model": first, "models": (first, *others) if others else ()}
-    return Request(argv=tuple(argv), wishes=plan_wishes(options), **wanted)
+    return Request(argv=tuple(argv), wishes=plan_wishes(options), quantize_options=quantize_options(options), **wanted)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -19,6 +19,7 @@ from mpi_vta.job.command_line import (
     check_share,
     load_named_config,
     plan_wishes,
+    quantize_options,
     run_on_rank_0,
     started_ranks,
 )
@@ -70,7 +71,7 @@ def _run(arguments: Sequence[str]) -> int:
     with shown_progress(quiet=options.json) as progress:
         (name,) = options.model
         progress.phase(f"importing and quantising {name}")
-        model = ready_model(name, seed=options.seed, weights=options.weights)
+        model = ready_model(name, seed=options.seed, weights=options.weights, options=quantize_options(options))
         if options.pareto:
             return _show_pareto(options, model.graph, cluster, progress)
         planned = plan_model(plan_wishes(options), model.graph, cluster, options.images, progress)
@@ -92,10 +93,10 @@ def _run_several(options: argparse.Namespace, cluster: Cluster) -> int:
         raise InputError("it is for one model", where="--pareto, --output", remedy="plan one model")
     labels = labels_of(options.model)
     with shown_progress(quiet=options.json) as progress:
-        graphs = []
+        graphs, quantized = [], quantize_options(options)
         for name in options.model:
             progress.phase(f"importing and quantising {name}")
-            graphs.append(ready_model(name, seed=options.seed, weights=None).graph)
+            graphs.append(ready_model(name, seed=options.seed, weights=None, options=quantized).graph)
         division = share_cluster([open_costs(graph, progress) for graph in graphs], labels, cluster, options.share)
         parts = [part_of(cluster, ranks) for ranks in division]
         plans = [

@@ -33,11 +33,14 @@ class Detector:
         Per head, in the model's order: width and height of each anchor in input pixels.
     class_names : tuple of str
         In the order of the heads' channels.
+    score_threshold : float
+        Least score of a box that is shown.
     """
 
     input_hw: tuple[int, int]
     anchors: tuple[tuple[tuple[float, float], ...], ...]
     class_names: tuple[str, ...]
+    score_threshold: float = SCORE_THRESHOLD
 
 
 # anchors as in darknet's yolov3-tiny.cfg: the coarse head, then the fine one
@@ -62,7 +65,7 @@ def decode_yolo(
     placement: Placement,
     detector: Detector = YOLOV3_TINY,
     *,
-    score_threshold: float = SCORE_THRESHOLD,
+    score_threshold: float | None = None,
 ) -> list[Detection]:
     """Return the boxes of one picture, best first.
 
@@ -76,8 +79,8 @@ def decode_yolo(
         Where the picture lies in the input.
     detector : Detector
         What the heads mean.
-    score_threshold : float
-        Least objectness * class probability.
+    score_threshold : float or None
+        Least objectness * class probability; None for the detector's own.
 
     Returns
     -------
@@ -89,9 +92,9 @@ def decode_yolo(
     GraphError
         If a head has another number of channels.
     """
+    least = detector.score_threshold if score_threshold is None else score_threshold
     found = [
-        _decode_head(head, anchors, detector, score_threshold)
-        for head, anchors in zip(heads, detector.anchors, strict=True)
+        _decode_head(head, anchors, detector, least) for head, anchors in zip(heads, detector.anchors, strict=True)
     ]
     boxes, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
     height, width = picture_hw

@@ -40,6 +40,7 @@ TRAINED: Mapping[str, str] = {
 TRAINING_SEED, HELD_OUT_SEED = 1, 2  # of generated pictures
 HELD_OUT_SCENES, CALIBRATION_SCENES = 200, 32
 HELD_OUT_PATCHES, CALIBRATION_PATCHES = 500, 128
+SHAPES_THRESHOLD = 0.3  # half-covered shapes get scores below 0.5
 
 DETECT, CLASSIFY, PLAIN = "detect", "classify", "plain"
 
@@ -158,7 +159,7 @@ def _load_zoo(name: str, seed: int, weights: Path | None) -> LoadedModel:
         note = _synthetic_note(seed) if weights is None else f"weights of {weights.name}"
     if name in TRAINED:
         preprocess, calibration, truth = _examples(name)
-        detector = Detector((SCENE_SIZE, SCENE_SIZE), ANCHORS, DETECTED) if name == "shapes" else None
+        detector = Detector((SCENE_SIZE, SCENE_SIZE), ANCHORS, DETECTED, SHAPES_THRESHOLD) if name == "shapes" else None
         task = CLASSIFY if detector is None else DETECT
         return LoadedModel(name, graph, preprocess, calibration, truth, task, note, True, detector, imported)
     if name == "yolo":

@@ -16,6 +16,7 @@ from mpi_vta.frontend.classifiers import (
 )
 from mpi_vta.frontend.darknet import DARKNET_EPSILON, LEAKY_SLOPE
 from mpi_vta.frontend.onnx_builder import OnnxBuilder
+from mpi_vta.frontend.small_nets import build_depthwise, build_residual, build_shapes
 
 Weights = Mapping[str, NDArray[Any]]
 
@@ -71,4 +72,7 @@ BUILDERS: Mapping[str, Callable[[int, Weights | None], Any]] = {
     "vgg11": build_vgg11,
     "squeezenet": build_squeezenet,
     "digits": build_digits,
+    "shapes": build_shapes,
+    "residual": build_residual,
+    "depthwise": build_depthwise,
 }

@@ -16,6 +16,7 @@ from mpi_vta.runtime.pairing import find_launcher
 
 if TYPE_CHECKING:
     from mpi_vta.job.planning import PlanWishes
+    from mpi_vta.quantize.options import QuantizeOptions
 
 
 def add_model_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
@@ -29,6 +30,29 @@ def add_model_options(parser: argparse.ArgumentParser, *, several: bool = False)
     parser.add_argument("--weights", type=Path, help="weights of a zoo model or of a .cfg file; seeded ones by default")
     parser.add_argument("--seed", type=int, default=0, help="of synthetic weights")
     parser.add_argument("--config", help="VTA configuration: a shipped name or a JSON file")
+    add_quantize_options(parser)
+
+
+def add_quantize_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how a model becomes integers; see `quantize_options`."""
+    from mpi_vta.quantize.options import CALIBRATIONS, CHOICES, SWITCH, QuantizeOptions
+
+    default, group = QuantizeOptions(), parser.add_argument_group("quantisation (docs/quantization.md)")
+    for name, allowed, what in (
+        ("calibration", CALIBRATIONS, "how the scales of values are found"),
+        ("per-channel", CHOICES, "a weight scale per output channel"),
+        ("equalize", CHOICES, "scale moved between neighbouring layers"),
+        ("bias-correction", SWITCH, "the mean error of rounded weights taken back in the bias"),
+    ):
+        value = getattr(default, name.replace("-", "_"))
+        group.add_argument(f"--{name}", default=value, help=f"{what}: {', '.join(allowed)} (default: {value})")
+
+
+def quantize_options(options: argparse.Namespace) -> QuantizeOptions:
+    """Return what the options of `add_quantize_options` say; raises `InputError` for a choice that there is not."""
+    from mpi_vta.quantize.options import QuantizeOptions
+
+    return QuantizeOptions(options.calibration, options.per_channel, options.equalize, options.bias_correction)
 
 
 def check_share(options: argparse.Namespace) -> None:

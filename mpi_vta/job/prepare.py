@@ -97,6 +97,7 @@ def open_model(request: Request, progress: Progress) -> ReadyModel:
         request.model,
         seed=request.seed,
         weights=request.weights,
+        options=request.quantize_options,
         on_import=lambda: progress.phase(f"importing and quantising {request.model}"),
     )
 

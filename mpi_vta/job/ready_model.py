@@ -23,7 +23,8 @@ from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.reference import execute
 from mpi_vta.job.explain import NodePlace, places_of
 from mpi_vta.quantize.model import QuantizedModel
-from mpi_vta.quantize.quantizer import quantize
+from mpi_vta.quantize.options import QuantizeOptions
+from mpi_vta.quantize.quantizer import DEFAULTS, quantize
 from mpi_vta.schedule.cache import cache_directory, sources_hash
 
 FORMAT_VERSION = 3
@@ -111,11 +112,18 @@ class ReadyModel:
 
 def _detector(fields: dict[str, Any]) -> Detector:
     anchors = tuple(tuple((width, height) for width, height in head) for head in fields["anchors"])
-    return Detector((fields["input_hw"][0], fields["input_hw"][1]), anchors, tuple(fields["class_names"]))
+    return Detector(
+        (fields["input_hw"][0], fields["input_hw"][1]), anchors, tuple(fields["class_names"]), fields["score_threshold"]
+    )
 
 
 def ready_model(
-    name_or_path: str, *, seed: int, weights: Path | None, on_import: Callable[[], None] = lambda: None
+    name_or_path: str,
+    *,
+    seed: int,
+    weights: Path | None,
+    options: QuantizeOptions = DEFAULTS,
+    on_import: Callable[[], None] = lambda: None,
 ) -> ReadyModel:
     """Import and quantise a model, unless that was done before with the same files and sources.
 
@@ -123,6 +131,8 @@ def ready_model(
     ----------
     name_or_path, seed, weights
         As for `mpi_vta.frontend.models.load_model`.
+    options : QuantizeOptions
+        How it becomes integers.
     on_import : callable
         Called if the model has to be imported.
 
@@ -133,7 +143,7 @@ def ready_model(
     InputError
         If the cache cannot be read or written.
     """
-    path = _cache_path(name_or_path, seed, weights)
+    path = _cache_path(name_or_path, seed, weights, options)
     data = _read(path) if path else None
     if path is not None and data is not None:
         try:
@@ -142,14 +152,14 @@ def ready_model(
             # a damaged entry is made again
             path.unlink(missing_ok=True)
     on_import()
-    model = _import(load_model(name_or_path, seed=seed, weights=weights))
+    model = _import(load_model(name_or_path, seed=seed, weights=weights), options)
     if path is not None:
         _write(path, model.to_bytes())
     return model
 
 
-def _import(loaded: LoadedModel) -> ReadyModel:
-    quantized = quantize(loaded.graph, loaded.calibration)
+def _import(loaded: LoadedModel, options: QuantizeOptions) -> ReadyModel:
+    quantized = quantize(loaded.graph, loaded.calibration, options, loaded.ranges)
     return ReadyModel(
         loaded.name,
         quantized,
@@ -164,7 +174,7 @@ def _import(loaded: LoadedModel) -> ReadyModel:
     )
 
 
-def _cache_path(name_or_path: str, seed: int, weights: Path | None) -> Path | None:
+def _cache_path(name_or_path: str, seed: int, weights: Path | None, options: QuantizeOptions) -> Path | None:
     """Return where the model is kept, or None if a file of it cannot be read: the import says why."""
     files = [] if weights is None else [weights]
     # a model file's tensors may lie beside it, as in model.onnx.data
@@ -174,7 +184,7 @@ def _cache_path(name_or_path: str, seed: int, weights: Path | None) -> Path | No
         contents = [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in files]
     except OSError:
         return None
-    key = json.dumps([name_or_path, seed, contents, sources_hash(_IMPORT_ROOMS)])
+    key = json.dumps([name_or_path, seed, contents, options.as_dict(), sources_hash(_IMPORT_ROOMS)])
     digest = hashlib.sha256(key.encode()).hexdigest()
     return cache_directory() / digest[:2] / f"{digest[2:]}.model"
 

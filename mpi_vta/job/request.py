@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mpi_vta.job.planning import PlanWishes
+    from mpi_vta.quantize.options import QuantizeOptions
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Request:
         List the nodes of the models only.
     wishes : PlanWishes
         How to spread the work.
+    quantize_options : QuantizeOptions
+        How the model becomes integers.
     config, cluster : str or None
         VTA configuration of every board; boards and network.
     device : str
@@ -59,6 +62,7 @@ class Request:
     weights: Path | None
     images: str | None
     wishes: PlanWishes
+    quantize_options: QuantizeOptions
     config: str | None
     cluster: str | None
     device: str

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,11 @@ from mpi_vta.graph.reference import execute
 SAMPLES_PER_IMAGE = 1 << 14
 CLIPPED_POWERS = 6  # how many powers of two below the min-max scale are tried
 SCALE_OF_ZERO = -7  # for a value that is always 0: as if it lay in [-1, 1)
+PERCENTILE = 99.99  # of magnitudes
+
+
+def _nothing() -> NDArray[np.float64]:
+    return np.zeros(0)
 
 
 @dataclass(frozen=True)
@@ -28,10 +33,18 @@ class Range:
         Largest magnitude over all images.
     samples : ndarray of float32
         Elements drawn evenly at random, the same positions in every run.
+    means, powers, peaks : ndarray of float64, shape (C,)
+        Mean, mean square and largest magnitude of each channel over all images; empty for what is no value.
+    stated : bool
+        The peak comes with the model, which was quantised before; it is not to be clipped.
     """
 
     peak: float
     samples: NDArray[np.float32]
+    means: NDArray[np.float64] = field(default_factory=_nothing)
+    powers: NDArray[np.float64] = field(default_factory=_nothing)
+    peaks: NDArray[np.float64] = field(default_factory=_nothing)
+    stated: bool = False
 
 
 def collect_ranges(graph: Graph, images: NDArray[np.float32], names: Iterable[str]) -> dict[str, Range]:
@@ -55,24 +68,66 @@ def collect_ranges(graph: Graph, images: NDArray[np.float32], names: Iterable[st
     watched = replace(graph, outputs=tuple(names))
     rng = np.random.default_rng(0)
     positions = {name: _positions(graph.values[name].shape, rng) for name in watched.outputs}
-    peaks = dict.fromkeys(watched.outputs, 0.0)
+    peaks: dict[str, list[Any]] = {name: [] for name in watched.outputs}
     samples: dict[str, list[Any]] = {name: [] for name in watched.outputs}
+    sums: dict[str, list[Any]] = {name: [] for name in watched.outputs}
     for image in images:
         for name, array in execute(watched, {graph.inputs[0]: image[None]}).items():
-            peaks[name] = float(np.maximum(peaks[name], np.abs(array).max()))  # keeps NaN
+            channels = array.reshape(array.shape[1], -1)
+            peaks[name].append(np.abs(channels).max(axis=1))
             samples[name].append(array.reshape(-1)[positions[name]])
-    for name, peak in peaks.items():
-        if not np.isfinite(peak):
+            square = np.einsum("ij,ij->i", channels, channels, dtype=np.float64) / channels.shape[1]
+            sums[name].append((channels.mean(axis=1, dtype=np.float64), square))
+    for name, entries in peaks.items():
+        if not np.isfinite(entries).all():
             raise InputError(
                 f"value {name} is not finite on the calibration images", where=graph.name, remedy="check the weights"
             )
-    return {name: Range(peaks[name], np.concatenate(samples[name])) for name in watched.outputs}
+    result = {}
+    for name in watched.outputs:
+        means, powers = np.mean(sums[name], axis=0)
+        highest = np.max(peaks[name], axis=0).astype(np.float64)
+        result[name] = Range(float(highest.max()), np.concatenate(samples[name]), means, powers, highest)
+    return result
+
+
+def with_stated(ranges: Mapping[str, Range], stated: Mapping[str, tuple[float, float]]) -> dict[str, Range]:
+    """Return ranges with the peaks that a model brings with it, as (lowest, highest), in place of those seen."""
+    return {
+        name: replace(seen, peak=max(abs(bound) for bound in stated[name]), stated=True) if name in stated else seen
+        for name, seen in ranges.items()
+    }
 
 
 def _positions(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int64]:
     """Return which elements of one image to sample: all of a small tensor, else a random draw."""
     size = int(np.prod(shape))
     return np.arange(size) if size <= SAMPLES_PER_IMAGE else rng.integers(0, size, SAMPLES_PER_IMAGE)
+
+
+def choose_scale_log2(ranges: list[Range], method: str) -> int:
+    """Return the scale exponent for values that share one.
+
+    Parameters
+    ----------
+    ranges : list of Range
+        A peak that the model states decides alone: nothing up to it is clipped.
+    method : str
+        One of `mpi_vta.quantize.options.CALIBRATIONS`.
+    """
+    stated = [entry.peak for entry in ranges if entry.stated and entry.peak > 0]
+    if stated:
+        return minmax_scale_log2(max(stated))
+    if method == "mse":
+        return best_scale_log2(ranges)
+    peaks = [entry.peak if method == "minmax" else _percentile(entry) for entry in ranges]
+    return minmax_scale_log2(max(peaks)) if max(peaks) > 0 else SCALE_OF_ZERO
+
+
+def _percentile(entry: Range) -> float:
+    """Return the magnitude that few samples exceed; the peak where most samples are 0."""
+    level = float(np.percentile(np.abs(entry.samples), PERCENTILE))
+    return level or entry.peak
 
 
 def best_scale_log2(ranges: list[Range]) -> int:

@@ -17,7 +17,8 @@ HOST_REASONS = {
 }
 _HOST_ONLY = ("softmax", "sigmoid", "reshape", "transpose")
 _FOLLOWS_HOST = "works on the result of a host operator"
-_VTA_ONLY = ("conv2d", "dense", "max_pool2d", "avg_pool2d", "global_avg_pool2d")
+_VTA_ONLY = ("conv2d", "conv_transpose2d", "dense", "max_pool2d", "avg_pool2d", "global_avg_pool2d", "activation")
+_CONVOLUTIONS = ("conv2d", "conv_transpose2d", "dense")
 _ACTIVATIONS = ("relu", "leaky_relu", "clip")
 
 
@@ -39,13 +40,15 @@ class FusedLayer:
     node : Node
         The float node that gives the layer its name, parameters and window.
     op : str
-        Operator of the int8 dialect.
+        Operator of the int8 dialect; a transposed convolution is a ``conv2d`` behind a ``spread2d`` of its own.
     inputs : tuple of str
         Values read; for a conv2d the second is the residual.
     output : str
         Value of the last fused node.
     activation : Activation
         Fused activation.
+    fused : tuple of str
+        Names of all float nodes, `node` first.
     """
 
     node: Node
@@ -53,6 +56,11 @@ class FusedLayer:
     inputs: tuple[str, ...]
     output: str
     activation: Activation = field(default_factory=Activation)
+    fused: tuple[str, ...] = ()
+
+    def taking(self, node: Node) -> FusedLayer:
+        """Return the layer with one more float node in it, the last."""
+        return replace(self, output=node.output, fused=(*self.fused, node.name))
 
 
 def split_host(graph: Graph) -> tuple[Graph, Graph | None]:
@@ -121,7 +129,7 @@ def fuse(graph: Graph) -> tuple[tuple[FusedLayer, ...], dict[str, str]]:
     taken: set[str] = set()
     layers: dict[str, FusedLayer] = {}
     # convolutions first: an addition belongs to the convolution before it
-    order = sorted(graph.nodes, key=lambda node: node.op not in ("conv2d", "dense"))
+    order = sorted(graph.nodes, key=lambda node: node.op not in _CONVOLUTIONS)
     for node in order:
         if node.name in taken or node.op == "flatten":
             continue
@@ -141,7 +149,9 @@ def _flatten_aliases(graph: Graph) -> dict[str, str]:
 
 _INT8_OP = {
     "conv2d": "conv2d",
+    "conv_transpose2d": "conv2d",
     "dense": "conv2d",
+    "activation": "piecewise",
     "add": "sum",
     "relu": "sum",
     "leaky_relu": "sum",
@@ -151,6 +161,8 @@ _INT8_OP = {
     "global_avg_pool2d": "avg_pool2d",
     "upsample2d": "upsample2d",
     "concat": "concat",
+    "slice2d": "slice2d",
+    "pad2d": "pad2d",
 }
 
 
@@ -162,19 +174,19 @@ def _grow(graph: Graph, node: Node, taken: set[str]) -> tuple[str, FusedLayer]:
             where=f"{graph.name}: node {node.name}",
             allowed=", ".join(_INT8_OP),
         )
-    layer, last = FusedLayer(node, _INT8_OP[node.op], node.inputs, node.output), node
+    layer, last = FusedLayer(node, _INT8_OP[node.op], node.inputs, node.output, fused=(node.name,)), node
     taken.add(node.name)
     if node.op in _ACTIVATIONS:
         return last.name, replace(layer, activation=_activation(node))
     follower = _only_reader(graph, last, taken)
     if layer.op == "conv2d" and follower is not None and follower.op == "add" and len(set(follower.inputs)) == 2:
         residual = next(name for name in follower.inputs if name != last.output)
-        layer, last = replace(layer, inputs=(*layer.inputs, residual), output=follower.output), follower
+        layer, last = replace(layer, inputs=(*layer.inputs, residual)).taking(follower), follower
         taken.add(last.name)
         follower = _only_reader(graph, last, taken)
     allowed = {"conv2d": _ACTIVATIONS, "sum": _ACTIVATIONS, "avg_pool2d": ("relu", "clip")}.get(layer.op, ())
     if follower is not None and follower.op in allowed:
-        layer, last = replace(layer, activation=_activation(follower), output=follower.output), follower
+        layer, last = replace(layer, activation=_activation(follower)).taking(follower), follower
         taken.add(last.name)
     return last.name, layer
 

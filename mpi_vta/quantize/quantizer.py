@@ -2,28 +2,77 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
-from mpi_vta.graph.ir import Graph, Node, Value
-from mpi_vta.graph.verify import OPERAND_SHIFT_MAX, SHIFT_MAX, verify
-from mpi_vta.quantize.calibration import Range, best_scale_log2, collect_ranges
-from mpi_vta.quantize.fusion import Activation, FusedLayer, fuse, host_reason, split_host
-from mpi_vta.quantize.model import ModelOutput, QuantizedModel
-from mpi_vta.quantize.scales import ScaleGroups, leaky_ratio, mean_multiplier, within
+from mpi_vta.graph.ir import Graph
+from mpi_vta.graph.reference import execute
+from mpi_vta.graph.verify import verify
+from mpi_vta.quantize.calibration import Range, collect_ranges, with_stated
+from mpi_vta.quantize.emission import Emitted, Emitter, pool_window
+from mpi_vta.quantize.equalization import equalized
+from mpi_vta.quantize.fusion import FusedLayer, fuse, host_reason, split_host
+from mpi_vta.quantize.model import ModelOutput, QuantizedModel, dequantize, quantize_input
+from mpi_vta.quantize.options import QuantizeOptions
+from mpi_vta.quantize.rewriting import without_scale_shifts
+from mpi_vta.quantize.scales import ScaleGroups, mean_multiplier
 
-Array = NDArray[Any]
+MEASURED_IMAGES = 16  # calibration images on which two ways to quantise are compared
+WORTH_DB = 0.1
+DEFAULTS = QuantizeOptions()
 
-INT32_MAX = 2**31 - 1
-LEAKY_GUARD_BITS = 8  # fraction bits of a sum before its slope is applied, so that the slope's floor costs nothing
+
+@dataclass(frozen=True)
+class Quantization:
+    """A quantised model with what it was made from.
+
+    Attributes
+    ----------
+    model : QuantizedModel
+    body : Graph
+        The float graph that the int8 graph stands for: rewritten, equalised, without the host's part.
+    layers : tuple of FusedLayer
+        Of `body`.
+    alias : mapping of str to str
+        Values of `body` made by flatten, and the value that holds the same elements.
+    channel_gains_db : mapping of str to float
+        See `mpi_vta.quantize.emission.Emitted`.
+    equalized_gain_db : float or None
+        What equalisation gained in the outputs' SQNR, or would have; None if it was not tried.
+    is_equalized : bool
+        Whether it was used.
+    """
+
+    model: QuantizedModel
+    body: Graph
+    layers: tuple[FusedLayer, ...]
+    alias: Mapping[str, str]
+    channel_gains_db: Mapping[str, float]
+    equalized_gain_db: float | None
+    is_equalized: bool
 
 
-def quantize(graph: Graph, calibration: NDArray[np.float32]) -> QuantizedModel:
-    """Quantise a float graph to int8 with power-of-two scales per tensor.
+def quantize(
+    graph: Graph,
+    calibration: NDArray[np.float32],
+    options: QuantizeOptions = DEFAULTS,
+    stated_ranges: Mapping[str, tuple[float, float]] | None = None,
+) -> QuantizedModel:
+    """Quantise a float graph to int8 with power-of-two scales; see `quantize_with_decisions`."""
+    return quantize_with_decisions(graph, calibration, options, stated_ranges).model
+
+
+def quantize_with_decisions(
+    graph: Graph,
+    calibration: NDArray[np.float32],
+    options: QuantizeOptions = DEFAULTS,
+    stated_ranges: Mapping[str, tuple[float, float]] | None = None,
+) -> Quantization:
+    """Quantise a float graph to int8 with power-of-two scales, and say what was decided.
 
     Parameters
     ----------
@@ -31,36 +80,95 @@ def quantize(graph: Graph, calibration: NDArray[np.float32]) -> QuantizedModel:
         Verified float graph with one input.
     calibration : ndarray of float32, shape (n, C, H, W), n >= 1
         Typical inputs, preprocessed.
+    options : QuantizeOptions
+    stated_ranges : mapping of str to (float, float), or None
+        Lowest and highest of values, where the model brings them. Nothing is equalised then: it would change them.
 
     Returns
     -------
-    QuantizedModel
+    Quantization
         Deterministic in its arguments.
 
     Raises
     ------
     ModelError
-        If an operator that only the host has comes before one for VTA, or a group convolution.
+        If an operator that only the host has comes before one for VTA, or an operator cannot be expressed.
     InputError
         If there are no calibration images or a value is not finite on them.
     """
     verify(graph)
-    body, host = split_host(graph)
-    layers, alias = fuse(body)
-    names = (body.inputs[0], *(layer.output for layer in layers))
-    ranges = collect_ranges(body, calibration, names)
-    scales = ScaleGroups(layers, names)
-    scales.choose(ranges)
-    _fit_means(body, layers, scales)
-    int8 = _Emitter(body, layers, alias, scales).graph()
-    verify(int8)
-    host_graph = None if host is None else _reading(host, alias)
-    outputs = tuple(ModelOutput(name, graph.values[name].shape, alias.get(name, name)) for name in graph.outputs)
-    host_ops = () if host is None else tuple((node.name, node.op, host_reason(node)) for node in host.nodes)
-    return QuantizedModel(int8, scales[body.inputs[0]], host_graph, host_ops, outputs)
+    body, host = split_host(without_scale_shifts(graph))
+    plain = _Body(graph, body, host, calibration, options, stated_ranges or {})
+    if options.equalize == "never" or stated_ranges:
+        return plain.result(None, False)
+    clips = [node.output for node in body.nodes if node.op == "clip"]
+    moved = equalized(body, collect_ranges(body, calibration, clips) if clips else {})
+    if moved is body:
+        return plain.result(None, False)
+    other = _Body(graph, moved, host, calibration, options, {})
+    gain_db = other.output_sqnr_db() - plain.output_sqnr_db()
+    use = options.equalize == "always" or gain_db >= WORTH_DB
+    return (other if use else plain).result(gain_db, use)
 
 
-def _reading(host: Graph, alias: dict[str, str]) -> Graph:
+class _Body:
+    """One float graph for VTA, quantised."""
+
+    def __init__(
+        self,
+        whole: Graph,
+        body: Graph,
+        host: Graph | None,
+        calibration: NDArray[np.float32],
+        options: QuantizeOptions,
+        stated: Mapping[str, tuple[float, float]],
+    ) -> None:
+        self._whole, self._body, self._host = whole, body, host
+        self._images = calibration[:MEASURED_IMAGES]
+        self._layers, self._alias = fuse(body)
+        names = (body.inputs[0], *(layer.output for layer in self._layers))
+        ranges: Mapping[str, Range] = with_stated(collect_ranges(body, calibration, names), stated)
+        self._scales = ScaleGroups(self._layers, names)
+        self._scales.choose(ranges, options.calibration)
+        _fit_means(body, self._layers, self._scales)
+        self._emitted: Emitted = Emitter(body, self._layers, self._alias, self._scales, ranges, options).emit()
+        verify(self._emitted.graph)
+
+    def result(self, equalized_gain_db: float | None, is_equalized: bool) -> Quantization:
+        """Return the quantised model with what was decided."""
+        alias, host, whole = self._alias, self._host, self._whole
+        host_graph = None if host is None else _reading(host, alias)
+        outputs = tuple(ModelOutput(name, whole.values[name].shape, alias.get(name, name)) for name in whole.outputs)
+        host_ops = () if host is None else tuple((node.name, node.op, host_reason(node)) for node in host.nodes)
+        scale = self._scales[self._body.inputs[0]]
+        model = QuantizedModel(self._emitted.graph, scale, host_graph, host_ops, outputs)
+        gains = self._emitted.channel_gains_db
+        return Quantization(model, self._body, self._layers, alias, gains, equalized_gain_db, is_equalized)
+
+    def output_sqnr_db(self) -> float:
+        """Return the least SQNR of the outputs on some of the calibration images."""
+        graph = self._emitted.graph
+        exact = execute(self._body, {self._body.inputs[0]: self._images})
+        integers = quantize_input(self._images, self._scales[self._body.inputs[0]])
+        found = execute(graph, {graph.inputs[0]: integers})
+        worst = []
+        for name, array in exact.items():
+            source = self._alias.get(name, name)
+            real = dequantize(found[source], self._scales[source])
+            worst.append(sqnr_db(array, real))
+        return min(worst)
+
+
+def sqnr_db(exact: NDArray[np.float32], approximate: NDArray[np.float32]) -> float:
+    """Return the signal's power over that of the error in dB; infinite where there is no error."""
+    wrong = exact.astype(np.float64) - approximate.reshape(exact.shape)
+    noise, signal = float(np.square(wrong).mean()), float(np.square(exact.astype(np.float64)).mean())
+    if noise == 0:
+        return float("inf")
+    return 10 * float(np.log10(signal / noise)) if signal else float("-inf")
+
+
+def _reading(host: Graph, alias: Mapping[str, str]) -> Graph:
     """Return the host graph with its inputs under the names that the int8 graph gives them."""
     renamed = {name: alias.get(name, name) for name in host.inputs}
     if len(set(renamed.values())) != len(renamed):
@@ -80,129 +188,5 @@ def _fit_means(graph: Graph, layers: tuple[FusedLayer, ...], scales: ScaleGroups
     while changed:
         changed = False
         for layer in means:
-            _, exponent = mean_multiplier(_window_size(graph, layer))
+            _, exponent = mean_multiplier(int(np.prod(pool_window(graph, layer)["kernel"])))
             changed |= scales.raise_to(layer.output, scales[layer.inputs[0]] - exponent)
-
-
-def _window(graph: Graph, layer: FusedLayer) -> dict[str, Any]:
-    if layer.node.op == "global_avg_pool2d":
-        height, width = graph.values[layer.inputs[0]].shape[2:]
-        return {"kernel": (height, width), "strides": (1, 1), "pads": (0, 0, 0, 0)}
-    return {key: layer.node.attrs[key] for key in ("kernel", "strides", "pads")}
-
-
-def _window_size(graph: Graph, layer: FusedLayer) -> int:
-    height, width = _window(graph, layer)["kernel"]
-    return int(height * width)
-
-
-class _Emitter:
-    """Writes the int8 node of each layer."""
-
-    def __init__(
-        self, graph: Graph, layers: tuple[FusedLayer, ...], alias: dict[str, str], scales: ScaleGroups
-    ) -> None:
-        self._float, self._layers, self._alias, self._scales = graph, layers, alias, scales
-        self._constants: dict[str, Array] = {}
-
-    def graph(self) -> Graph:
-        """Return the int8 graph (not yet verified)."""
-        rules = {"conv2d": self._conv, "avg_pool2d": self._mean, "sum": self._sum}
-        nodes = tuple(rules.get(layer.op, self._unscaled)(layer) for layer in self._layers)
-        names = (*self._float.inputs, *(layer.output for layer in self._layers))
-        outputs = tuple(dict.fromkeys(self._alias.get(name, name) for name in self._float.outputs))
-        values = {name: Value(name, self._shape(name), "int8", self._scales[name]) for name in names}
-        return Graph(self._float.name, "int8", self._float.inputs, outputs, nodes, values, self._constants)
-
-    def _shape(self, name: str) -> tuple[int, ...]:
-        shape = self._float.values[name].shape
-        return shape if len(shape) == 4 else (*shape, 1, 1)
-
-    def _where(self, layer: FusedLayer) -> str:
-        return f"{self._float.name}: node {layer.node.name}"
-
-    def _unscaled(self, layer: FusedLayer) -> Node:
-        return Node(layer.node.name, layer.op, layer.inputs, layer.output, dict(layer.node.attrs), {})
-
-    def _requantize(self, activation: Activation, scale_log2: int, shift: int) -> dict[str, int]:
-        """Return shift and bounds; bounds are the activation's in steps of the output."""
-        lo, hi = (
-            int(np.clip(np.floor(np.ldexp(bound, -scale_log2) + 0.5), -128, 127))
-            for bound in (activation.lo, activation.hi)
-        )
-        ratio_is_zero = activation.alpha is not None and leaky_ratio(activation.alpha) is None
-        return {"shift": shift, "lo": max(lo, 0) if ratio_is_zero else lo, "hi": hi}
-
-    def _leaky(self, activation: Activation) -> tuple[int, int] | None:
-        return None if activation.alpha is None else leaky_ratio(activation.alpha)
-
-    def _mean(self, layer: FusedLayer) -> Node:
-        multiplier, exponent = mean_multiplier(_window_size(self._float, layer))
-        out = self._scales[layer.output]
-        shift = exponent + out - self._scales[layer.inputs[0]]
-        within(shift, shift, SHIFT_MAX, self._where(layer))
-        attrs = {**_window(self._float, layer), "multiplier": multiplier}
-        attrs |= self._requantize(layer.activation, out, shift)
-        return Node(layer.node.name, layer.op, layer.inputs, layer.output, attrs, {})
-
-    def _sum(self, layer: FusedLayer) -> Node:
-        ins, out = [self._scales[name] for name in layer.inputs], self._scales[layer.output]
-        leaky = self._leaky(layer.activation)
-        lowest = max(max(ins) - OPERAND_SHIFT_MAX, out - SHIFT_MAX)
-        wanted = min(*ins, out) - (LEAKY_GUARD_BITS if leaky else 0)
-        base = within(wanted, lowest, min(*ins, out), self._where(layer))
-        attrs: dict[str, Any] = {"input_shifts": tuple(e - base for e in ins), "leaky": leaky}
-        attrs |= self._requantize(layer.activation, out, out - base)
-        return Node(layer.node.name, layer.op, layer.inputs, layer.output, attrs, {})
-
-    def _conv(self, layer: FusedLayer) -> Node:
-        weight, bias, window = self._parameters(layer)
-        source, out = self._scales[layer.inputs[0]], self._scales[layer.output]
-        residual = self._scales[layer.inputs[1]] if len(layer.inputs) == 2 else None
-        leaky = self._leaky(layer.activation)
-        low, high = out - source - SHIFT_MAX, out - source
-        if residual is not None:
-            low, high = max(low, residual - source - OPERAND_SHIFT_MAX), min(high, residual - source)
-        wanted = best_scale_log2([Range(float(np.abs(weight).max()), weight.reshape(-1))])
-        scale = within(wanted, low, high, self._where(layer))
-        integers, bias32 = _fixed_point(weight, bias, source, scale)
-        residual_shift = 0 if residual is None else residual - source - scale
-        while _accumulator_peak(integers, bias32, residual_shift, leaky) > INT32_MAX:
-            scale = within(scale + 1, scale + 1, high, self._where(layer))
-            integers, bias32 = _fixed_point(weight, bias, source, scale)
-            residual_shift = 0 if residual is None else residual - source - scale
-        attrs = {**window, "groups": 1, "residual_shift": residual_shift, "leaky": leaky}
-        attrs |= self._requantize(layer.activation, out, out - source - scale)
-        name = layer.node.name
-        roles = {"weight": f"{name}.weight", "bias": f"{name}.bias"}
-        self._constants |= {roles["weight"]: integers, roles["bias"]: bias32.astype(np.int32)}
-        return Node(name, "conv2d", layer.inputs, layer.output, attrs, roles)
-
-    def _parameters(self, layer: FusedLayer) -> tuple[Array, Array, dict[str, Any]]:
-        """Return float weight (O, I, kh, kw), bias (O,) and window of a convolution or dense layer."""
-        node = layer.node
-        weight, bias = self._float.constants[node.params["weight"]], self._float.param(node, "bias")
-        bias = np.zeros(weight.shape[0], np.float32) if bias is None else bias
-        if node.op == "dense":
-            # flatten is channel-major, so the rows of the weight are (C, H, W) as they lie
-            weight = weight.reshape(weight.shape[0], *self._shape(layer.inputs[0])[1:])
-            return weight, bias, {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1)}
-        if node.attrs["groups"] != 1:
-            raise ModelError(f"{node.attrs['groups']} groups", where=self._where(layer), allowed="1 group")
-        return weight, bias, {key: node.attrs[key] for key in ("strides", "pads", "dilations")}
-
-
-def _fixed_point(weight: Array, bias: Array, source: int, scale: int) -> tuple[NDArray[np.int8], NDArray[np.int64]]:
-    """Return int8 weights at 2**scale and the bias at 2**(source + scale), which may exceed int32."""
-    integers = np.clip(np.rint(np.ldexp(weight, -scale)), -128, 127).astype(np.int8)
-    exact = np.rint(np.ldexp(bias.astype(np.float64), -source - scale))
-    return integers, np.clip(exact, -(2.0**62), 2.0**62).astype(np.int64)
-
-
-def _accumulator_peak(
-    weight: NDArray[np.int8], bias: NDArray[np.int64], residual_shift: int, leaky: tuple[int, int] | None
-) -> int:
-    """Return a bound on what the accumulator can reach, so that quantised models never wrap."""
-    products = np.abs(weight.astype(np.int64)).reshape(weight.shape[0], -1).sum(axis=1) * 128
-    peak = int((products + np.abs(bias)).max()) + (128 << residual_shift)
-    return peak * (leaky[0] if leaky else 1)

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 
 from mpi_vta.errors import ModelError
 from mpi_vta.graph.verify import LEAKY_EXPONENT_MAX, MULTIPLIER_MAX
-from mpi_vta.quantize.calibration import Range, best_scale_log2
+from mpi_vta.quantize.calibration import Range, choose_scale_log2
 from mpi_vta.quantize.fusion import FusedLayer
 
-SAME_SCALE = ("max_pool2d", "upsample2d", "concat")
+SAME_SCALE = ("max_pool2d", "upsample2d", "concat", "slice2d", "pad2d")
 LEAKY_TOLERANCE = 0.07
 LEAKY_ABSOLUTE = 2.0**-9  # a quarter of a step at the far end of the int8 range
 
@@ -30,12 +30,12 @@ class ScaleGroups:
             name = self._parent[name]
         return name
 
-    def choose(self, ranges: Mapping[str, Range]) -> None:
-        """Set every group to the exponent with the least mean squared error over its values."""
+    def choose(self, ranges: Mapping[str, Range], method: str) -> None:
+        """Set every group to the exponent that a method of calibration takes for its values."""
         members: dict[str, list[Range]] = {}
         for name, seen in ranges.items():
             members.setdefault(self._root(name), []).append(seen)
-        self._scale = {root: best_scale_log2(seen) for root, seen in members.items()}
+        self._scale = {root: choose_scale_log2(seen, method) for root, seen in members.items()}
 
     def raise_to(self, name: str, scale_log2: int) -> bool:
         """Make a value's scale at least `scale_log2`; tell whether that changed it."""

@@ -5,7 +5,11 @@ import onnx
 import pytest
 
 from mpi_vta.errors import ModelError
+from mpi_vta.frontend.detection import decode_yolo
+from mpi_vta.frontend.images import Placement
+from mpi_vta.frontend.mean_precision import mean_average_precision
 from mpi_vta.frontend.models import load_model, read_weights
+from mpi_vta.frontend.truth import Truth
 from mpi_vta.frontend.zoo import build_digits
 from mpi_vta.graph.reference import execute
 
@@ -23,6 +27,49 @@ def test_calibration_and_held_out_digits_are_different_ones():
     model = load_model("digits")
     held_out = {image.tobytes() for image in model.truth.images}
     assert not any(image.tobytes() in held_out for image in model.calibration)
+
+
+@pytest.mark.parametrize(("name", "least"), [("residual", 0.95), ("depthwise", 0.95)])
+def test_the_trained_classifiers_name_shapes(name, least):
+    model = load_model(name)
+    scores = execute(model.graph, {"input": model.truth.images})["fc"]
+    assert model.truth.images.shape == (500, 3, 32, 32)
+    assert (scores.argmax(axis=1) == model.truth.labels).mean() > least
+    assert model.weights_note == "weights trained on generated pictures of coloured shapes"
+
+
+def test_the_trained_detector_finds_shapes():
+    model = load_model("shapes")
+    truth = model.truth.rows(np.arange(60))
+    outputs = execute(model.graph, {"input": truth.images})
+    heads = [outputs[name] for name in model.graph.outputs]
+    found = [
+        decode_yolo([head[i] for head in heads], (96, 96), Placement(1.0, 0, 0), model.detector, score_threshold=0.02)
+        for i in range(60)
+    ]
+    assert mean_average_precision(found, *truth.objects(), model.detector.class_names) > 0.85
+    assert (model.task, model.has_meaning) == ("detect", True)
+
+
+def test_pictures_for_calibration_are_not_held_out_ones():
+    for name in ("shapes", "residual"):
+        model = load_model(name)
+        held_out = {image.tobytes() for image in model.truth.images}
+        assert not any(image.tobytes() in held_out for image in model.calibration)
+
+
+def test_rows_of_a_truth_keep_their_objects():
+    truth = Truth(
+        np.arange(3, dtype=np.float32).reshape(3, 1, 1, 1),
+        np.array([5, 6, 7]),
+        np.arange(12, dtype=np.float64).reshape(3, 4),
+        np.array([0, 2, 2]),
+    )
+    some = truth.rows(np.array([2, 1, 2, 0]))
+    boxes, labels = some.objects()
+    assert some.images.reshape(-1).tolist() == [2, 1, 2, 0]
+    assert [own.tolist() for own in labels] == [[6, 7], [], [6, 7], [5]]
+    np.testing.assert_array_equal(boxes[2], truth.boxes[1:])
 
 
 @pytest.mark.parametrize(("name", "task"), [("resnet18", "classify"), ("yolo", "detect")])
@@ -54,7 +101,7 @@ def test_an_onnx_file_is_a_model_with_pixels_from_0_to_1(tmp_path):
 
 
 def test_an_unknown_model_lists_the_zoo():
-    with pytest.raises(ModelError, match=r"vgg: no such model; allowed: resnet18, .*yolo, .*digits or the path"):
+    with pytest.raises(ModelError, match=r"vgg: no such model; allowed: resnet18, .*yolo, .*digits.* or the path"):
         load_model("vgg")
 
 

@@ -34,8 +34,26 @@ COUNTS = {
     "vgg11": {"conv2d": 8, "relu": 10, "max_pool2d": 5, "flatten": 1, "dense": 3},
     "squeezenet": {"conv2d": 26, "relu": 26, "max_pool2d": 3, "concat": 8, "global_avg_pool2d": 1, "flatten": 1},
     "digits": {"conv2d": 3, "relu": 3, "max_pool2d": 2, "flatten": 1, "dense": 1},
+    "shapes": {"conv2d": 11, "leaky_relu": 9, "max_pool2d": 3, "upsample2d": 1, "concat": 1},
+    "residual": {"conv2d": 9, "relu": 7, "add": 3, "max_pool2d": 1, "global_avg_pool2d": 1, "flatten": 1, "dense": 1},
+    "depthwise": {
+        "conv2d": 14,
+        "clip": 9,
+        "activation": 1,
+        "add": 2,
+        "global_avg_pool2d": 1,
+        "flatten": 1,
+        "dense": 1,
+    },
 }
-OUTPUTS = {"yolo": [(1, 255, 13, 13), (1, 255, 26, 26)], "digits": [(1, 10)]}
+OUTPUTS = {
+    "yolo": [(1, 255, 13, 13), (1, 255, 26, 26)],
+    "digits": [(1, 10)],
+    "shapes": [(1, 18, 6, 6), (1, 18, 12, 12)],
+    "residual": [(1, 8)],
+    "depthwise": [(1, 8)],
+}
+OWN = ("digits", "shapes", "residual", "depthwise")  # networks of this project, trained by it
 # parameters of torchvision's networks, and the filters with batch norm: folding leaves one bias per
 # filter where torch counts a scale and a shift
 TORCHVISION = {
@@ -62,7 +80,7 @@ def test_a_zoo_model_has_its_published_layers(name):
     assert [graph.values[output].shape for output in graph.outputs] == OUTPUTS.get(name, [(1, 1000)])
 
 
-@pytest.mark.parametrize("name", [name for name in QUICK if name not in ("yolo", "digits")])
+@pytest.mark.parametrize("name", [name for name in QUICK if name not in ("yolo", *OWN)])
 def test_parameters_count_as_torchvision_s(name):
     published, filters = TORCHVISION[name]
     assert sum(array.size for array in graph_of(name).constants.values()) == published - filters
@@ -88,7 +106,7 @@ def test_a_seed_makes_the_same_weights_every_time():
     assert one.sha256 != other.sha256
 
 
-@pytest.mark.parametrize("name", [name for name in QUICK if name != "digits"])
+@pytest.mark.parametrize("name", [name for name in QUICK if name not in OWN])
 def test_activations_stay_in_range(name):
     graph = graph_of(name)
     image = np.random.default_rng(0).uniform(0, 1, graph.values["input"].shape).astype(np.float32)

@@ -6,6 +6,7 @@ import pytest
 from mpi_vta.errors import InputError, ModelError
 from mpi_vta.job import ready_model as module
 from mpi_vta.job.ready_model import ready_model
+from mpi_vta.quantize.options import QuantizeOptions
 
 
 @pytest.fixture
@@ -60,6 +61,13 @@ def test_other_weights_are_another_model(cache, load, tmp_path):
     assert other.quantized.sha256 != first.quantized.sha256
 
 
+def test_another_way_to_quantise_is_another_model(cache):
+    plain = ready_model("digits", seed=0, weights=None)
+    wide = ready_model("digits", seed=0, weights=None, options=QuantizeOptions("minmax", "never", "never", "off"))
+    assert wide.quantized.sha256 != plain.quantized.sha256
+    assert ready_model("digits", seed=0, weights=None).quantized.sha256 == plain.quantized.sha256
+
+
 def test_missing_weights_are_said_by_the_import(cache, load, tmp_path):
     with pytest.raises(ModelError, match="no such file of weights"):
         load(weights=tmp_path / "none.npz")
@@ -81,8 +89,8 @@ def test_float_outputs_are_the_float_model_s(cache, load):
 def test_tensors_beside_a_model_file_are_part_of_it(cache, tmp_path):
     model, tensors = tmp_path / "own.onnx", tmp_path / "own.onnx.data"
     model.write_bytes(b"graph")
-    alone = module._cache_path(str(model), 0, None)
+    alone = module._cache_path(str(model), 0, None, QuantizeOptions())
     tensors.write_bytes(b"one")
-    first = module._cache_path(str(model), 0, None)
+    first = module._cache_path(str(model), 0, None, QuantizeOptions())
     tensors.write_bytes(b"two")
-    assert len({alone, first, module._cache_path(str(model), 0, None)}) == 3
+    assert len({alone, first, module._cache_path(str(model), 0, None, QuantizeOptions())}) == 3

@@ -102,6 +102,23 @@ def test_large_model_gives_the_reference_s_bits(pipeline, cache, tmp_path, monke
     assert len(summary.get("classes", [])) == (2 if name == "resnet18" else 0)
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["residual", pytest.param("depthwise", marks=pytest.mark.slow), pytest.param("shapes", marks=pytest.mark.slow)],
+)
+def test_trained_model_prints_float_and_vta_within_a_point(pipeline, tmp_path, name):
+    ended = pipeline(4, "--model", name, "--output", tmp_path / "out", timeout_s=600)
+    assert ended.status == 0
+    line = next(line for line in ended.stdout.splitlines() if line.startswith(("accuracy", "mAP")))
+    in_float, on_vta = (float(share) for share in re.findall(r"(\d+\.\d+) %", line))
+    assert in_float > (90 if name == "shapes" else 95)
+    assert abs(in_float - on_vta) <= 1
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    measured = summary["mean_average_precision" if name == "shapes" else "accuracy"]
+    assert (100 * measured["float"], 100 * measured["vta"]) == pytest.approx((in_float, on_vta), abs=0.006)
+    assert len(list((tmp_path / "out").glob("boxes-held-out-*.png"))) == (16 if name == "shapes" else 0)
+
+
 @pytest.mark.parametrize("config", ["pynq_1x32", "pynq_2x16", "pynq_4x8"])
 def test_other_builds_give_the_same_bits_with_a_part_filled_last_group(digits, reference_sha256, config):
     assert digits(2, "--config", config, "--images", "7")["output_sha256"] == reference_sha256(7)

@@ -1,0 +1,57 @@
+"""What the user may choose about quantisation."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mpi_vta.errors import InputError
+
+CALIBRATIONS = ("minmax", "percentile", "mse")
+CHOICES = ("auto", "always", "never")
+SWITCH = ("on", "off")
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """How scales are found and errors are made small; see docs/quantization.md for what each was measured to give.
+
+    Attributes
+    ----------
+    calibration : str
+        Scales of values: ``minmax`` clips nothing that was seen, ``percentile`` clips one element in ten thousand,
+        ``mse`` takes the least mean squared error.
+    per_channel : str
+        A weight scale per output channel, by register shifts: ``auto`` where it gains, ``always``, ``never``.
+    equalize : str
+        Moving scale between neighbouring layers, channel by channel: ``auto`` where the whole gains, ``always``,
+        ``never``.
+    bias_correction : str
+        ``on``: what rounding the weights does to a channel's mean is taken back in its bias; ``off``.
+
+    Raises
+    ------
+    InputError
+        For a choice that there is not.
+    """
+
+    calibration: str = "mse"
+    per_channel: str = "auto"
+    equalize: str = "auto"
+    bias_correction: str = "on"
+
+    def __post_init__(self) -> None:
+        allowed = {
+            "calibration": CALIBRATIONS,
+            "per_channel": CHOICES,
+            "equalize": CHOICES,
+            "bias_correction": SWITCH,
+        }
+        for name, values in allowed.items():
+            given = getattr(self, name)
+            if given not in values:
+                raise InputError(f"{given!r}", where=f"--{name.replace('_', '-')}", allowed=", ".join(values))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the choices by name, JSON-able."""
+        return asdict(self)

@@ -21,6 +21,7 @@ def row(point, boards, strategy, images_per_s, latency_ms, joule, **other):
         "images": 64,
         "valid": True,
         "throughput_images_per_s": images_per_s,
+        "steady_images_per_s": 1.02 * images_per_s,
         "latency_p50_ms": latency_ms,
         "energy_j_per_image": joule,
         "network_j_per_image": joule / 4,
@@ -42,6 +43,7 @@ def study_of(rows, *, complete=True, name="small"):
             "ranks": ",".join(map(str, range(entry["boards"]))),
             "throughput_images_per_s": entry["throughput_images_per_s"],
             "bottleneck_rank": 1,
+            "period_ms": 12.5,
             "bottleneck": "nic_in" if entry["strategy"] == "pipeline" else "vta",
         }
         for entry in rows

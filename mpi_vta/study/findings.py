@@ -7,7 +7,7 @@ from itertools import groupby
 
 from mpi_vta.study.groups import Group, Row
 
-RESOURCES = {"vta": "a VTA", "cpu": "the processor", "nic_out": "the port out", "nic_in": "the port in"}
+RESOURCES = {"vta": "the VTA", "cpu": "the processor", "nic_out": "the port out", "nic_in": "the port in"}
 # A strategy that falls further behind the best one is spoken of
 BEHIND = 0.02
 # A further board that gains less is not called a gain
@@ -29,14 +29,21 @@ def short_findings(groups: Sequence[Group]) -> list[str]:
             behind = [_fraction(group, strategy) for group in whole if strategy in group.strategies]
             reached = [fraction for fraction in behind if fraction is not None]
             if reached:
-                sentences.append(
-                    f"For throughput on all boards `{strategy}` is the best or level with it in {count} of "
-                    f"{len(behind)} comparisons; it reaches {_range(reached)} % of the best."
-                )
+                sentences.append(_lead_sentence(strategy, count, len(behind), reached))
     for group in groups:
         if group.objective == "latency" and len(group.boards) > 1:
             sentences.append(_split_sentence(group))
     return sentences
+
+
+def _lead_sentence(strategy: str, count: int, comparisons: int, reached: Sequence[float]) -> str:
+    if count == comparisons:
+        return f"For throughput on all boards `{strategy}` is the best, or level with it, in all {count} comparisons."
+    often = f"in {count} of {comparisons} comparisons" if count else "never"
+    return (
+        f"For throughput on all boards `{strategy}` is {often} the best or level with it; "
+        f"it reaches {_range(reached)} % of the best."
+    )
 
 
 def findings(group: Group) -> list[str]:
@@ -59,7 +66,15 @@ def _rate_findings(group: Group) -> list[str]:
             f", {best['speedup']:.2f} times the first board alone and {100 * best['ideal_fraction']:.1f} % of what "
             f"{_boards(most)} would do each for itself"
         )
-    sentences = [f"On {_boards(most)} {level} {_is(level)} best: {_figure(group, best)}{speedup}."]
+    sentences = [
+        f"On {_boards(most)} {level} {_is(level)} best: {_figure(group, best)}{speedup}.",
+        f"{_sentence(_pace(group, best))}.",
+    ]
+    if best["steady_images_per_s"] > (1 + GAIN) * best["throughput_images_per_s"]:
+        sentences.append(
+            f"In the middle half of the job the rate is {best['steady_images_per_s']:.4g} images/s: filling, draining "
+            f"and a last round that not all boards share cost the rest in a job of {best['images']} images."
+        )
     if len(group.boards) > 1:
         sentences.append(_winners(group))
         sentences.append(_last_gain(group))
@@ -104,9 +119,8 @@ def _pace(group: Group, row: Row) -> str:
     if others:
         return f"VTA are busy {busy}"
     resource = RESOURCES[first["bottleneck"]]
-    if first["bottleneck"] == "vta":
-        return f"{resource} (rank {first['bottleneck_rank']}) sets the pace, and VTA are busy {busy} of the job"
-    return f"{resource} of rank {first['bottleneck_rank']}, not VTA, sets the pace, and VTA are busy {busy} of the job"
+    pace = f"{resource} of rank {first['bottleneck_rank']} sets the pace with {first['period_ms']:.4g} ms an image"
+    return f"{pace}, and VTA are busy {busy} of the job"
 
 
 def _busy(group: Group, row: Row) -> str:
@@ -186,6 +200,10 @@ def _fraction(group: Group, strategy: str) -> float | None:
 def _range(fractions: Sequence[float]) -> str:
     low, high = 100 * min(fractions), 100 * max(fractions)
     return f"{low:.0f}" if round(low) == round(high) else f"{low:.0f} to {high:.0f}"
+
+
+def _sentence(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _span(boards: Sequence[int]) -> str:

@@ -16,10 +16,15 @@ def test_best_strategy_and_what_the_others_reach():
     found = text(throughput_rows())
     assert "On 3 boards `scatter-gather` is best: 30 images/s, 3.00 times the first board alone and 100.0 %" in found
     assert "Best by number of boards: `scatter-gather`/`pipeline` on 1, `scatter-gather` on 2 to 3." in found
-    assert (
-        "`pipeline` reaches 60.0 % of that: the port in of rank 1, not VTA, sets the pace, and VTA are busy 50 %"
-        in found
-    )
+    assert "The VTA of rank 1 sets the pace with 12.5 ms an image, and VTA are busy 50 % of the job." in found
+    assert "`pipeline` reaches 60.0 % of that: the port in of rank 1 sets the pace with 12.5 ms an image, and" in found
+    assert "middle half" not in found
+
+
+def test_short_jobs_say_what_the_middle_would_do():
+    found = text([row(0, 2, "a", 10.0, 1.0, 1.0, steady_images_per_s=12.5)])
+    assert "In the middle half of the job the rate is 12.5 images/s" in found
+    assert "in a job of 64 images." in found
 
 
 def test_level_strategies_are_named_together_and_not_called_behind():
@@ -77,6 +82,8 @@ def test_nothing_to_say_where_nothing_can_be_run():
 def test_short_findings_count_over_groups():
     groups = [group_of(throughput_rows()), group_of(latency_rows())]
     first, second, third = short_findings(groups)
-    assert first.startswith("For throughput on all boards `scatter-gather` is the best or level with it in 1 of 1 comp")
-    assert second.endswith("in 0 of 1 comparisons; it reaches 60 % of the best.")
+    assert first == "For throughput on all boards `scatter-gather` is the best, or level with it, in all 1 comparisons."
+    assert second == (
+        "For throughput on all boards `pipeline` is never the best or level with it; it reaches 60 % of the best."
+    )
     assert third.startswith("One image of net takes 80 ms")

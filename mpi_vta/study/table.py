@@ -45,7 +45,7 @@ def _print_table(rows: Sequence[Row], stream: TextIO) -> None:
     shown = lines
     if len(lines) > MOST_ROWS:
         shown = sorted(lines, key=merit, reverse=True)[:MOST_ROWS]
-    table = Table(title=f"{first['models']} on {first['cluster']}, {first['images']} images: {heading}, modelled")
+    table = Table(title=f"{first['models']} on {first['cluster']}, {_images(first['images'])}: {heading}, modelled")
     for name in (*(["VTA build"] if several else []), "boards", *strategies):
         table.add_column(name, justify="left" if name == "VTA build" else "right")
     for config, boards in shown:
@@ -58,3 +58,7 @@ def _print_table(rows: Sequence[Row], stream: TextIO) -> None:
     Console(file=stream, width=None if stream.isatty() else REPORT_COLUMNS, highlight=False).print(table)
     if len(shown) < len(lines):
         print(f"note        the best {len(shown)} of {len(lines)} lines; the file has all", file=stream)
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"

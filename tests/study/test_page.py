@@ -1,7 +1,9 @@
 """The page about studies: tables of the rows, pictures, labels; and the shipped page is what its results give."""
 
 import io
+import json
 import re
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -9,8 +11,14 @@ from study_cases import row, study_of, throughput_rows
 
 from mpi_vta.errors import ArtifactError, InputError
 from mpi_vta.explore import main
+from mpi_vta.job.planning import open_costs
+from mpi_vta.job.ready_model import ready_model
+from mpi_vta.runtime.progress import Silent
+from mpi_vta.study.evaluation import evaluate
+from mpi_vta.study.experiment import Experiment
 from mpi_vta.study.page import page_text, write_page
-from mpi_vta.trace.study_file import write_study
+from mpi_vta.study.points import points_of
+from mpi_vta.trace.study_file import read_study, write_study
 
 
 @pytest.fixture
@@ -72,3 +80,45 @@ def test_page_that_cannot_be_written(result, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write the page"):
         write_page(tmp_path / "file" / "page.md", [result])
+
+
+DOCS = Path(__file__).parent.parent.parent / "docs"
+
+
+def shipped():
+    """Return the shipped results in the order of the page."""
+    names = re.findall(r"^## (?!In short)(.*)$", (DOCS / "study.md").read_text(), re.MULTILINE)
+    return {name: read_study(DOCS / "study" / f"{name}.h5") for name in names}
+
+
+def test_shipped_page_is_what_the_shipped_results_give():
+    studies = shipped()
+    assert {"zynq12", "ultrascale5", "mixed17"} <= set(studies)
+    assert all(study.complete for study in studies.values())
+    assert page_text(list(studies.values()), "study") == (DOCS / "study.md").read_text()
+    files = {path.name for path in (DOCS / "study").iterdir()}
+    pictures = re.findall(r"\]\(study/(.*\.png)\)", (DOCS / "study.md").read_text())
+    assert files == {*pictures, *(f"{name}.h5" for name in studies)}
+    assert sum(path.stat().st_size for path in (DOCS / "study").iterdir()) < 1_000_000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "boards"), [("zynq12", 2), ("ultrascale5", 3), ("latency12", 1), ("mixed17", 12)])
+def test_shipped_figures_are_those_of_a_new_run(tmp_path, monkeypatch, name, boards):
+    monkeypatch.setenv("MPI_VTA_CACHE", str(tmp_path / "cache"))
+    study = shipped()[name]
+    (tmp_path / "e.toml").write_text(study.attributes["experiment"])
+    experiment = Experiment.load(tmp_path / "e.toml")
+    graph = ready_model("resnet18", seed=experiment.seed, weights=None).graph
+    assert json.loads(study.attributes["graph_sha256"])["resnet18"] == graph.sha256
+    costs = {"resnet18": open_costs(graph, Silent())}
+    known = {row["point"]: row for row in study.rows()}
+    points = [
+        point
+        for point in points_of(experiment, (None,))
+        if (point.models, point.boards) == (("resnet18",), boards) and point.strategy in ("scatter-gather", "pipeline")
+    ]
+    assert len(points) == 2
+    for point in points:
+        (row,) = evaluate(point, costs)["points"]
+        assert {key: known[point.index][key] for key in row} == row

@@ -44,6 +44,7 @@ def study_of(rows, *, complete=True, name="small"):
             "throughput_images_per_s": entry["throughput_images_per_s"],
             "bottleneck_rank": 1,
             "period_ms": 12.5,
+            "division": "a..b x2; c",
             "bottleneck": "nic_in" if entry["strategy"] == "pipeline" else "vta",
         }
         for entry in rows

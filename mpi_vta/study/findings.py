@@ -8,6 +8,8 @@ from itertools import groupby
 from mpi_vta.study.groups import Group, Row
 
 RESOURCES = {"vta": "the VTA", "cpu": "the processor", "nic_out": "the port out", "nic_in": "the port in"}
+WHOLE = "scatter-gather"
+BOUND = "what bounds it"  # begins the planner's note about a split image
 # A strategy that falls further behind the best one is spoken of
 BEHIND = 0.02
 # A further board that gains less is not called a gain
@@ -30,6 +32,7 @@ def short_findings(groups: Sequence[Group]) -> list[str]:
             reached = [fraction for fraction in behind if fraction is not None]
             if reached:
                 sentences.append(_lead_sentence(strategy, count, len(behind), reached))
+        sentences += _why_whole(whole)
     for group in groups:
         if group.objective == "latency" and len(group.boards) > 1:
             sentences.append(_split_sentence(group))
@@ -44,6 +47,23 @@ def _lead_sentence(strategy: str, count: int, comparisons: int, reached: Sequenc
         f"For throughput on all boards `{strategy}` is {often} the best or level with it; "
         f"it reaches {_range(reached)} % of the best."
     )
+
+
+def _why_whole(groups: Sequence[Group]) -> list[str]:
+    """Say when giving every board whole images is right, if the figures do."""
+    resources = []
+    for group in groups:
+        best = group.best(group.boards[-1])
+        assert best is not None
+        if best["strategy_used"].split("+")[0] == WHOLE:
+            resources += [part["bottleneck"] for part in group.models_of[best["point"]]]
+    vta = resources.count("vta")
+    if not vta:
+        return []
+    return [
+        f"Where `{WHOLE}` is best, VTA set the pace and not the network in {vta} of {len(resources)} cases: while a "
+        "board holds the whole model, whole images keep every VTA busy, and boards exchange nothing between layers."
+    ]
 
 
 def findings(group: Group) -> list[str]:
@@ -155,8 +175,7 @@ def _mix_findings(group: Group) -> list[str]:
     assert best is not None
     parts = group.models_of[best["point"]]
     if len(parts) == 1:
-        types = group.types_of[best["point"]]
-        return [f"There VTA are busy {_busy(group, best)}."] if len(types) > 1 else []
+        return []
     shares = [
         f"{part['model']} {part['throughput_images_per_s']:.4g} images/s on {_boards(len(part['ranks'].split(',')))}"
         for part in parts
@@ -170,7 +189,12 @@ def _latency_findings(group: Group) -> list[str]:
         best = group.best(group.boards[0])
         assert best is not None
         return [f"On {_boards(group.boards[0])}: {_figure(group, best)}."]
-    return sentences
+    best = group.best()
+    assert best is not None
+    bounds = [note for note in best["notes"].split(" | ") if note.startswith(BOUND)]
+    sentences += [f"{_sentence(note)}." for note in bounds]
+    divisions = ", ".join(f"`{part['division']}`" for part in group.models_of[best["point"]])
+    return [*sentences, f"On {_boards(best['boards'])} the layers are divided so: {divisions}."]
 
 
 def _split_sentence(group: Group) -> str:

@@ -108,7 +108,7 @@ def _section(study: Study, folder: str) -> list[str]:
     ]
     for group in groups:
         lines += [f"### {group.models} on {group.cluster}, for {group.objective} (modelled)", ""]
-        lines += [" ".join(findings(group)), ""]
+        lines += [*(f"- {sentence}" for sentence in findings(group)), ""]
         if group.valid:
             lines += [*_table(group), "", *_front(group), ""]
     for suffix in _pictures(groups):

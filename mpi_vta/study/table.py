@@ -1,64 +1,94 @@
-"""The outcome of a study for people: the objective's figure by boards and strategy, and what could not be done."""
+"""The outcome of a study for people: figures by boards and strategy, the front, and what could not be done."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from itertools import groupby
-from typing import Any, TextIO
+from collections.abc import Sequence
+from typing import TextIO
 
 from mpi_vta.runtime.report import REPORT_COLUMNS
-from mpi_vta.study.groups import FIGURES
+from mpi_vta.study.groups import Group, groups_of
 from mpi_vta.trace.study_file import Study
 
 MOST_ROWS = 24
-Row = Mapping[str, Any]
+MOST_OF_FRONT = 8
+FRONT_FIGURES = {
+    "throughput_images_per_s": "images/s",
+    "latency_p50_ms": "latency p50, ms",
+    "energy_j_per_image": "J per image",
+    "images_per_s_per_w": "images/s per W",
+}
 
 
 def print_study(study: Study, stream: TextIO) -> None:
-    """Print a table for each mix of models, cluster and objective, then what is not valid, and why."""
-    rows = study.rows()
-    ordered = sorted(rows, key=lambda row: (row["models"], row["cluster"], row["objective"]))
-    for _, same in groupby(ordered, key=lambda row: (row["models"], row["cluster"], row["objective"])):
-        _print_table(list(same), stream)
-    reasons = Counter(row["reason"] for row in rows if not row["valid"])
+    """Print a table and a front for each mix of models, cluster and objective, then what is not valid, and why."""
+    for group in groups_of(study):
+        _print_figures(group, stream)
+        if group.valid:
+            _print_front(group, stream)
+    reasons = Counter(row["reason"] for row in study.rows() if not row["valid"])
     for reason, count in reasons.most_common():
         print(f"not valid   {count} point{'s' if count > 1 else ''}: {reason}", file=stream)
 
 
-def _print_table(rows: Sequence[Row], stream: TextIO) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    first = rows[0]
-    column, heading, sign = FIGURES[first["objective"]]
-    strategies = list(dict.fromkeys(row["strategy"] for row in rows))
-    figures = {(row["config"], row["boards"], row["strategy"]): row[column] if row["valid"] else None for row in rows}
-    lines = list(dict.fromkeys((row["config"], row["boards"]) for row in rows))
-    # the boards' own builds need no column: the cluster says them
-    several = len(lines) > len({boards for _, boards in lines})
-
-    def merit(line: tuple[str, int]) -> float:
-        found = [figures.get((*line, strategy)) for strategy in strategies]
-        return max((sign * value for value in found if value is not None), default=float("-inf"))
-
+def _print_figures(group: Group, stream: TextIO) -> None:
+    several = len(group.configs) > 1
+    figures = {
+        (row["config"], row["boards"], row["strategy"]): row[group.column] if row["valid"] else None
+        for row in group.rows
+    }
+    lines = list(dict.fromkeys((row["config"], row["boards"]) for row in group.rows))
     shown = lines
     if len(lines) > MOST_ROWS:
-        shown = sorted(lines, key=merit, reverse=True)[:MOST_ROWS]
-    table = Table(title=f"{first['models']} on {first['cluster']}, {_images(first['images'])}: {heading}, modelled")
-    for name in (*(["VTA build"] if several else []), "boards", *strategies):
-        table.add_column(name, justify="left" if name == "VTA build" else "right")
-    for config, boards in shown:
-        cells = [figures.get((config, boards, strategy)) for strategy in strategies]
-        table.add_row(
+        best = sorted(group.valid, key=group.merit, reverse=True)
+        shown = list(dict.fromkeys((row["config"], row["boards"]) for row in best))[:MOST_ROWS]
+    images = group.rows[0]["images"]
+    jobs = "1 image" if images == 1 else f"{images} images"
+    heads = (*(["VTA build"] if several else []), "boards", *group.strategies)
+    rows = [
+        (
             *([config] if several else []),
             str(boards),
-            *("-" if cell is None else f"{cell:.4g}" for cell in cells),
+            *(_cell(figures.get((config, boards, strategy))) for strategy in group.strategies),
         )
-    Console(file=stream, width=None if stream.isatty() else REPORT_COLUMNS, highlight=False).print(table)
+        for config, boards in shown
+    ]
+    _print(f"{group.models} on {group.cluster}, {jobs}: {group.heading}, modelled", heads, rows, stream)
     if len(shown) < len(lines):
         print(f"note        the best {len(shown)} of {len(lines)} lines; the file has all", file=stream)
 
 
-def _images(count: int) -> str:
-    return "1 image" if count == 1 else f"{count} images"
+def _print_front(group: Group, stream: TextIO) -> None:
+    """Print what no other point beats in throughput, latency and energy at once."""
+    several = len(group.configs) > 1
+    heads = (*(["VTA build"] if several else []), "boards", "strategy", *FRONT_FIGURES.values())
+    rows = [
+        (
+            *([row["config"]] if several else []),
+            str(row["boards"]),
+            row["strategy"],
+            *(f"{row[name]:.4g}" for name in FRONT_FIGURES),
+        )
+        for row in group.front[:MOST_OF_FRONT]
+    ]
+    _print(f"best in throughput, latency and energy at once ({len(group.front)}), modelled", heads, rows, stream)
+    if len(rows) < len(group.front):
+        print(f"note        the first {len(rows)} of {len(group.front)}", file=stream)
+
+
+def _print(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    # a title of the table itself would be broken to its width
+    print(title, file=stream)
+    table = Table()
+    for name in heads:
+        table.add_column(name, justify="left" if name in ("VTA build", "strategy") else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console(file=stream, width=None if stream.isatty() else REPORT_COLUMNS, highlight=False).print(table)
+
+
+def _cell(figure: float | None) -> str:
+    return "-" if figure is None else f"{figure:.4g}"

@@ -55,11 +55,14 @@ def test_energy_in_words(joule, words):
 
 
 def test_one_image_at_a_time():
+    last = row(1, 2, "a", 1.0, 3.0, 1.0, objective="latency", notes="one | what bounds it: much | three")
     found = text(latency_rows())
     assert (
         "takes 80 ms on 1 board of stack and 19.8 ms on 6 with `fused`: 4.04 times as fast at 3.00 times the en"
         in found
     )
+    assert "On 6 boards the layers are divided so: `a..b x2; c`." in found
+    assert "What bounds it: much." in text([row(0, 1, "a", 1.0, 5.0, 1.0, objective="latency"), last])
     slower = [row(0, 1, "a", 1.0, 5.0, 1.0, objective="latency"), row(1, 2, "a", 1.0, 6.0, 1.0, objective="latency")]
     assert "One image of net gains nothing from more boards of stack." in text(slower)
 
@@ -81,7 +84,8 @@ def test_nothing_to_say_where_nothing_can_be_run():
 
 def test_short_findings_count_over_groups():
     groups = [group_of(throughput_rows()), group_of(latency_rows())]
-    first, second, third = short_findings(groups)
+    first, second, why, third = short_findings(groups)
+    assert "VTA set the pace and not the network in 1 of 1 cases" in why
     assert first == "For throughput on all boards `scatter-gather` is the best, or level with it, in all 1 comparisons."
     assert second == (
         "For throughput on all boards `pipeline` is never the best or level with it; it reaches 60 % of the best."

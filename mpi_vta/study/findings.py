@@ -96,8 +96,7 @@ def _rate_findings(group: Group) -> list[str]:
             f"and a last round that not all boards share cost the rest in a job of {best['images']} images."
         )
     if len(group.boards) > 1:
-        sentences.append(_winners(group))
-        sentences.append(_last_gain(group))
+        sentences += [_winners(group), _growth(group), _last_gain(group)]
     for strategy in group.strategies:
         row = group.best(most, strategy)
         fraction = _fraction(group, strategy)
@@ -115,6 +114,17 @@ def _winners(group: Group) -> str:
         return f"That is so for every number of boards from {group.boards[0]} on."
     parts = [f"{'/'.join(f'`{name}`' for name in names)} on {_span(boards)}" for names, boards in runs]
     return f"Best by number of boards: {', '.join(parts)}."
+
+
+def _growth(group: Group) -> str:
+    few, many = group.best(group.boards[0]), group.best(group.boards[-1])
+    assert few is not None
+    assert many is not None
+    rate = many["throughput_images_per_s"] / few["throughput_images_per_s"]
+    power = many["average_power_w"] / few["average_power_w"]
+    return (
+        f"From {group.boards[0]} to {group.boards[-1]} boards the rate grows {rate:.2f} times, power {power:.2f} times."
+    )
 
 
 def _last_gain(group: Group) -> str:

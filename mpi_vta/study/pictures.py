@@ -49,7 +49,7 @@ def draw_figures(groups: Sequence[Group], command: str) -> bytes:
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(visible=True, color=GREY, linewidth=0.4)
             axes.set_ylabel(f"{heading} (modelled)", fontsize=8)
-        rows[0, number].set_title(f"{group.models} on {group.cluster}, for {group.objective}", fontsize=10)
+        rows[0, number].set_title(f"{group.models} on {group.cluster}, for {group.objective}", fontsize=9)
         rows[-1, number].set_xlabel("boards")
     return _png(figure, groups)
 
@@ -66,7 +66,7 @@ def draw_fronts(groups: Sequence[Group], command: str) -> bytes:
             place = (row["throughput_images_per_s"], row["energy_j_per_image"])
             axes.plot(*place, "o", color=BLACK, markersize=9, fillstyle="none", linewidth=0.8)
             axes.annotate(_name(group, row), place, xytext=(5, 5), textcoords="offset points", fontsize=7)
-        axes.set_title(f"{group.models} on {group.cluster}, for {group.objective}", fontsize=10)
+        axes.set_title(f"{group.models} on {group.cluster}, for {group.objective}", fontsize=9)
         axes.set_xlabel("images/s (modelled)")
         axes.set_ylabel("J per image (modelled)", fontsize=8)
         axes.set_ylim(0, ROOM * max(row["energy_j_per_image"] for row in group.valid))

@@ -16,6 +16,7 @@ def test_best_strategy_and_what_the_others_reach():
     found = text(throughput_rows())
     assert "On 3 boards `scatter-gather` is best: 30 images/s, 3.00 times the first board alone and 100.0 %" in found
     assert "Best by number of boards: `scatter-gather`/`pipeline` on 1, `scatter-gather` on 2 to 3." in found
+    assert "From 1 to 3 boards the rate grows 3.00 times, power 3.00 times." in found
     assert "The VTA of rank 1 sets the pace with 12.5 ms an image, and VTA are busy 50 % of the job." in found
     assert "`pipeline` reaches 60.0 % of that: the port in of rank 1 sets the pace with 12.5 ms an image, and" in found
     assert "middle half" not in found

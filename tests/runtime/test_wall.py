@@ -1,5 +1,6 @@
 """Ranks in real time over the local transport: right data in any order of events, and times that are held."""
 
+import threading
 import time
 
 import numpy as np
@@ -82,15 +83,30 @@ def test_real_boards_are_not_held(tmp_path):
     assert time.monotonic() - started < 5
 
 
-def test_sleeping_too_long_does_not_add_up():
-    clock = WallClock()
+class SlowSleeper:
+    """A clock that only sleeping moves on, a millisecond too far each time."""
+
+    def __init__(self):
+        self.now = 0
+
+    def now_ns(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += round(seconds * 1e9) + 1_000_000
+
+
+def test_sleeping_too_long_does_not_add_up(monkeypatch):
+    clock = SlowSleeper()
+    monkeypatch.setattr("mpi_vta.runtime.wall.time.sleep", clock.sleep)
     worker = Worker("test", clock)
-    futures = [worker.submit(2_000_000, dict) for _ in range(50)]
-    last, _ = futures[-1].result()
-    first, _ = futures[0].result()
+    all_handed_in = threading.Event()
+    futures = [worker.submit(2_000_000, lambda: all_handed_in.wait(60) and {}) for _ in range(50)]
+    all_handed_in.set()
+    first, last = futures[0].result()[0], futures[-1].result()[0]
     worker.close()
-    # 50 sleeps, each up to a millisecond late on a busy machine, would be 50 ms late together
-    assert 98_000_000 <= last.end_ns - first.start_ns < 130_000_000
+    # 50 sleeps, each a millisecond late, would be 50 ms late together
+    assert (first.start_ns, last.end_ns) == (0, 101_000_000)
 
 
 def test_clocks_are_compared_with_rank_0_s():

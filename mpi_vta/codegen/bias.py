@@ -17,6 +17,7 @@ from mpi_vta.hw.config import VTAConfig
 DIGIT = 127
 MAX_TAPS = 2
 FEW_PIXELS = 64  # below this, loading weight blocks costs more than the ALU's second cycle
+FEW_PIXELS_DEPTHWISE = 32  # such a layer loads little else
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,8 @@ def _plan_bias(kernel: Kernel, config: VTAConfig) -> BiasPlan:
         return BiasPlan()
     capacity = (config.block - 1) * DIGIT * DIGIT + DIGIT // 2
     taps = -(-int(np.abs(bias.astype(np.int64)).max()) // capacity)
-    few = kernel.height * kernel.width < FEW_PIXELS
+    depthwise = any(term.bands > 1 and not term.shared for term in kernel.terms)
+    few = kernel.height * kernel.width < (FEW_PIXELS_DEPTHWISE if depthwise else FEW_PIXELS)
     if taps > MAX_TAPS or few or kernel.blocks * taps > config.wgt_depth // 4 or config.block < 2:
         return BiasPlan(accumulator=_one_per_block(bias, kernel, config))
     lanes = np.full(config.block, DIGIT, dtype=np.int8)

@@ -8,6 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mpi_vta.frontend.classifiers import (
+    build_mobilenet_v1,
+    build_mobilenet_v2,
     build_resnet18,
     build_resnet34,
     build_resnet50,
@@ -70,6 +72,8 @@ BUILDERS: Mapping[str, Callable[[int, Weights | None], Any]] = {
     "resnet50": build_resnet50,
     "yolo": build_yolo,
     "vgg11": build_vgg11,
+    "mobilenet_v1": build_mobilenet_v1,
+    "mobilenet_v2": build_mobilenet_v2,
     "squeezenet": build_squeezenet,
     "digits": build_digits,
     "shapes": build_shapes,

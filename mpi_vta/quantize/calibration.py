@@ -92,9 +92,14 @@ def collect_ranges(graph: Graph, images: NDArray[np.float32], names: Iterable[st
 
 
 def with_stated(ranges: Mapping[str, Range], stated: Mapping[str, tuple[float, float]]) -> dict[str, Range]:
-    """Return ranges with the peaks that a model brings with it, as (lowest, highest), in place of those seen."""
+    """Return ranges with the peaks that a model brings with it, as (lowest, highest), in place of those seen.
+
+    An int8 value reaches one step further down than up, so -128 steps count as 127.
+    """
     return {
-        name: replace(seen, peak=max(abs(bound) for bound in stated[name]), stated=True) if name in stated else seen
+        name: replace(seen, peak=max(stated[name][1], stated[name][0] * -127 / 128), stated=True)
+        if name in stated
+        else seen
         for name, seen in ranges.items()
     }
 

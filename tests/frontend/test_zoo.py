@@ -33,6 +33,8 @@ COUNTS = {
     "yolo": {"conv2d": 13, "leaky_relu": 11, "max_pool2d": 6, "upsample2d": 1, "concat": 1},
     "vgg11": {"conv2d": 8, "relu": 10, "max_pool2d": 5, "flatten": 1, "dense": 3},
     "squeezenet": {"conv2d": 26, "relu": 26, "max_pool2d": 3, "concat": 8, "global_avg_pool2d": 1, "flatten": 1},
+    "mobilenet_v1": {"conv2d": 27, "clip": 27, "global_avg_pool2d": 1, "flatten": 1, "dense": 1},
+    "mobilenet_v2": {"conv2d": 52, "clip": 35, "add": 10, "global_avg_pool2d": 1, "flatten": 1, "dense": 1},
     "digits": {"conv2d": 3, "relu": 3, "max_pool2d": 2, "flatten": 1, "dense": 1},
     "shapes": {"conv2d": 11, "leaky_relu": 9, "max_pool2d": 3, "upsample2d": 1, "concat": 1},
     "residual": {"conv2d": 9, "relu": 7, "add": 3, "max_pool2d": 1, "global_avg_pool2d": 1, "flatten": 1, "dense": 1},
@@ -61,6 +63,7 @@ TORCHVISION = {
     "resnet34": (21_797_672, 8_512),
     "resnet50": (25_557_032, 26_560),
     "vgg11": (132_863_336, 0),
+    "mobilenet_v2": (3_504_872, 17_056),
     "squeezenet": (1_235_496, 0),
 }
 HEAVY = ("vgg11",)  # half a gigabyte of weights
@@ -80,10 +83,15 @@ def test_a_zoo_model_has_its_published_layers(name):
     assert [graph.values[output].shape for output in graph.outputs] == OUTPUTS.get(name, [(1, 1000)])
 
 
-@pytest.mark.parametrize("name", [name for name in QUICK if name not in ("yolo", *OWN)])
+@pytest.mark.parametrize("name", [name for name in QUICK if name not in ("yolo", "mobilenet_v1", *OWN)])
 def test_parameters_count_as_torchvision_s(name):
     published, filters = TORCHVISION[name]
     assert sum(array.size for array in graph_of(name).constants.values()) == published - filters
+
+
+def test_parameters_of_mobilenet_v1_count_as_keras_s():
+    """Keras counts 4 253 864, four for each of the 10 944 filters with batch norm."""
+    assert sum(array.size for array in graph_of("mobilenet_v1").constants.values()) == 4_253_864 - 3 * 10_944
 
 
 def test_parameters_of_yolo_count_as_darknet_s():

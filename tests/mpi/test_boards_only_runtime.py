@@ -1,11 +1,13 @@
-"""Boards have the runtime's few packages alone, and shell scripts that are at least well-formed."""
+"""Boards have the runtime's few packages alone, and shell scripts without what shellcheck warns of."""
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+BIN = Path(sys.executable).parent
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
 
 
@@ -17,9 +19,14 @@ def test_ranks_but_0_need_neither_tvm_nor_onnx_nor_pictures(start_program, tmp_p
     assert {stage["rank"] for stage in json.loads(ended.stdout)["stages"]} == {0, 1, 2}
 
 
-@pytest.mark.parametrize("script", sorted(JOBS.glob("*.s*")), ids=lambda path: path.name)
-def test_script_parses(script):
-    subprocess.run(["bash", "-n", script], check=True)
+@pytest.mark.parametrize(
+    "script",
+    [*sorted(path for path in JOBS.glob("*.*") if path.suffix != ".toml"), JOBS.parent / ".ci" / "run"],
+    ids=lambda path: path.name,
+)
+def test_script_passes_shellcheck(script):
+    checked = subprocess.run([BIN / "shellcheck", script], capture_output=True, text=True, check=False)
+    assert (checked.returncode, checked.stdout) == (0, "")
 
 
 @pytest.mark.parametrize(

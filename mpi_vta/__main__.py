@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, str] = {
     "pipeline": "run a model over the ranks of this MPI job (or over one)",
     "plan": "how a model would be spread over a cluster, and what that would give",
     "explore": "many plans at once: models, clusters, boards, strategies, VTA builds; one file, compared",
+    "quantize": "what a model loses by becoming integers, layer by layer",
     "compile": "a model compiled for one VTA configuration, layer by layer",
     "calibrate": "measure the links of this MPI job and write them into a cluster file",
     "doctor": "whether every rank of a job can work, and the remedy where it cannot",

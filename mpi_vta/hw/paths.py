@@ -10,6 +10,11 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 HW_ROOT = _PACKAGE / "_hw" if (_PACKAGE / "_hw").is_dir() else _PACKAGE.parent / "hw"
 
 
+def is_shipped(kind: str, name: str) -> bool:
+    """Return whether there is a shipped description of that name; see `find`."""
+    return Path(name).name == name and any((HW_ROOT / kind).glob(f"{name}.*"))
+
+
 def find(kind: str, name: str, suffix: str) -> Path:
     """Return the file that `name` stands for: a path, or a shipped name without suffix.
 

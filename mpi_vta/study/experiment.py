@@ -40,6 +40,14 @@ class Search:
 
 
 @dataclass(frozen=True)
+class IllegalConfig:
+    """A named VTA build that cannot be: its points are rows with the reason."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Experiment:
     """What an experiment file says, checked.
 
@@ -59,7 +67,7 @@ class Experiment:
         Images of each job, of each model of a mix.
     seed : int
         Of synthetic weights.
-    configs : tuple of VTAConfig
+    configs : tuple of VTAConfig or IllegalConfig
         VTA builds that replace the boards' own; empty to keep those.
     search : Search or None
         Builds to be enumerated, besides.
@@ -73,7 +81,7 @@ class Experiment:
     objectives: tuple[str, ...]
     images: int
     seed: int = 0
-    configs: tuple[VTAConfig, ...] = ()
+    configs: tuple[VTAConfig | IllegalConfig, ...] = ()
     search: Search | None = None
 
     @classmethod
@@ -144,17 +152,19 @@ def _choices(table: TomlTable, key: str, known: tuple[str, ...]) -> tuple[str, .
     return names
 
 
-def _configurations(table: TomlTable, folder: Path) -> tuple[tuple[VTAConfig, ...], Search | None]:
+def _configurations(table: TomlTable, folder: Path) -> tuple[tuple[VTAConfig | IllegalConfig, ...], Search | None]:
     if not table.has("configurations"):
         return (), None
     inner = table.table("configurations")
-    configs = []
+    configs: list[VTAConfig | IllegalConfig] = []
     if inner.has("names"):
         for name in inner.parsed("names", _names, "a list of VTA configurations") or ():
             try:
-                configs.append(VTAConfig.load(find("vta_configs", _local(name, folder), ".json")))
+                path = find("vta_configs", _local(name, folder), ".json")
             except ConfigError as fault:
                 inner.fault("names", f"holds one that cannot be used ({fault})")
+            else:
+                configs.append(_named_config(path))
     search = None
     if inner.has("part") or not inner.has("names"):
         search = Search(
@@ -164,6 +174,13 @@ def _configurations(table: TomlTable, folder: Path) -> tuple[tuple[VTAConfig, ..
         )
     inner.refuse_unknown()
     return tuple(configs), search
+
+
+def _named_config(path: Path) -> VTAConfig | IllegalConfig:
+    try:
+        return VTAConfig.load(path)
+    except ConfigError as fault:
+        return IllegalConfig(path.stem, str(fault))
 
 
 def _cluster(table: TomlTable, name: str, folder: Path) -> Cluster | None:

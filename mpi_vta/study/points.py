@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from mpi_vta.errors import ConfigError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
+from mpi_vta.hw.enumeration import check_build
+from mpi_vta.hw.parts import load_part
+from mpi_vta.hw.paths import is_shipped
 from mpi_vta.schedule.cache import sources_hash
-from mpi_vta.study.experiment import Experiment
+from mpi_vta.study.experiment import Experiment, IllegalConfig
 
 # Rooms and modules that decide a point's figures: rows made by another version of them are made again
 _SOURCES = ("frontend", "quantize", "graph", "codegen", "simulator", "isa", "hw", "schedule", "study/evaluation.py")
@@ -25,14 +29,48 @@ class Build:
 
     Attributes
     ----------
-    config : VTAConfig
-        The build.
+    config : VTAConfig or IllegalConfig
+        The build, or why there is none.
     clock_mhz : float or None
         Its clock; None for the boards' own.
     """
 
-    config: VTAConfig
+    config: VTAConfig | IllegalConfig
     clock_mhz: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the build JSON-able."""
+        if isinstance(self.config, IllegalConfig):
+            return {"illegal": True, "config": asdict(self.config), "clock_mhz": self.clock_mhz}
+        return {"illegal": False, "config": self.config.to_dict(), "clock_mhz": self.clock_mhz}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], where: str) -> Build:
+        """Read what `to_dict` returned; `where` names it in errors."""
+        config = data["config"]
+        illegal = IllegalConfig(**config) if data["illegal"] else None
+        return cls(illegal or VTAConfig.from_dict(config, where=where), data["clock_mhz"])
+
+    def on(self, cluster: Cluster) -> Cluster:
+        """Return the cluster with this build on every board.
+
+        Raises
+        ------
+        ConfigError
+            If the build is illegal, for another bus, or takes more than a board's FPGA has, as far as that is known.
+        """
+        if isinstance(self.config, IllegalConfig):
+            raise ConfigError(self.config.reason, where=self.config.name)
+        cluster = cluster.with_config(self.config)
+        if self.clock_mhz is not None:
+            clocked = tuple(replace(board, clock_mhz=self.clock_mhz) for board in cluster.boards)
+            cluster = replace(cluster, boards=clocked)
+        for board in dict.fromkeys(cluster.boards):
+            if is_shipped("parts", board.part):
+                build = check_build(board.config, load_part(board.part), board.clock_mhz)
+                if not build.usable:
+                    raise ConfigError(f"does not fit {board.part}: {build.reason} (modelled)", where=self.config.name)
+        return cluster
 
 
 @dataclass(frozen=True)
@@ -94,15 +132,10 @@ class Point:
         Raises
         ------
         ConfigError
-            If there are too few boards, or the build does not suit one.
+            If there are too few boards, or the build cannot be on one.
         """
         cluster = self.cluster.first(self.boards)
-        if self.build is None:
-            return cluster
-        cluster, clock_mhz = cluster.with_config(self.build.config), self.build.clock_mhz
-        if clock_mhz is None:
-            return cluster
-        return replace(cluster, boards=tuple(replace(board, clock_mhz=clock_mhz) for board in cluster.boards))
+        return cluster if self.build is None else self.build.on(cluster)
 
     def key(self, graph_sha256: Mapping[str, str]) -> str:
         """Return the SHA-256 of all that decides the point's figures.
@@ -116,7 +149,7 @@ class Point:
             "graphs": [graph_sha256[model] for model in self.models],
             "cluster": self.cluster.to_dict(),
             "boards": self.boards,
-            "build": None if self.build is None else [self.build.config.to_dict(), self.build.clock_mhz],
+            "build": None if self.build is None else self.build.to_dict(),
             "strategy": self.strategy,
             "objective": self.objective,
             "images": self.images,
@@ -150,7 +183,7 @@ def points_to_dict(points: Sequence[Point]) -> dict[str, Any]:
     builds = list(dict.fromkeys(point.build for point in points if point.build is not None))
     return {
         "clusters": [cluster.to_dict() for cluster in clusters],
-        "builds": [[build.config.to_dict(), build.clock_mhz] for build in builds],
+        "builds": [build.to_dict() for build in builds],
         "points": [
             {
                 **{name: value for name, value in vars(point).items() if name not in ("cluster", "build")},
@@ -165,7 +198,7 @@ def points_to_dict(points: Sequence[Point]) -> dict[str, Any]:
 def points_from_dict(data: Mapping[str, Any], where: str) -> tuple[Point, ...]:
     """Read what `points_to_dict` returned; `where` names it in errors."""
     clusters = [Cluster.from_dict(entry, where) for entry in data["clusters"]]
-    builds = [Build(VTAConfig.from_dict(config, where=where), clock) for config, clock in data["builds"]]
+    builds = [Build.from_dict(entry, where) for entry in data["builds"]]
     return tuple(
         Point(
             **{

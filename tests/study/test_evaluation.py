@@ -11,6 +11,7 @@ from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
 from mpi_vta.schedule.strategies import STRATEGIES, make_plan
 from mpi_vta.study.evaluation import division_text, evaluate
+from mpi_vta.study.experiment import IllegalConfig
 from mpi_vta.study.points import Build, Point
 from mpi_vta.trace.study_file import TABLES, Study
 
@@ -95,6 +96,7 @@ def test_several_models_share_the_boards():
         ({"boards": 18}, "18 ranks but only 17 boards"),
         ({"models": ("m.onnx", "n.onnx"), "boards": 1}, "2 models on 1 boards"),
         ({"build": Build(VTAConfig.load(find("vta_configs", "ultra96_1x16", ".json")))}, "128-bit memory bus"),
+        ({"build": Build(IllegalConfig("odd", "A is larger than I")), "boards": 2}, "odd: A is larger than I"),
     ],
 )
 def test_impossible_point_is_a_row_with_the_reason(changed, words):

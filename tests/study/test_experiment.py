@@ -4,7 +4,7 @@ import pytest
 
 from mpi_vta.errors import ConfigError
 from mpi_vta.hw.paths import HW_ROOT
-from mpi_vta.study.experiment import Experiment, Search
+from mpi_vta.study.experiment import Experiment, IllegalConfig, Search
 
 GOOD = {
     "name": '"e"',
@@ -44,6 +44,16 @@ def test_builds_by_name_and_by_search(tmp_path):
     found = load(tmp_path, '[configurations]\nnames = ["pynq_1x16", "pynq_4x8"]\npart = "XC7Z020"\nclock_mhz = 100\n')
     assert [config.block for config in found.configs] == [16, 8]
     assert found.search == Search("XC7Z020", 100.0, 200)
+
+
+def test_illegal_build_is_kept_with_its_reason(tmp_path):
+    text = (HW_ROOT / "vta_configs" / "pynq_1x16.json").read_text()
+    (tmp_path / "odd.json").write_text(text.replace('"LOG_ACC_BUFF_SIZE": 17', '"LOG_ACC_BUFF_SIZE": 19'))
+    assert (tmp_path / "odd.json").read_text() != text
+    (config,) = load(tmp_path, '[configurations]\nnames = ["odd.json"]\n').configs
+    assert isinstance(config, IllegalConfig)
+    assert config.name == "odd"
+    assert "illegal VTA configuration" in config.reason
 
 
 def test_files_beside_the_experiment(tmp_path):

@@ -101,10 +101,15 @@ def test_shipped_page_is_what_the_shipped_results_give():
     assert sum(path.stat().st_size for path in (DOCS / "study").iterdir()) < 1_000_000
 
 
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "boards"), [("zynq12", 2), ("ultrascale5", 3), ("latency12", 1), ("mixed17", 12)])
-def test_shipped_figures_are_those_of_a_new_run(tmp_path, monkeypatch, name, boards):
-    monkeypatch.setenv("MPI_VTA_CACHE", str(tmp_path / "cache"))
+def test_shipped_figures_are_those_of_a_new_run(tmp_path, shared_cache, monkeypatch, name, boards):
+    monkeypatch.setenv("MPI_VTA_CACHE", str(shared_cache))
     study = shipped()[name]
     (tmp_path / "e.toml").write_text(study.attributes["experiment"])
     experiment = Experiment.load(tmp_path / "e.toml")

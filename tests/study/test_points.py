@@ -9,7 +9,7 @@ from mpi_vta.errors import ConfigError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
-from mpi_vta.study.experiment import Experiment
+from mpi_vta.study.experiment import Experiment, IllegalConfig
 from mpi_vta.study.points import Build, points_from_dict, points_of, points_to_dict
 
 HASHES = {"a": "1", "b": "2"}
@@ -49,7 +49,7 @@ def test_all_boards_are_those_of_each_cluster():
 
 
 def test_points_survive_the_way_to_another_rank():
-    points = points_of(experiment(), (None, Build(config("pynq_4x8"), 80.0)))
+    points = points_of(experiment(), (None, Build(config("pynq_4x8"), 80.0), Build(IllegalConfig("odd", "too odd"))))
     data = json.loads(json.dumps(points_to_dict(points)))
     assert points_from_dict(data, "here") == points
 
@@ -85,11 +85,21 @@ def test_build_replaces_configuration_and_clock():
     assert point.title == f"a on 1 board of {point.cluster.name} with {config('pynq_4x8').name}: pipeline, throughput"
 
 
+def test_build_on_a_board_whose_part_nobody_described_is_not_judged():
+    (point, *_) = points_of(experiment(), (Build(config("pynq_1x32")),))
+    boards = tuple(replace(board, part="XC7Z999") for board in point.cluster.boards)
+    cluster = replace(point, cluster=replace(point.cluster, boards=boards)).built_cluster()
+    assert cluster.boards[0].config.block == 32
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
         ({"boards": 5}, "5 ranks but only 4 boards"),
         ({"build": Build(config("ultra96_1x16"))}, "has a 128-bit memory bus"),
+        ({"build": Build(config("pynq_1x32"))}, "does not fit XC7Z020: 323.5 BRAM36 of 140"),
+        ({"build": Build(config("pynq_1x16"), 900.0)}, "does not fit XC7Z020: "),
+        ({"build": Build(IllegalConfig("odd", "A is larger than I"))}, "odd: A is larger than I"),
     ],
 )
 def test_what_cannot_be_built_says_why(changed, words):

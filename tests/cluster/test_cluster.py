@@ -64,6 +64,11 @@ def test_doctor_finds_the_duplicate_addresses_unless_the_interface_is_chosen(hos
     assert f"{len(hosts.names)} hosts have the address 192.168.3.1 (usb0), and MPI may choose it" in open_to_all.stdout
 
 
+# Every host polls for messages: on two cores twelve of them would measure one another.
+timed_hosts = pytest.mark.parametrize("hosts", HOSTS[:1], indirect=True, ids=lambda count: f"{count}-hosts")
+
+
+@timed_hosts
 def test_links_are_those_of_the_shaped_network(calibrated):
     link = Cluster.load(str(calibrated)).link
     # 1 Gb/s are 125 MB/s with every header; shared memory between the namespaces would give ten times that
@@ -85,9 +90,8 @@ def test_bits_are_those_of_one_rank(hosts, folder):
     assert {stage["host"] for stage in summaries[1]["stages"]} <= set(hosts.names)
 
 
-# Every host polls for messages: on two cores twelve of them would measure one another.
 # On equal boards the best fused plan is scatter-gather's; with two stages it is one of its own.
-@pytest.mark.parametrize("hosts", HOSTS[:1], indirect=True, ids=lambda count: f"{count}-hosts")
+@timed_hosts
 @pytest.mark.parametrize(
     "strategy", [("pipeline",), ("scatter-gather",), ("fused", "--stages", "2")], ids=lambda s: s[0]
 )

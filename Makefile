@@ -8,13 +8,13 @@ TORCH_VENV := .venv-torch
 BIN := $(CURDIR)/$(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUN := PATH="$(BIN):$$PATH" OPENBLAS_NUM_THREADS=1
-MODEL ?= yolo
+MODEL ?= yolo shapes
 HOSTS ?= 4 12
 
 .PHONY: run test lint slow browser-test board-test torch-test cluster-test openmpi-test slurm-test clean
 
 run: $(VENV)/.installed
-	$(RUN) mpirun -f hostfile python -m mpi_vta.pipeline --model $(MODEL)
+	for model in $(MODEL); do $(RUN) mpirun -f hostfile python -m mpi_vta.pipeline --model $$model || exit; done
 
 # the tests that start mpirun take the cores themselves, so they run one at a time after the others
 test: lint

@@ -9,6 +9,7 @@ which only the SQNR means anything. Ours runs as `mpi_vta.graph.reference` defin
 from __future__ import annotations
 
 import argparse
+import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
@@ -88,6 +89,8 @@ def by_onnxruntime(
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     path = folder / f"quantised-{per_channel}.onnx"
+    # it advises to fold batch norm first, which has been done
+    logging.disable(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         quantize_static(
@@ -143,7 +146,7 @@ def _images(loaded: LoadedModel) -> NDArray[np.float32]:
 
 def _note(made: Quantization) -> str:
     shifted = [node.name for node in made.model.graph.nodes if "channel_shift" in node.params]
-    notes = [f"{len(shifted)} layers per channel"] if shifted else []
+    notes = [f"{len(shifted)} layer{'s' * (len(shifted) > 1)} per channel"] if shifted else []
     if made.is_equalized:
         notes.append("equalised")
     return ", ".join(notes)

@@ -141,7 +141,7 @@ def plan_model(wishes: PlanWishes, graph: Graph, cluster: Cluster, images: int, 
     if not 1 <= boards <= ranks:
         raise PlanError(f"{boards} boards", where="--boards", allowed=f"1..{ranks}, as many as there are")
     if wishes.file is not None:
-        plan = _plan_from_file(wishes, Problem(graph, cluster.first(boards), images, costs, in_flight=wishes.in_flight))
+        plan = plan_from_file(wishes, Problem(graph, cluster.first(boards), images, costs, in_flight=wishes.in_flight))
     else:
         plan = make_plan(
             wishes.strategy,
@@ -164,7 +164,7 @@ def plan_model(wishes: PlanWishes, graph: Graph, cluster: Cluster, images: int, 
     return Planned(plan, costs, alternative, time.perf_counter() - begun_s - costs.compile_seconds)
 
 
-def _plan_from_file(wishes: PlanWishes, problem: Problem) -> Plan:
+def plan_from_file(wishes: PlanWishes, problem: Problem) -> Plan:
     """Return the plan of a file's stages and ranks on this cluster; its times, messages and notes are made anew."""
     path = wishes.file
     assert path is not None

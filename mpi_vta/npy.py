@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
+import zlib
 from math import prod
 from typing import Any
 
@@ -46,10 +49,55 @@ def read_npy(raw: bytes, what: str, where: str) -> NDArray[Any]:
     try:
         dtype = np.dtype(header["descr"])
     except TypeError as fault:
-        raise InputError(f"{what} is of the unknown type {header['descr']}", where=where) from fault
+        raise InputError(
+            f"{what} is of the unknown type {header['descr']}", where=where, remedy="write it with numpy.save"
+        ) from fault
     body = raw[body_begin:]
     if prod(shape) * dtype.itemsize != len(body):
         raise InputError(f"{what} is cut short or has bytes left over", where=where, remedy="write it again")
     if dtype.itemsize == 0:
         return np.zeros(shape, dtype=dtype)
     return np.frombuffer(body, dtype=dtype).reshape(shape)
+
+
+# damage, odd methods, encryption
+ZIP_FAULTS = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError)
+
+
+def read_npz(raw: bytes, what: str, where: str, most_bytes: int) -> dict[str, NDArray[Any]]:
+    """Return the arrays in the bytes of an ``.npz`` file by name, read-only.
+
+    Parameters
+    ----------
+    raw : bytes
+        The whole file.
+    what, where : str
+        What it holds and the file it came from, for messages.
+    most_bytes : int
+        Most bytes that all arrays together may take, whatever their headers say.
+
+    Raises
+    ------
+    InputError
+        If it is damaged, larger than that, or an array is not as `read_npy` wants it.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    left = most_bytes
+    try:
+        with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+            for entry in archive.infolist():
+                with archive.open(entry) as member:
+                    content = member.read(left + 1)
+                left -= len(content)
+                if left < 0:
+                    raise InputError(f"{what} are too large", where=where, allowed=f"{most_bytes} bytes unpacked")
+                name = entry.filename.removesuffix(".npy")
+                arrays[name] = read_npy(content, f"the array {name[:40]}", where)
+    except ZIP_FAULTS as fault:
+        raise InputError(
+            f"cannot read {what} ({fault})",
+            where=where,
+            allowed="arrays by name",
+            remedy="write it with numpy.savez",
+        ) from fault
+    return arrays

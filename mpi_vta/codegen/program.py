@@ -16,9 +16,11 @@ from mpi_vta.errors import ArtifactError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.codec import decode_columns
 from mpi_vta.isa.table import MemoryType
+from mpi_vta.json_value import entries, table, text, texts, whole, wholes
 
 FORMAT_VERSION = 1
 SEGMENT_ALIGN_BYTES = 4096
+MOST_DRAM_BYTES = 1 << 30  # more than any board sets aside
 
 
 @dataclass(frozen=True)
@@ -214,19 +216,48 @@ class Program:
     def from_bytes(cls, data: bytes, where: str = "program") -> Program:
         """Read what `to_bytes` wrote; raises `ArtifactError` on damage."""
         header, arrays = artifact.unpack(data, "program", FORMAT_VERSION, where)
-        return cls(
-            header["name"],
-            VTAConfig.from_dict(header["config"], where=where),
-            arrays["insns"],
-            arrays["insn_segment"],
-            arrays["insn_layer"],
-            tuple(Segment(*entry) for entry in header["segments"]),
-            tuple(_binding(entry) for entry in header["inputs"]),
-            tuple(_binding(entry) for entry in header["outputs"]),
-            tuple(Layer(*entry) for entry in header["layers"]),
-            {name: arrays[f"d{i}"] for i, name in enumerate(header["data"])},
-            tuple(HostStep(s, tuple(shape), r, attrs) for s, shape, r, attrs in header["host_steps"]),
-        )
+        try:
+            program = cls(
+                text(header["name"]),
+                VTAConfig.from_dict(header["config"], where=where),
+                arrays["insns"],
+                arrays["insn_segment"],
+                arrays["insn_layer"],
+                tuple(Segment(text(n), text(k), whole(s)) for n, k, s in entries(header["segments"])),
+                tuple(_binding(entry) for entry in entries(header["inputs"])),
+                tuple(_binding(entry) for entry in entries(header["outputs"])),
+                tuple(_layer(entry) for entry in entries(header["layers"])),
+                {name: arrays[f"d{i}"] for i, name in enumerate(texts(header["data"]))},
+                tuple(HostStep(text(s), wholes(h), text(r), table(a)) for s, h, r, a in entries(header["host_steps"])),
+            )
+            program._check()
+        except (KeyError, TypeError, ValueError) as fault:
+            what = f"{fault} is missing" if isinstance(fault, KeyError) else str(fault)
+            raise ArtifactError(f"not a whole program ({what})", where=where, remedy="make it again") from fault
+        return program
+
+    def _check(self) -> None:
+        """Raise `ValueError` if the arrays do not fit together or the sizes are beyond all memory."""
+        count = len(self.insns)
+        if self.insns.dtype != np.uint64 or self.insns.shape != (count, 2):
+            raise ValueError("its instructions are not pairs of 64-bit words")
+        for name, index, most in (
+            ("segment", self.insn_segment, len(self.segments)),
+            ("layer", self.insn_layer, len(self.layers)),
+        ):
+            if index.dtype != np.int16 or index.shape != (count,):
+                raise ValueError(f"it has not one {name} number per instruction")
+            if count and not -1 <= int(index.min()) <= int(index.max()) < most:
+                raise ValueError(f"{name} numbers are not in -1..{most - 1}")
+        sizes = {segment.name: segment.size_bytes for segment in self.segments}
+        if not sizes or len(sizes) != len(self.segments) or sum(sizes.values()) > MOST_DRAM_BYTES:
+            raise ValueError(f"its segments are none, double, or together more than {MOST_DRAM_BYTES} bytes")
+        for name, content in self.data.items():
+            if content.dtype != np.uint8 or content.ndim != 1 or content.size > sizes[name]:
+                raise ValueError(f"the data of segment {name} do not fit it")
+        for binding in (*self.inputs, *self.outputs):
+            if binding.size_bytes > sizes[binding.segment] or len(binding.shape) != 4:
+                raise ValueError(f"{binding.value} does not fit its segment")
 
     def save(self, path: Path) -> None:
         """Write the program to a file."""
@@ -246,6 +277,12 @@ def _binding_list(binding: Binding) -> list[Any]:
     return [binding.value, binding.segment, list(binding.shape), binding.scale_log2, binding.size_bytes]
 
 
+def _layer(entry: list[Any]) -> Layer:
+    name, op, schedule, *counts = entry
+    gemm_uops, alu_uops, load_bytes, store_bytes = wholes(counts)
+    return Layer(text(name), text(op), text(schedule), gemm_uops, alu_uops, load_bytes, store_bytes)
+
+
 def _binding(entry: list[Any]) -> Binding:
     value, segment, shape, scale_log2, size_bytes = entry
-    return Binding(value, segment, tuple(shape), scale_log2, size_bytes)
+    return Binding(text(value), text(segment), wholes(shape, 1), whole(scale_log2, -1024, 1024), whole(size_bytes))

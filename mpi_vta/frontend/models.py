@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.errors import ModelError
+from mpi_vta.errors import InputError, ModelError
 from mpi_vta.frontend.darknet import read_darknet
 from mpi_vta.frontend.darknet_cfg import build_cfg, read_cfg
 from mpi_vta.frontend.detection import YOLOV3_TINY, Detector
@@ -25,9 +24,11 @@ from mpi_vta.frontend.torch_import import import_exported
 from mpi_vta.frontend.truth import Truth
 from mpi_vta.frontend.zoo import BUILDERS
 from mpi_vta.graph.ir import Graph
+from mpi_vta.npy import read_npz
 
 DATA = Path(__file__).parent / "data"
 CALIBRATION_IMAGES = 4
+MOST_WEIGHT_BYTES = 1 << 31
 CALIBRATION_SEED = 1_000_003  # far from the seeds of the pictures that are run
 DIGIT_LEVELS = 16
 # model of the zoo -> what its shipped weights were trained on
@@ -209,12 +210,15 @@ def read_weights(path: Path) -> dict[str, NDArray[Any]]:
         kind = path.suffix or "nameless"
         raise ModelError(f"weights in a {kind} file", where=str(path), allowed=".npz, .onnx, darknet's .weights")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        return read_npz(path.read_bytes(), "the weights", str(path), MOST_WEIGHT_BYTES)
+    except InputError as fault:
+        raise ModelError(fault.what, where=fault.where, allowed=fault.allowed, remedy=fault.remedy) from fault
     except FileNotFoundError as fault:
-        raise ModelError("no such file of weights", where=str(path)) from fault
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as fault:
-        raise ModelError(f"cannot read the weights ({fault})", where=str(path), allowed="arrays by name") from fault
+        raise ModelError("no such file of weights", where=str(path), allowed="a file that is there") from fault
+    except OSError as fault:
+        raise ModelError(
+            f"cannot read the weights ({fault.strerror})", where=str(path), allowed="a file that can be read"
+        ) from fault
 
 
 def _digit_inputs(images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -82,7 +82,11 @@ def _drop_dead(net: OnnxNet) -> OnnxNet:
             kept.append(node)
             wanted.update(node.inputs)
     if not kept:
-        raise ModelError("the outputs do not depend on any supported node", where=net.path)
+        raise ModelError(
+            "the outputs do not depend on any supported node",
+            where=net.path,
+            allowed="outputs that are results of nodes",
+        )
     dead = {node.name for node in net.nodes} - {node.name for node in kept} - set(net.fates)
     return replace(net, nodes=tuple(reversed(kept))).noting({name: Fate("", "no output needs it") for name in dead})
 

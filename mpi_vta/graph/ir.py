@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta import artifact
-from mpi_vta.errors import GraphError
+from mpi_vta.errors import ArtifactError, GraphError
+from mpi_vta.json_value import entries, table, text, texts, whole, wholes
 
 FORMAT_VERSION = 1
 
@@ -146,15 +147,25 @@ class Graph:
 
     @classmethod
     def from_parts(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Graph:
-        """Undo `to_parts`."""
+        """Undo `to_parts`; raises KeyError, TypeError or ValueError for anything else."""
+        nodes = (
+            Node(
+                text(n), text(op), texts(i), text(o), _frozen(table(a)), {role: text(c) for role, c in table(p).items()}
+            )
+            for n, op, i, o, a, p in entries(header["nodes"])
+        )
+        values = (
+            Value(text(n), wholes(s), text(d), None if e is None else whole(e, -1024, 1024))
+            for n, s, d, e in entries(header["values"])
+        )
         return cls(
-            header["name"],
-            header["dialect"],
-            tuple(header["inputs"]),
-            tuple(header["outputs"]),
-            tuple(Node(n, op, tuple(i), o, _frozen(a), p) for n, op, i, o, a, p in header["nodes"]),
-            {n: Value(n, tuple(s), d, e) for n, s, d, e in header["values"]},
-            {name: arrays[f"c{i}"] for i, name in enumerate(header["constants"])},
+            text(header["name"]),
+            text(header["dialect"]),
+            texts(header["inputs"]),
+            texts(header["outputs"]),
+            tuple(nodes),
+            {value.name: value for value in values},
+            {name: arrays[f"c{i}"] for i, name in enumerate(texts(header["constants"]))},
         )
 
     def to_bytes(self) -> bytes:
@@ -164,7 +175,12 @@ class Graph:
     @classmethod
     def from_bytes(cls, data: bytes, where: str = "graph") -> Graph:
         """Read what `to_bytes` wrote; raises `ArtifactError` on damage."""
-        return cls.from_parts(*artifact.unpack(data, "graph", FORMAT_VERSION, where))
+        parts = artifact.unpack(data, "graph", FORMAT_VERSION, where)
+        try:
+            return cls.from_parts(*parts)
+        except (KeyError, TypeError, ValueError) as fault:
+            what = f"{fault} is missing" if isinstance(fault, KeyError) else str(fault)
+            raise ArtifactError(f"not a whole graph ({what})", where=where, remedy="make it again") from fault
 
     def save(self, path: Path) -> None:
         """Write the graph to a file."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from mpi_vta.errors import ConfigError
 from mpi_vta.hw.config import VTAConfig
-from mpi_vta.hw.paths import find
+from mpi_vta.hw.paths import find, find_beside
 from mpi_vta.hw.toml_table import TomlTable
 
 MEBIBYTE = 1 << 20
@@ -148,8 +148,7 @@ def load_config(name: str, folder: Path, table: TomlTable) -> VTAConfig | None:
     `name` is a path relative to `folder`, or a shipped configuration.
     """
     try:
-        local = folder / name
-        return VTAConfig.load(local if local.is_file() else find("vta_configs", name, ".json"))
+        return VTAConfig.load(find_beside("vta_configs", name, ".json", folder))
     except ConfigError as fault:
         table.fault("config", f"cannot be used ({fault})")
         return None

@@ -11,7 +11,7 @@ from mpi_vta.errors import ConfigError
 from mpi_vta.hw.board import Board, load_config
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.energy import NetworkPower
-from mpi_vta.hw.paths import find
+from mpi_vta.hw.paths import find, find_beside
 from mpi_vta.hw.toml_table import TomlTable
 
 DEFAULT_BOARDS = {"pynq": "pynq_z1", "sim": "pynq_z1", "tsim": "pynq_z1", "ultra96": "ultra96", "zcu104": "zcu104"}
@@ -214,8 +214,7 @@ def _board_entry(entry: TomlTable, folder: Path) -> list[Board]:
     if not name:
         return []
     try:
-        local = folder / name
-        board = Board.load(str(local) if local.is_file() else name)
+        board = Board.load(str(find_beside("boards", name, ".toml", folder)))
         if config_name:
             config = load_config(config_name, folder, entry)
             board = board if config is None else board.with_config(config)

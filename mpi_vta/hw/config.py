@@ -78,9 +78,11 @@ class VTAConfig:
         try:
             data = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as fault:
-            raise ConfigError(f"cannot read the VTA configuration ({fault.strerror})", where=str(path)) from fault
-        except ValueError as fault:
-            raise ConfigError(f"not JSON ({fault})", where=str(path)) from fault
+            raise ConfigError(
+                f"cannot read the VTA configuration ({fault.strerror})", where=str(path), allowed="a JSON file"
+            ) from fault
+        except (ValueError, RecursionError) as fault:
+            raise ConfigError(f"not JSON ({fault})", where=str(path), allowed="JSON in UTF-8") from fault
         return cls.from_dict(data, where=str(path))
 
     @classmethod
@@ -91,7 +93,7 @@ class VTAConfig:
         faults: list[str] = []
         values: dict[str, Any] = {"hw_ver": str(data.get("HW_VER", "0.0.2"))}
         target = data.get("TARGET")
-        if target in TARGETS:
+        if isinstance(target, str) and target in TARGETS:
             values["target"] = target
         else:
             faults.append(f"TARGET is {target!r} (allowed: {', '.join(TARGETS)})")

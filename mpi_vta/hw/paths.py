@@ -28,10 +28,44 @@ def find(kind: str, name: str, suffix: str) -> Path:
         ``.json`` or ``.toml``.
     """
     direct = Path(name)
-    if direct.is_file():
-        return direct
+    return direct if is_file(direct) else _shipped(kind, name, suffix)
+
+
+def find_beside(kind: str, name: str, suffix: str, folder: Path) -> Path:
+    """Return the file that a name in a file stands for: one in that file's `folder` or below it, or a shipped one.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or the name leads out of the folder.
+    """
+    return inside(folder, name) or _shipped(kind, name, suffix)
+
+
+def inside(folder: Path, name: str) -> Path | None:
+    """Return a file that lies in a folder or below it, None if there is none; a name that leads out is refused."""
+    path = folder / name
+    if not is_file(path):
+        # what is not there is not followed either, but a path must not be taken for a name
+        if Path(name).name != name:
+            raise ConfigError("no such file", where=name, allowed=f"a file in {folder} or below it")
+        return None
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError("it leads out of the folder", where=name, allowed=f"a file in {folder} or below it")
+    return path
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is such a file; what no file system takes for a name is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _shipped(kind: str, name: str, suffix: str) -> Path:
     shipped = HW_ROOT / kind / f"{name}{suffix}"
-    if Path(name).name == name and shipped.is_file():
+    if Path(name).name == name and is_file(shipped):
         return shipped
     known = ", ".join(sorted(path.stem for path in (HW_ROOT / kind).glob(f"*{suffix}")))
     raise ConfigError(

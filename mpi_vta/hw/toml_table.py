@@ -43,9 +43,11 @@ class TomlTable:
         try:
             return cls(tomllib.loads(path.read_text(encoding="utf-8")), "", [])
         except OSError as fault:
-            raise ConfigError(f"cannot read the file ({fault.strerror})", where=str(path)) from fault
-        except ValueError as fault:
-            raise ConfigError(f"not TOML ({fault})", where=str(path)) from fault
+            raise ConfigError(
+                f"cannot read the file ({fault.strerror})", where=str(path), allowed="a TOML file that can be read"
+            ) from fault
+        except (ValueError, RecursionError) as fault:
+            raise ConfigError(f"not TOML ({fault})", where=str(path), allowed="TOML in UTF-8") from fault
 
     @property
     def faults(self) -> list[str]:

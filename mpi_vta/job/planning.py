@@ -174,7 +174,9 @@ def plan_from_file(wishes: PlanWishes, problem: Problem) -> Plan:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as fault:
-        raise PlanError(f"cannot read the plan ({fault})", where=where) from fault
+        raise PlanError(
+            f"cannot read the plan ({fault})", where=where, allowed="what --dry-run writes: JSON in UTF-8"
+        ) from fault
     stated = Plan.from_json(text, where=where)
     needed = max(stated.ranks) + 1
     if needed > problem.ranks:
@@ -196,4 +198,8 @@ def _check_layers(plan: Plan, graph: Graph, where: str) -> None:
     if placed != wanted:
         parts = {"missing": wanted - placed, "double or unknown": placed - wanted}
         found = "; ".join(f"{what}: {', '.join(names)}" for what, names in parts.items() if names)
-        raise PlanError(f"the stages do not hold every layer of {graph.name} once: {found}", where=where)
+        raise PlanError(
+            f"the stages do not hold every layer of {graph.name} once: {found}",
+            where=where,
+            remedy="mend the file, or let the planner make one",
+        )

@@ -9,13 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mpi_vta import json_value
 from mpi_vta.artifact import write_atomically
 from mpi_vta.errors import PlanError
 from mpi_vta.graph.window import Window
+from mpi_vta.json_value import MOST, entries, number, table, texts, whole, wholes
 
 FORMAT_VERSION = 1
 SOURCE = -1
 SINK = -2
+MOST_RANK = 32_767  # what the columns of a trace hold
 
 
 @dataclass(frozen=True)
@@ -175,13 +178,23 @@ class Plan:
             found = (data.pop("format"), data.pop("version"))
             if found != ("plan", FORMAT_VERSION):
                 raise PlanError(f"holds {found[0]} version {found[1]}", where=where, allowed="plan version 1")
-            data["stages"] = tuple(_stage(stage) for stage in data["stages"])
-            data["edges"] = tuple(Edge(**{**edge, "window": _window(edge.get("window"))}) for edge in data["edges"])
-            data["notes"] = tuple(data["notes"])
-            data["shapes"] = {name: tuple(shape) for name, shape in data.get("shapes", {}).items()}
-            return cls(**data)
-        except (ValueError, KeyError, TypeError, AttributeError) as fault:
-            raise PlanError(f"not a readable plan ({fault})", where=where, allowed="what --dry-run writes") from fault
+            unknown = data.keys() - cls.__dataclass_fields__.keys()
+            if unknown:
+                raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+            return cls(
+                json_value.text(data["model"]),
+                json_value.text(data["strategy"]),
+                whole(data["group_images"], 1),
+                tuple(_stage(table(stage)) for stage in entries(data["stages"])),
+                tuple(_edge(table(edge)) for edge in entries(data["edges"])),
+                whole(data["in_flight_groups"]),
+                {name: number(value) for name, value in table(data.get("predicted", {})).items()},
+                texts(data.get("notes", [])),
+                {name: _shape(shape) for name, shape in table(data.get("shapes", {})).items()},
+            )
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+            what = f"{fault} is missing" if isinstance(fault, KeyError) else str(fault)
+            raise PlanError(f"not a readable plan ({what})", where=where, allowed="what --dry-run writes") from fault
 
 
 def _grouped(places: Iterable[int]) -> dict[int, tuple[int, ...]]:
@@ -191,34 +204,46 @@ def _grouped(places: Iterable[int]) -> dict[int, tuple[int, ...]]:
     return {place: tuple(indices) for place, indices in groups.items()}
 
 
-def _stage(data: dict[str, Any]) -> Stage:
+def _shape(value: Any) -> tuple[int, ...]:
+    shape = wholes(value, 1)
+    if len(shape) != 4:
+        raise ValueError(f"shape {shape} has not four extents")
+    return shape
+
+
+def _edge(data: Mapping[str, Any]) -> Edge:
+    ends = whole(data["producer"], SOURCE), whole(data["consumer"], SINK)
+    return Edge(json_value.text(data["value"]), *ends, whole(data["size_bytes"]), _window(data.get("window")))
+
+
+def _stage(data: Mapping[str, Any]) -> Stage:
     return Stage(
-        index=data["index"],
-        nodes=tuple(data["nodes"]),
-        ranks=tuple(data["ranks"]),
-        cycles=data["cycles"],
-        compute_ns=tuple(data["compute_ns"]),
-        host_ns=tuple(data["host_ns"]),
-        turns=tuple(data["turns"]),
+        index=whole(data["index"]),
+        nodes=texts(data["nodes"]),
+        ranks=wholes(data["ranks"], -MOST_RANK, MOST_RANK),
+        cycles=whole(data["cycles"], -MOST),
+        compute_ns=wholes(data["compute_ns"], -MOST),
+        host_ns=wholes(data["host_ns"], -MOST),
+        turns=wholes(data["turns"], -MOST_RANK, MOST_RANK),
         part=_part(data.get("part")),
-        assemble_ns=tuple(data.get("assemble_ns", ())),
+        assemble_ns=wholes(data.get("assemble_ns", ()), -MOST),
     )
 
 
 def _part(data: Mapping[str, Any] | None) -> Part | None:
     if data is None:
         return None
-    share = _window(data["share"])
+    share = _window(table(data)["share"])
     if share is None:
         raise ValueError("a part without a share")
-    holds = {name: _window(held) for name, held in data["holds"].items()}
+    holds = {name: _window(held) for name, held in table(data["holds"]).items()}
     return Part(share, {name: window for name, window in holds.items() if window is not None})
 
 
 def _window(data: Mapping[str, Any] | None) -> Window | None:
     if data is None:
         return None
-    (row, end_row), (channel, end_channel) = data["rows"], data["channels"]
+    (row, end_row), (channel, end_channel) = wholes(table(data)["rows"]), wholes(data["channels"])
     if not (0 <= row < end_row and 0 <= channel < end_channel):
         raise ValueError(f"window {dict(data)} is empty")
     return Window((row, end_row), (channel, end_channel))

@@ -9,7 +9,7 @@ from pathlib import Path
 from mpi_vta.errors import ConfigError
 from mpi_vta.hw.cluster import MAX_BOARDS, Cluster
 from mpi_vta.hw.config import VTAConfig
-from mpi_vta.hw.paths import find
+from mpi_vta.hw.paths import find_beside, inside
 from mpi_vta.hw.toml_table import TomlTable
 from mpi_vta.schedule.problem import OBJECTIVES
 from mpi_vta.schedule.strategies import AUTO, STRATEGIES
@@ -160,7 +160,7 @@ def _configurations(table: TomlTable, folder: Path) -> tuple[tuple[VTAConfig | I
     if inner.has("names"):
         for name in inner.parsed("names", _names, "a list of VTA configurations") or ():
             try:
-                path = find("vta_configs", _local(name, folder), ".json")
+                path = find_beside("vta_configs", name, ".json", folder)
             except ConfigError as fault:
                 inner.fault("names", f"holds one that cannot be used ({fault})")
             else:
@@ -185,13 +185,13 @@ def _named_config(path: Path) -> VTAConfig | IllegalConfig:
 
 def _cluster(table: TomlTable, name: str, folder: Path) -> Cluster | None:
     try:
-        return Cluster.load(_local(name, folder))
+        return Cluster.load(str(find_beside("clusters", name, ".toml", folder)))
     except ConfigError as fault:
         table.fault("clusters", f"holds one that cannot be used ({fault})")
         return None
 
 
 def _local(name: str, folder: Path) -> str:
-    """Return the path of a file beside the experiment's, or the name as it is."""
-    path = folder / name
-    return str(path) if path.is_file() else name
+    """Return the path of a file beside the experiment's or below, or the name as it is."""
+    path = inside(folder, name)
+    return name if path is None else str(path)

@@ -45,9 +45,12 @@ def _faults(trace: Trace, plan: Any) -> Iterator[str]:
     for name in _TEXTS:
         if not isinstance(about.get(name), str):
             yield f"its attribute {name} is missing or no text"
+    power = json.loads(about.get("network_power", "{}"))
+    if not all(isinstance(value, str) or _is_number(value) for value in power.values()):
+        yield "the network's power is no number"
     network = json.loads(about["network"])
     for name in _NETWORK:
-        if not _is_whole(network[name], 1 if name == "bytes_per_s" else 0):
+        if not (_is_number(network[name]) and network[name] >= (1 if name == "bytes_per_s" else 0)):
             yield f"the network's {name} is {network[name]!r}"
     if not np.array_equal(np.unique(trace.images["image"]), trace.images["image"]):
         yield "its images are double or out of order"
@@ -109,6 +112,10 @@ def _time_faults(what: str, start_ns: Any, end_ns: Any) -> Iterator[str]:
         yield f"times of {what} are out of range"
     if (start_ns > end_ns).any():
         yield f"{what} end before they start"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST_NS
 
 
 def _is_whole(value: Any, least: int) -> bool:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mpi_vta.artifact import write_atomically
 from mpi_vta.errors import ArtifactError
+from mpi_vta.json_value import number, table, text, texts, whole, wholes
 from mpi_vta.trace.merge import RankFile, RunRecord, clock_line, merge_ranks, read_rank_file
 from mpi_vta.trace.probe import probe, survived
 from mpi_vta.trace.schema import IMAGE_DTYPE, MEASURED, READABLE_VERSIONS, VERSION, EventKind
@@ -55,13 +56,31 @@ class Opening:
                 raise ArtifactError(
                     f"holds {found[0]} version {found[1]}", where=str(path), allowed=f"{OPENING_FORMAT} {VERSION}"
                 )
-            return cls(**data)
+            unknown = data.keys() - cls.__dataclass_fields__.keys()
+            if unknown:
+                raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+            provenance = {name: _noted(value) for name, value in table(data["provenance"]).items()}
+            opening = cls(
+                text(data["plan_json"]), whole(data["ranks"], 1, 32_767), whole(data["images"], 1), provenance
+            )
+            whole(table(json.loads(opening.plan_json))["group_images"], 1)
+            return opening
         except FileNotFoundError as fault:
             raise ArtifactError(
                 "no unmerged run there", where=str(folder), allowed="the output folder of a run that ended early"
             ) from fault
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
-            raise ArtifactError(f"not a readable run opening ({fault})", where=str(path)) from fault
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+            what = f"{fault} is missing" if isinstance(fault, KeyError) else str(fault)
+            raise ArtifactError(
+                f"not a readable run opening ({what})", where=str(path), remedy="without it the files cannot be merged"
+            ) from fault
+
+
+def _noted(value: Any) -> Any:
+    """Return what may be an attribute of a trace: a text, a number, or a list of either."""
+    if isinstance(value, list):
+        return texts(value) if value and isinstance(value[0], str) else wholes(value)
+    return text(value) if isinstance(value, str) else number(value) if isinstance(value, float) else whole(value)
 
 
 def opening_path(folder: Path) -> Path:

@@ -111,7 +111,7 @@ def damaged_zip(rng: random.Random, data: bytes) -> bytes:
     elif how == 1:
         del members[name]
     elif how == 2:
-        members[rng.choice(("../evil.npy", "/tmp/evil.npy", "x.npy", "", "a" * 300))] = members.pop(name)
+        members[rng.choice(("../evil.npy", "/tmp/evil.npy", "x.npy", "__header__", "a" * 300))] = members.pop(name)
     elif how == 3:
         members[name] = npy_with_header(rng, members[name])
     method = zipfile.ZIP_DEFLATED if how == 4 or (how == 5 and rng.random() < 0.5) else zipfile.ZIP_STORED

@@ -26,7 +26,7 @@ from fuzz.targets import SLOW_TARGETS, TARGETS, Target
 
 from mpi_vta.errors import MpiVtaError
 
-MEMORY_BYTES = 1 << 30
+MEMORY_BYTES = 2 << 30
 LIMIT_S = 60
 WARM_UP = -1  # number of an undamaged-enough first input that imports what has to be imported
 

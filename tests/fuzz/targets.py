@@ -15,11 +15,11 @@ from typing import Any
 
 import h5py
 import numpy as np
-import tomllib
-from fuzz.mutations import damaged_bytes, damaged_value, damaged_zip, to_toml
 
+from fuzz.mutations import damaged_bytes, damaged_value, damaged_zip, to_toml
 from mpi_vta import artifact
 from mpi_vta.errors import GraphError, MpiVtaError
+from mpi_vta.hw.toml_table import tomllib
 
 ROOT = Path(__file__).parents[2]
 HW = ROOT / "hw"
@@ -567,7 +567,7 @@ def read_onnx(path: Path) -> object:
     from mpi_vta.frontend.onnx_import import import_file
     from mpi_vta.graph.verify import verify
 
-    graph = import_file(path)
+    graph = import_file(path).graph
     verify(graph)
     return graph
 
@@ -638,7 +638,7 @@ TARGETS: Mapping[str, Target] = {
     "graph": Target("input.graph", binary_maker(graph_bytes, damaged_zip, resealed("graph", 1)), read_graph, 8),
     "vector": Target("input.npz", binary_maker(vector_bytes, damaged_zip), read_vector, 7),
     "weights": Target("input.npz", binary_maker(weights_bytes, damaged_zip), read_weights_file, 8),
-    "darknet": Target("input.weights", make_darknet, read_weights_file, 1),
+    "darknet": Target("input.weights", make_darknet, read_weights_file, 2),
     "picture": Target("input.png", make_picture, read_picture_file, 8),
     "trace": Target("run.h5", make_trace, read_trace, 8),
     "opening": Target("run", make_opening, read_opening, 3),

@@ -23,7 +23,6 @@ from types import FrameType
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fuzz.targets import SLOW_TARGETS, TARGETS, Target
-
 from mpi_vta.errors import MpiVtaError
 
 MEMORY_BYTES = 2 << 30

@@ -89,7 +89,9 @@ def read_darknet(
     try:
         data = path.read_bytes()
     except OSError as fault:
-        raise ModelError(f"cannot read the weights ({fault.strerror})", where=str(path)) from fault
+        raise ModelError(
+            f"cannot read the weights ({fault.strerror})", where=str(path), allowed="a file that can be read"
+        ) from fault
     version = np.frombuffer(data[:8], "<i4") if len(data) >= 8 else np.zeros(2, np.int32)
     header_bytes = 20 if int(version[0]) * 10 + int(version[1]) >= 2 else 16
     wanted = sum(layer.size for layer in convolutions)

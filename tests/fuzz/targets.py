@@ -240,9 +240,9 @@ def read_weights_file(path: Path) -> object:
 
 @functools.cache
 def darknet_bytes() -> bytes:
-    from mpi_vta.frontend.darknet import CONVOLUTIONS, _layer_size
+    from mpi_vta.frontend.darknet import YOLOV3_TINY_CONVOLUTIONS
 
-    size = 20 + 4 * sum(_layer_size(*layer) for layer in CONVOLUTIONS)
+    size = 20 + 4 * sum(layer.size for layer in YOLOV3_TINY_CONVOLUTIONS)
     return (np.array([0, 2, 0, 0, 0], "<i4").tobytes()).ljust(size, b"\0")
 
 
@@ -277,6 +277,58 @@ def read_picture_file(path: Path) -> object:
     from mpi_vta.frontend.images import Preprocess, load_images
 
     return load_images(path, Preprocess(3, 16, 16, "crop", (0.0,) * 3, (1.0,) * 3))
+
+
+CFG = """[net]
+width=16
+height=16
+channels=3
+[convolutional]
+batch_normalize=1
+filters=4
+size=3
+stride=1
+pad=1
+activation=leaky
+[maxpool]
+size=2
+stride=2
+[convolutional]
+filters=8
+size=1
+stride=1
+pad=1
+activation=linear
+[route]
+layers=-1,-2
+[upsample]
+stride=2
+"""
+
+
+def make_cfg(rng: random.Random, path: Path) -> None:
+    """Change a value, a line or a byte."""
+    lines = CFG.splitlines()
+    at = rng.randrange(len(lines))
+    match rng.randrange(5):
+        case 0 | 1 if "=" in lines[at]:
+            value = rng.choice(("0", "-1", "1", "3", "99", "4294967296", "9" * 5000, "1e9", "x", "", "-1,-9", "nan"))
+            lines[at] = f"{lines[at].split('=')[0]}={value}"
+        case 2:
+            del lines[at]
+        case 3:
+            lines.insert(rng.randrange(len(lines)), lines[at])
+        case _:
+            path.write_bytes(damaged_bytes(rng, CFG.encode()))
+            return
+    path.write_text("\n".join(lines))
+
+
+def read_cfg_file(path: Path) -> object:
+    from mpi_vta.frontend.darknet_cfg import build_cfg, read_cfg
+    from mpi_vta.frontend.onnx_import import import_model
+
+    return import_model(build_cfg(read_cfg(path), 0, None), "net", str(path))
 
 
 # --- traces --------------------------------------------------------------------------------------------------------
@@ -639,6 +691,7 @@ TARGETS: Mapping[str, Target] = {
     "vector": Target("input.npz", binary_maker(vector_bytes, damaged_zip), read_vector, 7),
     "weights": Target("input.npz", binary_maker(weights_bytes, damaged_zip), read_weights_file, 8),
     "darknet": Target("input.weights", make_darknet, read_weights_file, 2),
+    "cfg": Target("input.cfg", make_cfg, read_cfg_file, 2),
     "picture": Target("input.png", make_picture, read_picture_file, 8),
     "trace": Target("run.h5", make_trace, read_trace, 8),
     "opening": Target("run", make_opening, read_opening, 3),

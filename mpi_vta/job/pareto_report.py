@@ -9,7 +9,7 @@ from mpi_vta.runtime.report import REPORT_COLUMNS
 from mpi_vta.schedule.pareto import Pareto
 from mpi_vta.schedule.problem import OBJECTIVES
 
-ENERGY_NOTE = "energy is a modelled estimate from the power figures of the board files"
+ENERGY_NOTE = "energy is a modelled estimate from the power figures of the board and cluster files"
 
 
 def pareto_summary(found: Pareto) -> dict[str, Any]:

@@ -22,10 +22,15 @@ def seal(path: Path) -> None:
     with path.open("r+b") as stream:
         digest = _digest(stream)
         stream.seek(0)
-        stream.write((_MAGIC + digest.encode() + b"\n").ljust(SEAL_BYTES, b"\0"))
+        stream.write(_head(digest))
 
 
-def check_seal(path: Path) -> bool:
+def sealed(data: bytes) -> bytes:
+    """Return the content of a file, made with `SEAL_BYTES` of user block, with its hash; see `seal`."""
+    return _head(hashlib.sha256(data[SEAL_BYTES:]).hexdigest()) + data[SEAL_BYTES:]
+
+
+def check_seal(path: Path, what: str = "trace") -> bool:
     """Return whether a file has a seal, which is then right; False for an HDF5 file without one.
 
     Raises
@@ -41,7 +46,9 @@ def check_seal(path: Path) -> bool:
             return False
         stated = head[len(_MAGIC) :].rstrip(b"\0").decode("latin-1")
         if not head.startswith(_MAGIC):
-            raise ArtifactError("not a readable trace (not an HDF5 file)", where=str(path), remedy="run the job again")
+            raise ArtifactError(
+                f"not a readable {what} (not an HDF5 file)", where=str(path), remedy="run the job again"
+            )
         if stated != _digest(stream) + "\n":
             raise ArtifactError(
                 "content does not match its SHA-256: the file was changed or damaged",
@@ -49,6 +56,10 @@ def check_seal(path: Path) -> bool:
                 remedy="take another copy, or run the job again",
             )
     return True
+
+
+def _head(digest: str) -> bytes:
+    return (_MAGIC + digest.encode() + b"\n").ljust(SEAL_BYTES, b"\0")
 
 
 def _digest(stream: BinaryIO) -> str:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from mpi_vta.artifact import write_atomically
 from mpi_vta.errors import ArtifactError
+from mpi_vta.trace.hdf5_input import HDF5_FAULTS, read_attributes
 from mpi_vta.trace.schema import MODELLED
+from mpi_vta.trace.seal import SEAL_BYTES, check_seal, sealed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +25,7 @@ FORMAT = "mpi_vta study"
 VERSION = 1
 TEXT, INTEGER, REAL, TRUTH = "text", "integer", "real", "truth"
 _DTYPES: Mapping[str, Any] = {INTEGER: np.int64, REAL: np.float64, TRUTH: np.bool_}
+_ATTRIBUTES = {"format": "str", "version": "int", "name": "str", "argv": "str", "complete": "int"}
 _WORTH_BYTES = 4096  # a smaller column is not compressed: chunks take more than that saves
 _ABSENT: Mapping[str, Any] = {TEXT: "", INTEGER: -1, REAL: float("nan"), TRUTH: False}
 
@@ -153,7 +156,7 @@ def _array(column: Column, rows: Iterable[Mapping[str, Any]]) -> NDArray[Any]:
 def write_study(path: Path, study: Study) -> None:
     """Write a study; a reader sees the old file or the new one, and the same study gives the same bytes."""
     stream = io.BytesIO()
-    with h5py.File(stream, "w") as file:
+    with h5py.File(stream, "w", userblock_size=SEAL_BYTES) as file:
         file.attrs.update({"format": FORMAT, "version": VERSION, "time": MODELLED, **study.attributes})
         for name, columns in TABLES.items():
             group = file.create_group(name)
@@ -164,7 +167,7 @@ def write_study(path: Path, study: Study) -> None:
                 options = {"compression": "gzip"} if values.nbytes > _WORTH_BYTES else {}
                 data = group.create_dataset(column.name, data=values, **options)
                 data.attrs["meaning"] = column.meaning
-    write_atomically(path, stream.getvalue())
+    write_atomically(path, sealed(stream.getvalue()))
 
 
 def _fixed_texts(values: NDArray[Any]) -> NDArray[Any]:
@@ -183,9 +186,11 @@ def read_study(path: Path) -> Study:
     """
     where = str(path)
     try:
+        if not check_seal(path, "study"):
+            raise ArtifactError("the study has lost its SHA-256", where=where, remedy="remove it to begin anew")
         with h5py.File(path, "r") as file:
-            attributes = dict(file.attrs)
-            found = (attributes.pop("format", None), attributes.pop("version", None))
+            attributes = read_attributes(file, _ATTRIBUTES, "the file")
+            found = (attributes.pop("format"), attributes.pop("version"))
             if found != (FORMAT, VERSION):
                 raise ArtifactError(
                     f"holds {found[0]} version {found[1]}",
@@ -193,17 +198,29 @@ def read_study(path: Path) -> Study:
                     allowed=f"{FORMAT} version {VERSION}",
                     remedy="make it again with this release",
                 )
-            tables = {
-                name: {column.name: _read(file[name][column.name], column) for column in columns}
-                for name, columns in TABLES.items()
-            }
+            tables = {name: _read_table(file, name) for name in TABLES}
     except FileNotFoundError as fault:
         raise ArtifactError("no such study", where=where, allowed="a file written by mpi_vta.explore") from fault
-    except (OSError, KeyError) as fault:
+    except HDF5_FAULTS as fault:
         raise ArtifactError(f"not a readable study ({fault})", where=where, remedy="remove it to begin anew") from fault
     return Study(attributes, tables)
 
 
-def _read(dataset: h5py.Dataset, column: Column) -> NDArray[Any]:
-    values: NDArray[Any] = dataset.asstr()[:] if column.kind == TEXT else dataset[:]
+def _read_table(file: h5py.File, name: str) -> Table:
+    columns = {column.name: _read_column(file, f"{name}/{column.name}", column.kind) for column in TABLES[name]}
+    if len({len(values) for values in columns.values()}) > 1:
+        raise ValueError(f"the columns of {name} are not equally long")
+    return columns
+
+
+def _read_column(file: h5py.File, path: str, kind: str) -> NDArray[Any]:
+    data = file[path]
+    if not isinstance(data, h5py.Dataset) or data.ndim != 1:
+        raise ValueError(f"{path} is not a column")
+    if kind == TEXT:
+        texts: NDArray[Any] = data.asstr()[:]
+        return texts
+    if data.dtype != _DTYPES[kind]:
+        raise ValueError(f"{path} is of type {data.dtype}, not {kind}")
+    values: NDArray[Any] = data[:]
     return values

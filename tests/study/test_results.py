@@ -6,7 +6,7 @@ from mpi_vta.errors import ArtifactError, InputError
 from mpi_vta.study.results import Results
 from mpi_vta.trace.study_file import read_study
 
-NAME = {"name": "e"}
+NAME = {"name": "e", "argv": "explore e.toml"}
 KEYS = ["k0", "k1", "k2", "k3"]
 
 
@@ -80,7 +80,7 @@ def test_other_experiment_is_refused(tmp_path):
 def test_damaged_file_is_refused(tmp_path):
     path = tmp_path / "a.h5"
     path.write_bytes(filled(path, [0])[:1000])
-    with pytest.raises(ArtifactError, match="not a readable study"):
+    with pytest.raises(ArtifactError, match="content does not match its SHA-256"):
         Results(path, NAME, KEYS).resume()
 
 

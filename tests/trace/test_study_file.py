@@ -1,11 +1,15 @@
 """The file of a study: columns there and back, and what is not one."""
 
+import io
+from contextlib import contextmanager
+
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 
 from mpi_vta.errors import ArtifactError
+from mpi_vta.trace.seal import sealed
 from mpi_vta.trace.study_file import TABLES, Study, read_study, write_study
 
 ROWS = {
@@ -20,7 +24,7 @@ ROWS = {
 
 @pytest.fixture
 def study():
-    return Study.of_rows({"name": "e", "complete": True}, ROWS)
+    return Study.of_rows({"name": "e", "argv": "explore e.toml", "complete": True}, ROWS)
 
 
 def test_round_trip(tmp_path, study):
@@ -71,18 +75,65 @@ def test_no_hdf5(tmp_path):
         read_study(tmp_path / "s.h5")
 
 
+@contextmanager
+def changed(path):
+    """Open a study to change it, and seal it again: somebody else wrote it so."""
+    stream = io.BytesIO(path.read_bytes())
+    with h5py.File(stream, "a") as file:
+        yield file
+    path.write_bytes(sealed(stream.getvalue()))
+
+
 @pytest.mark.parametrize(("key", "value"), [("format", "other"), ("version", 99)])
 def test_another_format(tmp_path, study, key, value):
     write_study(tmp_path / "s.h5", study)
-    with h5py.File(tmp_path / "s.h5", "a") as file:
+    with changed(tmp_path / "s.h5") as file:
         file.attrs[key] = value
     with pytest.raises(ArtifactError, match="allowed: mpi_vta study version"):
         read_study(tmp_path / "s.h5")
 
 
-def test_table_that_lacks_a_column(tmp_path, study):
+@pytest.mark.parametrize(
+    ("path", "data", "words"),
+    [
+        ("points/cycles", None, "not a readable study"),
+        ("points/cycles", np.zeros(2), "points/cycles is of type float64, not integer"),
+        ("points/cycles", np.zeros(3, np.int64), "the columns of points are not equally long"),
+        ("points/cycles", np.zeros((2, 2), np.int64), "points/cycles is not a column"),
+        ("points/models", np.zeros(2, np.int64), "not a readable study"),
+    ],
+)
+def test_column_that_is_something_else(tmp_path, study, path, data, words):
     write_study(tmp_path / "s.h5", study)
-    with h5py.File(tmp_path / "s.h5", "a") as file:
-        del file["points/cycles"]
-    with pytest.raises(ArtifactError, match="not a readable study"):
+    with changed(tmp_path / "s.h5") as file:
+        del file[path]
+        if data is not None:
+            file[path] = data
+    with pytest.raises(ArtifactError, match=words):
+        read_study(tmp_path / "s.h5")
+
+
+@pytest.mark.parametrize("name", ["name", "complete", "argv"])
+def test_missing_attribute(tmp_path, study, name):
+    write_study(tmp_path / "s.h5", study)
+    with changed(tmp_path / "s.h5") as file:
+        del file.attrs[name]
+    with pytest.raises(ArtifactError, match=f"lacks its attribute {name}"):
+        read_study(tmp_path / "s.h5")
+
+
+@pytest.mark.parametrize("place", [3, 100, 700, 5000, -1])
+def test_changed_byte_is_found_before_hdf5_reads(tmp_path, study, place):
+    write_study(tmp_path / "s.h5", study)
+    data = bytearray((tmp_path / "s.h5").read_bytes())
+    data[place] ^= 1
+    (tmp_path / "s.h5").write_bytes(data)
+    with pytest.raises(ArtifactError, match=r"SHA-256|not a readable study"):
+        read_study(tmp_path / "s.h5")
+
+
+def test_file_without_a_seal_is_refused(tmp_path):
+    with h5py.File(tmp_path / "s.h5", "w") as file:
+        file.attrs["format"] = "mpi_vta study"
+    with pytest.raises(ArtifactError, match="the study has lost its SHA-256; remove it to begin anew"):
         read_study(tmp_path / "s.h5")

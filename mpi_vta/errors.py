@@ -81,6 +81,10 @@ class DeviceError(MpiVtaError):
     """A board that is missing, carries another VTA build, or does not answer."""
 
 
+class IntegrityError(MpiVtaError):
+    """Data that changed on the way from one rank to another."""
+
+
 class InputError(MpiVtaError):
     """A picture, option or data file that cannot be read or used."""
 

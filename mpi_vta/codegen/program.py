@@ -140,6 +140,8 @@ class Program:
     @cached_property
     def dram_bytes(self) -> int:
         """Memory that the segments take under `default_bases`, gaps included."""
+        if not self.segments:
+            return SEGMENT_ALIGN_BYTES
         last = self.segments[-1]
         return self.default_bases[last.name] + last.size_bytes
 
@@ -250,8 +252,8 @@ class Program:
             if count and not -1 <= int(index.min()) <= int(index.max()) < most:
                 raise ValueError(f"{name} numbers are not in -1..{most - 1}")
         sizes = {segment.name: segment.size_bytes for segment in self.segments}
-        if not sizes or len(sizes) != len(self.segments) or sum(sizes.values()) > MOST_DRAM_BYTES:
-            raise ValueError(f"its segments are none, double, or together more than {MOST_DRAM_BYTES} bytes")
+        if len(sizes) != len(self.segments) or sum(sizes.values()) > MOST_DRAM_BYTES:
+            raise ValueError(f"its segments are double, or together more than {MOST_DRAM_BYTES} bytes")
         for name, content in self.data.items():
             if content.dtype != np.uint8 or content.ndim != 1 or content.size > sizes[name]:
                 raise ValueError(f"the data of segment {name} do not fit it")

@@ -55,6 +55,8 @@ class Request:
         Plan only.
     watchdog_s : float
         Longest wait for a message.
+    verify : bool
+        Whether messages between ranks carry a checksum.
     """
 
     argv: tuple[str, ...]
@@ -75,6 +77,7 @@ class Request:
     watchdog_s: float
     models: tuple[str, ...] = ()
     share: str | None = None
+    verify: bool = False
     explain: bool = False
     resume: Path | None = None
 

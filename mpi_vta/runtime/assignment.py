@@ -37,6 +37,8 @@ class RunOptions:
         ``virtual`` or ``wall``.
     bitstream : str
         File for real boards; empty for the one that each board file names.
+    verify : bool
+        Whether messages between ranks carry a checksum.
     """
 
     device: str
@@ -44,6 +46,7 @@ class RunOptions:
     output: str
     clock: str = VIRTUAL
     bitstream: str = ""
+    verify: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +125,7 @@ class Assignment:
             groups=header["groups"],
             model=header["model"],
             ranks=tuple(header["ranks"]),
+            verify=header["options"]["verify"],
         )
         feed = None
         if "feed" in header:

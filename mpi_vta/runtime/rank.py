@@ -60,6 +60,8 @@ class RankJob:
         Number of the model among those that run at the same time.
     ranks : tuple of int
         The job's rank for each rank of the plan; empty if they are the same.
+    verify : bool
+        Whether messages carry a checksum.
     """
 
     plan: Plan
@@ -69,6 +71,7 @@ class RankJob:
     groups: int
     model: int = 0
     ranks: tuple[int, ...] = ()
+    verify: bool = False
 
 
 class RankRun:
@@ -132,13 +135,17 @@ class RankRun:
 
     def _open_edges(self, transport: Transport) -> tuple[dict[int, Inbound], dict[int, Outbound]]:
         plan, groups = self._plan, self._job.groups
-        inbound, outbound = {}, {}
+        inbound, outbound, verify = {}, {}, self._job.verify
         for index, edge in enumerate(plan.edges):
             if next(edge_peers(plan, index, self._rank, groups, sends=False), None) is not None:
                 peers = edge_peers(plan, index, self._rank, groups, sends=False)
-                inbound[index] = Inbound(transport, index, peers, self._payload_bytes(index), _edge_name(edge))
+                inbound[index] = Inbound(
+                    transport, index, peers, self._payload_bytes(index), _edge_name(edge), verify=verify
+                )
             if next(edge_peers(plan, index, self._rank, groups, sends=True), None) is not None:
-                outbound[index] = Outbound(transport, index, self._payload_bytes(index), _edge_name(edge))
+                outbound[index] = Outbound(
+                    transport, index, self._payload_bytes(index), _edge_name(edge), verify=verify
+                )
         return inbound, outbound
 
     def _payload_bytes(self, edge: int) -> int:
@@ -162,7 +169,7 @@ class RankRun:
 
     def _receive(self, step: Receive) -> None:
         inbound = self._inbound[step.edge]
-        depart_ns, payload = inbound.take(self._watchdog)
+        depart_ns, payload = inbound.take(self._watchdog, step.group * self._plan.group_images)
         span = self._timeline.receive(step, depart_ns)
         edge = self._plan.edges[step.edge]
         self._note(EventKind.RECEIVE, span, step.place, step.group, step.peer, step.edge)
@@ -190,7 +197,8 @@ class RankRun:
         edge = self._plan.edges[step.edge]
         self._note(EventKind.SEND, span, step.place, step.group, step.peer, step.edge)
         payload = self._pieces.cut(edge, self._made[step.place][edge.value]) if self._carries_data else None
-        self._outbound[step.edge].send(step.peer, span.end_ns, payload)
+        image = step.group * self._plan.group_images
+        self._outbound[step.edge].send(step.peer, span.end_ns, payload, image)
 
     def _start(self, step: Start) -> None:
         endpoint = self._at_rank_0()

@@ -246,7 +246,8 @@ def lead(
 
 def _assignment(job: Job, model: int, place: int, ranks: tuple[int, ...]) -> Assignment:
     network, groups = NetworkModel.of(job.cluster), group_count(job.images, job.plan.group_images)
-    mine = RankJob(job.plan, network, job.cluster.boards[place], _programs_of(job, place), groups, model, ranks)
+    verify = job.options.verify
+    mine = RankJob(job.plan, network, job.cluster.boards[place], _programs_of(job, place), groups, model, ranks, verify)
     return Assignment(mine, job.options, job.feed if place == 0 and ranks[place] != 0 else None)
 
 

@@ -194,7 +194,7 @@ class WallRun(RankRun):
             return False
         start_ns = self._clock.now_ns()
         step = self._receives[edge].popleft()
-        _, payload = inbound.take(self._watchdog)
+        _, payload = inbound.take(self._watchdog, step.group * self._plan.group_images)
         if self._carries_data:
             arrived = self._arrived.setdefault((step.place, step.group), {})
             self._pieces.put(self._plan.edges[edge], arrived, payload.copy())
@@ -275,5 +275,5 @@ class WallRun(RankRun):
             edge = self._plan.edges[step.edge]
             start_ns = self._clock.now_ns()
             payload: Any = self._pieces.cut(edge, values[edge.value]) if self._carries_data else None
-            self._outbound[step.edge].send(step.peer, start_ns, payload)
+            self._outbound[step.edge].send(step.peer, start_ns, payload, group * self._plan.group_images)
             self._note(EventKind.SEND, Span(start_ns, self._clock.now_ns()), place, group, step.peer, step.edge)

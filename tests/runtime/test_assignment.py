@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mpi_vta.codegen.program import Binding, Program
+from mpi_vta.codegen.program import Binding, Program, Segment
 from mpi_vta.errors import ArtifactError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.runtime.assignment import Assignment, RunOptions
@@ -18,8 +18,8 @@ def assignment():
     board = cluster.boards[0]
     plan = Plan("m", "pipeline", 1, (Stage(0, ("a",), (1,), 5, (7,), (2,)),), (Edge("x", SOURCE, 0, 4),), 2)
     binding = Binding("x", "x", (1, 1, 2, 2), -3, 64)
-    empty = np.zeros(0, np.int16)
-    program = Program("p", board.config, np.zeros((0, 2), np.uint64), empty, empty, (), (binding,), (), (), {})
+    empty, segments = np.zeros(0, np.int16), (Segment("x", "input", 64),)
+    program = Program("p", board.config, np.zeros((0, 2), np.uint64), empty, empty, segments, (binding,), (), (), {})
     job = RankJob(plan, NetworkModel.of(cluster), board, {0: program}, 6)
     return Assignment(job, RunOptions("timing", 12.5, "out/x"))
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_outputs import MemoryOutputs
 
-from mpi_vta.codegen.program import Binding, Program
+from mpi_vta.codegen.program import Binding, Program, Segment
 from mpi_vta.errors import PlanError
 from mpi_vta.graph.layout import packed_bytes, unpack_activation
 from mpi_vta.hw.cluster import Cluster
@@ -71,7 +71,7 @@ def program(stage, inputs, outputs):
         np.zeros((0, 2), np.uint64),
         np.zeros(0, np.int16),
         np.zeros(0, np.int16),
-        (),
+        tuple(Segment(value, "scratch", packed_bytes(SHAPE, CONFIG)) for value in dict.fromkeys([*inputs, *outputs])),
         tuple(map(binding, inputs)),
         tuple(map(binding, outputs)),
         (),

@@ -1,0 +1,69 @@
+"""Long and wide jobs under mpirun: memory that stays, and more ranks than any cluster file has."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# resident memory moves in pages and by the allocator's habits; one record of 100 bytes per image would be 900 kB
+MOST_GROWTH_BYTES = 800_000
+RANK_0_TIMES_BYTES = 28  # what rank 0 has to keep per image
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+def test_memory_of_17_ranks_stays_over_10_000_images(start):
+    ended = start(0, ROOT / "benchmarks" / "load.py", "--json", timeout_s=900)
+    assert ended.status == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    assert len(found["ranks"]) == 17
+    for row in found["ranks"]:
+        known = RANK_0_TIMES_BYTES * found["counted_images"] if row["rank"] == 0 else 0
+        assert row["end_bytes"] - row["warm_bytes"] <= known + MOST_GROWTH_BYTES, row
+
+
+@pytest.mark.slow
+@pytest.mark.mpi
+def test_64_ranks_start_run_and_end(start):
+    arguments = ("-m", "mpi_vta.pipeline", "--model", "digits", "--strategy", "scatter-gather", "--device", "timing")
+    ended = start(64, *arguments, "--images", "256", "--json", "--watchdog-s", "0", timeout_s=600)
+    assert ended.status == 0, ended.stderr
+    summary = json.loads(ended.stdout)
+    assert summary["ranks"] == 64
+    assert {stage["rank"] for stage in summary["stages"]} == set(range(64))
+
+
+@pytest.mark.mpi
+def test_verified_messages_give_the_same_outputs(start):
+    arguments = ("-m", "mpi_vta.pipeline", "--model", "digits", "--images", "12", "--json")
+    plain, verified = (start(3, *arguments, *more) for more in ((), ("--verify",)))
+    assert verified.status == 0, verified.stderr
+    first, second = json.loads(plain.stdout), json.loads(verified.stdout)
+    for name in ("output_sha256", "throughput_images_per_s", "latency_ms"):
+        assert first[name] == second[name]
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize(
+    ("name", "content", "option"),
+    [
+        ("bad.onnx", b"\x08\x07\xff\xff", "--model"),
+        ("bad.json", b'{"TARGET": [1]}', "--config"),
+        ("bad.toml", b"name = [[", "--cluster"),
+        ("bad.plan", b'{"format": "plan", "version": 1, "stages": 3}', "--plan"),
+        ("bad.npz", b"PK\x03\x04 no zip", "--weights"),
+        ("bad.png", b"\x89PNG\r\n\x1a\n cut", "--images"),
+    ],
+)
+def test_a_bad_file_is_one_line_and_a_status(start, tmp_path, name, content, option):
+    path = tmp_path / name
+    path.write_bytes(content)
+    model = () if option == "--model" else ("--model", "digits")
+    ended = start(2, "-m", "mpi_vta.pipeline", *model, option, path)
+    assert ended.status != 0
+    (line,) = ended.error_lines[-1:]
+    assert line.startswith("mpi_vta: error: ")
+    assert name in line
+    assert "Traceback" not in ended.stderr
+    assert sum("error: " in each for each in ended.error_lines) == 1

@@ -106,7 +106,7 @@ def test_large_model_gives_the_reference_s_bits(pipeline, cache, tmp_path, monke
     "name",
     ["residual", pytest.param("depthwise", marks=pytest.mark.slow), pytest.param("shapes", marks=pytest.mark.slow)],
 )
-def test_trained_model_prints_float_and_vta_within_a_point(pipeline, tmp_path, name):
+def test_trained_model_prints_float_and_vta_within_a_point(pipeline, cache, monkeypatch, tmp_path, name):
     ended = pipeline(4, "--model", name, "--output", tmp_path / "out", timeout_s=600)
     assert ended.status == 0
     line = next(line for line in ended.stdout.splitlines() if line.startswith(("accuracy", "mAP")))
@@ -117,6 +117,10 @@ def test_trained_model_prints_float_and_vta_within_a_point(pipeline, tmp_path, n
     measured = summary["mean_average_precision" if name == "shapes" else "accuracy"]
     assert (100 * measured["float"], 100 * measured["vta"]) == pytest.approx((in_float, on_vta), abs=0.006)
     assert len(list((tmp_path / "out").glob("boxes-held-out-*.png"))) == (16 if name == "shapes" else 0)
+    monkeypatch.setenv("MPI_VTA_CACHE", str(cache))
+    model = ready_model(name, seed=0, weights=None)
+    outputs = execute(model.graph, {"input": read_inputs(model, None, 0, with_data=True).integers})
+    assert summary["output_sha256"] == output_sha256(outputs, model.graph.outputs)
 
 
 @pytest.mark.parametrize("config", ["pynq_1x32", "pynq_2x16", "pynq_4x8"])

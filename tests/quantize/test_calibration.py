@@ -12,9 +12,11 @@ from mpi_vta.quantize.calibration import (
     SCALE_OF_ZERO,
     Range,
     best_scale_log2,
+    choose_scale_log2,
     collect_ranges,
     minmax_scale_log2,
     squared_error,
+    with_stated,
 )
 
 
@@ -87,3 +89,35 @@ def test_no_images_is_refused():
 def test_values_that_are_not_finite_are_refused(value):
     with pytest.raises(InputError, match="value input0 is not finite"):
         collect_ranges(relu_graph(), np.full((2, 2, 4, 4), value, np.float32), ["input0", "relu_0:0"])
+
+
+def test_methods_differ_in_what_they_clip():
+    values = np.concatenate([np.random.default_rng(0).normal(0, 1, 100_000), [200.0]])
+    seen = [range_of(values)]
+    minmax, percentile, mse = (choose_scale_log2(seen, method) for method in ("minmax", "percentile", "mse"))
+    assert minmax == minmax_scale_log2(200.0)
+    assert percentile == minmax_scale_log2(np.percentile(np.abs(values), 99.99))
+    assert mse == best_scale_log2(seen)
+    assert percentile < mse < minmax
+
+
+def test_a_value_that_is_almost_always_zero_keeps_its_peak_under_percentile():
+    values = np.zeros(100_000)
+    values[0] = 3.0
+    assert choose_scale_log2([range_of(values)], "percentile") == minmax_scale_log2(3.0)
+
+
+@pytest.mark.parametrize("method", ["minmax", "percentile", "mse"])
+def test_a_stated_peak_decides_alone(method):
+    seen = with_stated({"a": range_of([1.0, 2.0]), "b": range_of([9.0])}, {"a": (-3.0, 5.0)})
+    assert choose_scale_log2(list(seen.values()), method) == minmax_scale_log2(5.0)
+    assert (seen["a"].stated, seen["b"].stated) == (True, False)
+
+
+def test_channels_have_their_own_means_powers_and_peaks():
+    images = np.random.default_rng(1).normal(size=(3, 2, 4, 4)).astype(np.float32)
+    seen = collect_ranges(relu_graph(), images, ["relu_0:0"])["relu_0:0"]
+    positive = np.maximum(images.astype(np.float64), 0)
+    np.testing.assert_allclose(seen.means, positive.mean(axis=(0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(seen.powers, np.square(positive).mean(axis=(0, 2, 3)), rtol=1e-6)
+    np.testing.assert_allclose(seen.peaks, positive.max(axis=(0, 2, 3)), rtol=1e-6)

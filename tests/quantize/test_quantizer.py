@@ -6,7 +6,7 @@ from graph_strategies import FLOAT_KINDS, FLOAT_NEW_KINDS, GraphBuilder, float_g
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpi_vta.errors import GraphError
+from mpi_vta.errors import GraphError, ModelError
 from mpi_vta.frontend.images import synthetic_images
 from mpi_vta.frontend.models import load_model
 from mpi_vta.graph.reference import convolve, execute, execute_all, spread
@@ -263,6 +263,43 @@ def test_accumulators_cannot_wrap_even_with_a_huge_bias():
     model = net.quantized()
     result = run(model, images_for(net.build(), 1))[model.outputs[0].name]
     np.testing.assert_allclose(result, 1000, rtol=0.01)
+
+
+def test_a_transposed_convolution_is_one_of_its_spread_input():
+    net = Net((1, 4, 5, 5))
+    weight = net.rng.normal(0, 0.2, (4, 2, 3, 3)).astype(np.float32)
+    attrs = {"strides": (2, 2), "pads": (1, 1, 1, 1), "output_pads": (1, 1), "dilations": (1, 1), "groups": 2}
+    up = net.add("conv_transpose2d", (net.source,), attrs, {"weight": weight})
+    net.add("activation", (up,), {"kind": "silu"})
+    graph = net.quantized().graph
+    assert [node.op for node in graph.nodes] == ["spread2d", "conv2d", "piecewise"]
+    assert graph.nodes[1].attrs["pads"] == (1, 1, 2, 2)
+    assert graph.nodes[1].attrs["groups"] == 2
+    assert graph.values[graph.outputs[0]].shape == (1, 4, 10, 10)
+
+
+def test_pads_that_cut_more_than_the_kernel_are_refused():
+    net = Net()
+    attrs = {"strides": (2, 2), "pads": (1, 1, 1, 1), "output_pads": (0, 0), "dilations": (1, 1), "groups": 1}
+    net.add("conv_transpose2d", (net.source,), attrs, {"weight": np.ones((4, 4, 1, 1), np.float32)})
+    with pytest.raises(
+        ModelError, match=r"conv_transpose2d_0: a transposed convolution with pads .* beyond its kernel"
+    ):
+        net.quantized()
+
+
+def test_nothing_is_equalised_where_a_model_brings_its_ranges():
+    net = Net()
+    first = net.conv(net.source, gain=1.0)
+    net.constants["conv2d_0.weight"][::2] *= 64
+    net.conv(net.add("relu", (first,)))
+    graph = net.build()
+    images = images_for(graph, 4)
+    assert quantize_with_decisions(graph, images).equalized_gain_db is not None
+    stated = {"relu_1:0": (0.0, 1000.0)}
+    made = quantize_with_decisions(graph, images, stated_ranges=stated)
+    assert made.equalized_gain_db is None
+    assert made.model.graph.values["relu_1:0"].scale_log2 == 3
 
 
 def test_a_broken_graph_is_refused():

@@ -2,10 +2,11 @@
 
 Compute: the GEMM micro-ops of the best packing, one reset of every accumulator, and the ALU passes of
 pooling, bias, channel shifts and epilogue. Groups count the blocks that they touch, a depthwise layer one per
-tap; zeros between the pixels of a spread map count nothing; a piecewise function takes its recipe's passes. Reading and writing: every tensor moved once. The three units run side by
-side, so a layer needs at least the largest of the three; instruction overhead, latencies, halos and
-micro-op loads are what a schedule may add. A layer may still beat its bound by a little, as the end of
-one layer and the start of the next overlap; a network cannot.
+tap; zeros between the pixels of a spread map count nothing; a piecewise function takes its recipe's passes.
+Reading and writing: every tensor moved once. The three units run side by side, so a layer needs at least the
+largest of the three; instruction overhead, latencies, halos and micro-op loads are what a schedule may add.
+A layer may still beat its bound by a little, as the end of one layer and the start of the next overlap; a
+network cannot.
 """
 
 from __future__ import annotations

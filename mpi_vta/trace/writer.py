@@ -52,7 +52,8 @@ class RankTrace:
         self.path = path
         # a file that was cut short before it was a trace must not look like one
         partial = path.with_name(path.name + ".part")
-        self._file = h5py.File(partial, "w")
+        # room for one chunk: the library would keep written ones in memory, 8 MB of them
+        self._file = h5py.File(partial, "w", rdcc_nbytes=BATCH_RECORDS * EVENT_DTYPE.itemsize)
         self._file.attrs["format"] = RANK_FORMAT
         self._file.attrs["version"] = VERSION
         self._group = self._file.create_group(rank_group(info.rank))

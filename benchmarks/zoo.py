@@ -29,10 +29,10 @@ ZOO = tuple(name for name in BUILDERS if name not in ("digits", "shapes", "resid
 PAGE = Path(__file__).parents[1] / "docs" / "zoo.md"
 HEAD = """# The zoo at full size
 
-Made by `python benchmarks/zoo.py --write`. Seeded weights; one image; one board runs the whole network. Cycles and
-milliseconds are modelled, seconds of a cold compilation measured on the machine that ran the command. The bound is
-what no schedule can avoid ([methodology](methodology.md)). Memory is the program with its weights and maps beside
-what the board leaves to VTA; a network that does not fit needs more boards.
+Made by `python benchmarks/zoo.py`. Seeded weights; one image; one board runs the whole network. Cycles and milliseconds
+are modelled. Seconds of a cold compilation are measured on the machine that ran the command, with whatever else ran
+there at the time. The bound is what no schedule can avoid ([methodology](methodology.md)). Memory is the program with
+its weights and maps beside what the board leaves to VTA; a network that does not fit needs more boards.
 
 | network | int8 weights, MB | board | cycles | % of bound | ms | memory, MiB of | compile, s |
 |---|---|---|---|---|---|---|---|

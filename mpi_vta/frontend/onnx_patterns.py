@@ -157,16 +157,19 @@ class _Finder:
 
     def _relu6_of_x_plus_3(self, name: str) -> str | None:
         """Return x of ``clip(x + 3, 0, 6)``."""
-        clip = self._made.get(name)
-        if clip is None or clip.op != "Clip" or self._bounds(clip) != (0, 6):
+        node, low, high = self._made.get(name), -np.inf, np.inf
+        parts: list[str] = []
+        while node is not None and node.op in ("Clip", "Relu"):  # one bound each, or both
+            bounds = (0.0, np.inf) if node.op == "Relu" else self._bounds(node)
+            low, high = max(low, bounds[0]), min(high, bounds[1])
+            parts.append(node.name)
+            node = self._made.get(node.inputs[0])
+        if (low, high) != (0, 6) or node is None or node.op != "Add":
             return None
-        addition = self._made.get(clip.inputs[0])
-        if addition is None or addition.op != "Add":
-            return None
-        for x, number in (addition.inputs, addition.inputs[::-1]):
+        for x, number in (node.inputs, node.inputs[::-1]):
             value = self._net.initializers.get(number)
             if value is not None and value.size == 1 and float(value.reshape(-1)[0]) == 3:
-                self.parts += [clip.name, addition.name]
+                self.parts += [*parts, node.name]
                 return x
         return None
 

@@ -132,7 +132,11 @@ def relu6_of_x_plus_3(net, x):
 
 
 def by(net, op, x, number):
-    return net.add(op, x, net.constant("number", np.float32(number)))
+    return net.add(op, x, net.constant(f"by {number}", np.float32(number)))
+
+
+def two_bounds(net, x):
+    return by(net, "Min", net.add("Relu", by(net, "Add", x, 3)), 6)
 
 
 SPELLINGS = {
@@ -141,6 +145,7 @@ SPELLINGS = {
     "gate divided": lambda net, x, clip: net.add("Mul", by(net, "Div", clip, 6), x),
     "gate scaled": lambda net, x, clip: net.add("Mul", x, by(net, "Mul", clip, 1 / 6)),
     "gate": lambda net, x, clip: net.add("Mul", x, net.add("HardSigmoid", x, alpha=1 / 6)),
+    "two bounds": lambda net, x, clip: by(net, "Div", net.add("Mul", x, two_bounds(net, x)), 6.0),
 }
 
 

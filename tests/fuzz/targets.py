@@ -431,6 +431,56 @@ def read_trace(path: Path) -> object:
     return command(main, "summary")(path)
 
 
+@functools.cache
+def study_file() -> Path:
+    from study_cases import study_of, throughput_rows
+
+    from mpi_vta.trace.study_file import write_study
+
+    path = temporary() / "study.h5"
+    write_study(path, study_of(throughput_rows()))
+    return path
+
+
+def make_study(rng: random.Random, path: Path) -> None:
+    """Damage bytes, which the seal finds; or change a column or an attribute and seal the file again."""
+    from mpi_vta.trace.seal import seal
+
+    if rng.random() < 0.4:
+        path.write_bytes(damaged_bytes(rng, study_file().read_bytes()))
+        return
+    shutil.copyfile(study_file(), path)
+    with h5py.File(path, "a") as file:
+        table = file[rng.choice(list(file))]
+        name = rng.choice(list(table))
+        rows = table[name][:]
+        if rng.random() < 0.3:
+            damage_attribute(rng, file)
+        else:
+            del table[name]
+            odd = (
+                None,
+                rows[:1],
+                rows[None],
+                np.zeros(len(rows), np.int8),
+                np.zeros(10**6),
+                3.0,
+                "x",
+                h5py.Empty("i8"),
+            )
+            value = rng.choice(odd)
+            if value is not None:
+                table[name] = value
+    seal(path)
+
+
+def read_study_file(path: Path) -> object:
+    from mpi_vta.study.results import Results
+
+    results = Results(path, {"name": "small", "argv": "explore"}, ["key0", "key1"])
+    return results.resume(), results.study()
+
+
 def make_unsealed(rng: random.Random, path: Path) -> None:
     """Damage a trace without a seal, as version 1 wrote them: every byte reaches the HDF5 library."""
     from mpi_vta.trace.seal import SEAL_BYTES
@@ -694,6 +744,7 @@ TARGETS: Mapping[str, Target] = {
     "cfg": Target("input.cfg", make_cfg, read_cfg_file, 2),
     "picture": Target("input.png", make_picture, read_picture_file, 8),
     "trace": Target("run.h5", make_trace, read_trace, 8),
+    "study": Target("study.h5", make_study, read_study_file, 4),
     "opening": Target("run", make_opening, read_opening, 3),
     "onnx": Target("input.onnx", make_onnx, read_onnx, 6),
 }

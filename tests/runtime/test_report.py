@@ -28,8 +28,10 @@ PLAN = Plan(
 )
 
 
-NETWORK = {
-    "network": json.dumps({"bytes_per_s": 1_000_000_000}),
+ABOUT = {
+    "model": "net",
+    "strategy": "pipeline",
+    "network": json.dumps({"bytes_per_s": 1_000_000_000, "latency_ns": 0, "per_message_ns": 0, "per_byte_ps": 0}),
     "network_power": json.dumps({"port_w": 1.0, "switch_w": 4.0, "switch_port_w": 2.0, "source": "a switch"}),
 }
 
@@ -53,7 +55,7 @@ def trace():
         1: record(1, 1, 600, [(4, 10)]),
         2: record(2, 1, 600, [(8, 14)]),
     }
-    return Trace({"time": "modelled", **NETWORK}, PLAN.to_json(), images, np.zeros(0, LINK_DTYPE), np.zeros(0), ranks)
+    return Trace({"time": "modelled", **ABOUT}, PLAN.to_json(), images, np.zeros(0, LINK_DTYPE), np.zeros(0), ranks)
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def _resize(net: OnnxNet, node: OnnxNode) -> OnnxNode:
     if node.op == "Upsample" or net.opset < 11:
         coordinates, rounding = "asymmetric", "floor"
     index = 1 if len(node.inputs) == 2 else 2
-    sizes = net.constant(node, 3).tolist() if len(node.inputs) > 3 and node.inputs[3] else []
+    sizes = _numbers(net, node, 3, "sizes") or []
     scales = attrs.get("scales") or ([] if sizes else net.constant(node, index).tolist())
     if attrs.get("mode", "nearest") != "nearest":
         raise ModelError(f"mode {attrs['mode']}", where=net.where(node), allowed="nearest")

@@ -16,6 +16,7 @@ from mpi_vta.frontend.onnx_builder import OnnxBuilder
 
 LAYERS = (*("convolutional", "maxpool", "avgpool", "upsample", "route", "shortcut", "yolo", "dropout", "softmax"),)
 ACTIVATIONS = ("linear", "leaky", "relu", "logistic", "mish", "swish")
+MOST_WEIGHTS = 1 << 28  # of one layer: a gigabyte
 
 
 @dataclass(frozen=True)
@@ -199,6 +200,10 @@ def _check_options(section: Section, channels: list[int]) -> None:
         if groups < 1 or filters < 1 or channels[0] % groups or filters % groups:
             found = f"{groups} groups for {channels[0]} channels and {filters} filters"
             raise ModelError(found, where=section.where, allowed="a divisor of both")
+        numbers = filters * channels[0] // groups * sizes[0] ** 2
+        if max(numbers, sizes[1], section.number("padding", 0)) > MOST_WEIGHTS:
+            found = f"{numbers} weights, stride {sizes[1]}"
+            raise ModelError(found, where=section.where, allowed=f"up to {MOST_WEIGHTS}")
     if kind == "shortcut" and len(set(channels)) != 1:
         raise ModelError(f"adds {channels} channels", where=section.where, allowed="equal numbers")
     if kind == "route":

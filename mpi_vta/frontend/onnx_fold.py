@@ -86,9 +86,9 @@ def read_initializers(model: Any, path: str) -> dict[str, Array]:
     for entry in model.graph.initializer:
         try:
             arrays[entry.name] = np.asarray(numpy_helper.to_array(entry))
-        except (ValueError, TypeError) as fault:
+        except (ValueError, TypeError, KeyError) as fault:
             raise ModelError(
-                f"initialiser {entry.name} does not fit its shape {tuple(entry.dims)}",
+                f"initialiser {entry.name} does not fit its shape {tuple(entry.dims)} or type",
                 where=path,
                 remedy="check the export",
             ) from fault

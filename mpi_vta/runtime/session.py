@@ -144,10 +144,13 @@ class Leader:
 
     def dismiss(self, status: int) -> None:
         """Let the other ranks go, with a status: before the run, or after it, when what they left is on disk."""
-        if self._ending.roll_call is not None:
-            self._ending.roll_call.close()
-            self._ending.roll_call = None
+        roll_call, self._ending.roll_call = self._ending.roll_call, None
+        if roll_call is not None:
+            roll_call.close()
         self._transport.broadcast(json.dumps({"status": status}).encode())
+        if roll_call is not None:
+            # no rank leaves MPI while another still ends its thread
+            self._transport.barrier()
 
 
 def take_part(command: Callable[[Leader], int]) -> int:
@@ -212,6 +215,7 @@ def follow(transport: Transport, ending: Ending | None = None) -> int:
     status = int(json.loads(transport.broadcast(None))["status"])
     roll_call.close()
     ending.roll_call = None
+    transport.barrier()
     if status == 0:
         # now that rank 0 has it, on disk
         path = _trace_path(assignment.options, transport.rank)

@@ -22,6 +22,7 @@ SUPPORTED = (
     *("Concat", "Slice", "Split", "Pad", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"),
     *("Identity", "Dropout", "QuantizeLinear", "DequantizeLinear"),
 )
+MOST_OPSET = 1000  # far beyond any that exists
 DEQUANTIZED = "_DequantizeLinear_Output"  # what onnxruntime appends to the name of a weight
 # quantised operators that bring their own arithmetic, where QDQ states only scales
 _QOPERATORS = ("ConvInteger", "MatMulInteger", "DynamicQuantizeLinear")
@@ -198,6 +199,8 @@ def read_net(model: Any, name: str, path: str) -> OnnxNet:
     graph = model.graph
     remaining, constants, folded = fold_constants(model, path)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
+    if not 1 <= opset <= MOST_OPSET:
+        raise ModelError(f"operator set {opset}", where=path, allowed=f"1 to {MOST_OPSET}")
     nodes: list[OnnxNode] = []
     taken: set[str] = set()
     for proto in remaining:

@@ -75,6 +75,14 @@ def unpack(data: bytes, kind: str, version: int, where: str) -> tuple[dict[str, 
         raise ArtifactError(
             f"not a readable {kind} file ({type(fault).__name__})", where=where, remedy="make it again"
         ) from fault
+    check_version(found, kind, version, where)
+    if content_hash(envelope, arrays) != stored_hash:
+        raise ArtifactError("content does not match its SHA-256", where=where, remedy="make it again")
+    return envelope["header"], arrays
+
+
+def check_version(found: tuple[Any, Any], kind: str, version: int, where: str) -> None:
+    """Raise `ArtifactError` if the kind and version that a file states are not these."""
     if found != (kind, version):
         raise ArtifactError(
             f"holds {found[0]} version {found[1]}",
@@ -82,9 +90,6 @@ def unpack(data: bytes, kind: str, version: int, where: str) -> tuple[dict[str, 
             allowed=f"{kind} version {version}",
             remedy="make it again with this release",
         )
-    if content_hash(envelope, arrays) != stored_hash:
-        raise ArtifactError("content does not match its SHA-256", where=where, remedy="make it again")
-    return envelope["header"], arrays
 
 
 _ZIP_FAULTS = (zipfile.BadZipFile, NotImplementedError, RuntimeError)  # damage, odd methods, encryption

@@ -5,17 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mpi_vta.codegen.program import Program
 from mpi_vta.codegen.report import ModelReport, model_report
 from mpi_vta.codegen.roofline import draw_roofline
-from mpi_vta.errors import InputError
 from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
-from mpi_vta.job.command_line import add_model_options, load_named_config, quantize_options, run_on_rank_0
+from mpi_vta.job.command_line import (
+    add_model_options,
+    load_named_config,
+    quantize_options,
+    run_on_rank_0,
+    write_file,
+)
 from mpi_vta.job.explain import places_as_json, print_places
 from mpi_vta.job.planning import open_costs
 from mpi_vta.job.ready_model import ReadyModel, ready_model
@@ -56,12 +61,12 @@ def _run(arguments: Sequence[str]) -> int:
         costs = open_costs(model.graph, progress)
         program, timing = costs.timed_program(tuple(node.name for node in model.graph.nodes), board.config)
     if options.output is not None:
-        _write(options.output, lambda: program.save(options.output))
+        write_file(options.output, lambda: program.save(options.output))
     if options.check:
         check_program(program.config, program.link(program.default_bases), program.dram_image())
     report = model_report(model.graph, program, timing.layer_cycles.tolist(), RTL.name, board.clock_mhz)
     if options.plot is not None:
-        _write(options.plot, lambda: draw_roofline(report, program.config, options.plot))
+        write_file(options.plot, lambda: draw_roofline(report, program.config, options.plot))
     shown = summary(report, program, board)
     if options.json:
         print(json.dumps(shown, indent=2))
@@ -95,15 +100,6 @@ def summary(report: ModelReport, program: Program, board: Board) -> dict[str, An
         "images_per_launch": program.config.batch,
         "board": board.name,
     }
-
-
-def _write(path: Path, save: Callable[[], None]) -> None:
-    try:
-        save()
-    except OSError as fault:
-        raise InputError(f"cannot write the file ({fault.strerror})", where=str(path)) from fault
-    except ValueError as fault:
-        raise InputError(f"no such picture format ({fault})", where=str(path), allowed=".png, .svg, .pdf") from fault
 
 
 def _print_table(shown: dict[str, Any]) -> None:

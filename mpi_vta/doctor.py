@@ -16,6 +16,7 @@ from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.diagnosis import EVERYWHERE, Fault, diagnose, guarded_network
 from mpi_vta.runtime.host_facts import HostFacts, collect, ipv4_addresses
 from mpi_vta.runtime.pairing import find_launcher
+from mpi_vta.standard_output import reader_may_leave
 
 WRONG_STATUS = 1
 
@@ -48,10 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # not rank 0, or one of many that all believe to be alone: the first of them speaks
         return 0
     faults = diagnose(facts, needs_board=options.device == "pynq")
-    if options.json:
-        print(json.dumps({"ranks": [asdict(f) for f in facts], "faults": [asdict(fault) for fault in faults]}))
-    else:
-        print_table(facts, faults, sys.stdout)
+    with reader_may_leave():
+        if options.json:
+            print(json.dumps({"ranks": [asdict(f) for f in facts], "faults": [asdict(fault) for fault in faults]}))
+        else:
+            print_table(facts, faults, sys.stdout)
     return WRONG_STATUS if faults else 0
 
 

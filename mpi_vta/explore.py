@@ -11,11 +11,13 @@ from typing import Any
 
 from mpi_vta.errors import ConfigError, InputError
 from mpi_vta.graph.ir import Graph
+from mpi_vta.hw.board import FASTEST_MHZ
 from mpi_vta.hw.parts import load_part
 from mpi_vta.job.provenance import versions_and_argv
 from mpi_vta.job.ready_model import ready_model
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.progress import Progress, shown_progress
+from mpi_vta.standard_output import reader_may_leave
 from mpi_vta.study.builds import builds_of
 from mpi_vta.study.builds_table import print_builds
 from mpi_vta.study.experiment import Experiment
@@ -28,8 +30,6 @@ from mpi_vta.trace.study_file import Study, read_study
 
 # In a log, a line about the progress at most so often
 _LINE_INTERVAL_S = 30.0
-# As in board files
-FASTEST_MHZ = 2000
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -67,9 +67,15 @@ def _explore(sweep: Sweep, arguments: Sequence[str]) -> int:
     if options.clock_mhz is not None and options.builds is None:
         parser.error("--clock-mhz goes with --builds")
     if options.builds is not None:
-        return _print_builds(options.builds, options.clock_mhz)
-    if options.report is not None:
-        return _report(*options.report)
+        _print_builds(options.builds, options.clock_mhz)
+    elif options.report is not None:
+        _report(*options.report)
+    else:
+        _study(sweep, options)
+    return 0
+
+
+def _study(sweep: Sweep, options: argparse.Namespace) -> None:
     experiment = Experiment.load(options.experiment)
     path: Path = options.output or Path("out") / f"study-{experiment.name}.h5"
     if options.print:
@@ -80,32 +86,33 @@ def _explore(sweep: Sweep, arguments: Sequence[str]) -> int:
             graphs = {} if options.list and experiment.search is None else _graphs(experiment, progress)
             points = points_of(experiment, builds_of(experiment, graphs, progress))
             if options.list:
-                return _list(points)
+                _list(points)
+                return
             study = _sweep(sweep, options, experiment, graphs, points, path, progress)
-    if options.json:
-        print(json.dumps(_summary(study, path)))
-        return 0
-    print_study(study, sys.stdout)
-    print(f"{'read' if options.print else 'written':12}{path}")
-    return 0
+    with reader_may_leave():
+        if options.json:
+            print(json.dumps(_summary(study, path)))
+        else:
+            print_study(study, sys.stdout)
+            print(f"{'read' if options.print else 'written':12}{path}")
 
 
-def _print_builds(part_name: str, clock_mhz: float | None) -> int:
+def _print_builds(part_name: str, clock_mhz: float | None) -> None:
     part = load_part(part_name)
     if clock_mhz is None:
         clock_mhz = part.default_clock_mhz
     elif not 1 <= clock_mhz <= FASTEST_MHZ:
         raise ConfigError(f"is {clock_mhz:g}", where="--clock-mhz", allowed=f"a number 1..{FASTEST_MHZ}")
-    print_builds(part, clock_mhz, sys.stdout)
-    return 0
+    with reader_may_leave():
+        print_builds(part, clock_mhz, sys.stdout)
 
 
-def _report(page: Path, *results: Path) -> int:
+def _report(page: Path, *results: Path) -> None:
     if not results:
         raise InputError("no result file", where="--report", allowed="a page to write, and one or more results")
-    for path in write_page(page, results):
-        print(f"written     {path}")
-    return 0
+    with reader_may_leave():
+        for path in write_page(page, results):
+            print(f"written     {path}")
 
 
 def _graphs(experiment: Experiment, progress: Progress) -> dict[str, Graph]:
@@ -139,7 +146,8 @@ def _sweep(
 
     def keep(index: int, rows: Any) -> None:
         results.add(index, rows)
-        progress.step(len(points) - len(results.missing), len(points))
+        with reader_may_leave():
+            progress.step(len(points) - len(results.missing), len(points))
 
     sweep.run(points, missing, graphs, keep)
     return results.save()
@@ -157,18 +165,18 @@ def _provenance(options: argparse.Namespace, experiment: Experiment, hashes: dic
     }
 
 
-def _list(points: Sequence[Point]) -> int:
+def _list(points: Sequence[Point]) -> None:
     impossible = 0
-    for point in points:
-        try:
-            point.built_cluster()
-        except ConfigError as fault:
-            impossible += 1
-            print(f"{point.index:6}  {point.title} (not valid: {fault})")
-        else:
-            print(f"{point.index:6}  {point.title}")
-    print(f"{_counted(len(points), 'point')}, {impossible} of them known not to be valid before planning")
-    return 0
+    with reader_may_leave():
+        for point in points:
+            try:
+                point.built_cluster()
+            except ConfigError as fault:
+                impossible += 1
+                print(f"{point.index:6}  {point.title} (not valid: {fault})")
+            else:
+                print(f"{point.index:6}  {point.title}")
+        print(f"{_counted(len(points), 'point')}, {impossible} of them known not to be valid before planning")
 
 
 def _summary(study: Study, path: Path) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import zipfile
 from collections.abc import Sequence
@@ -27,6 +26,7 @@ from mpi_vta.simulator.replay import make_vector, replay
 from mpi_vta.simulator.timeline import draw_timeline
 from mpi_vta.simulator.timing import PROFILES, Timing, simulate
 from mpi_vta.simulator.vectors import Extent, Vector
+from mpi_vta.standard_output import reader_may_leave
 
 MISMATCH_STATUS = 1
 _PROGRAM_MEMBER = "__header__.npy"
@@ -63,15 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0, 1 if a replay does not match, 2 on an error."""
     try:
         options = build_parser().parse_args(argv)
-        status = _COMMANDS[options.command](options)
-        sys.stdout.flush()
+        status = 0
+        with reader_may_leave():
+            status = _COMMANDS[options.command](options)
     except MpiVtaError as fault:
         print(f"mpi_vta.inspect: error: {fault}", file=sys.stderr)
         return fault.exit_status
-    except BrokenPipeError:
-        # the reader, `head` for one, has seen enough; what is still buffered must not be tried again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return status
 
 

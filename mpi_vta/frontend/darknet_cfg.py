@@ -14,7 +14,7 @@ from mpi_vta.frontend.darknet import DARKNET_EPSILON, LEAKY_SLOPE, Convolution
 from mpi_vta.frontend.detection import COCO_NAMES, Detector
 from mpi_vta.frontend.onnx_builder import OnnxBuilder
 
-LAYERS = (*("convolutional", "maxpool", "avgpool", "upsample", "route", "shortcut", "yolo", "dropout", "softmax"),)
+LAYERS = ("convolutional", "maxpool", "avgpool", "upsample", "route", "shortcut", "yolo", "dropout", "softmax")
 ACTIVATIONS = ("linear", "leaky", "relu", "logistic", "mish", "swish")
 MOST_WEIGHTS = 1 << 28  # of one layer: a gigabyte
 

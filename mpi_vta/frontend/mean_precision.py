@@ -34,7 +34,9 @@ def mean_average_precision(
     labels : sequence of ndarray of int64, shape (n,)
         Per picture: class of every object.
     class_names : sequence of str
+        In the order of the labels.
     overlap : float
+        Least intersection over union of a right detection.
     """
     precisions = []
     for kind, name in enumerate(class_names):

@@ -131,7 +131,7 @@ class _Sinking:
     def _undone(self, node: OnnxNode, name: str, order: Order) -> str:
         """Return a constant operand as it is before the transpose."""
         value = self._constants.get(name)
-        if value is None or value.size == 1 or (node.op not in ("Concat",) and value.ndim > len(order)):
+        if value is None or value.size == 1 or (node.op != "Concat" and value.ndim > len(order)):
             return name
         spread = value.reshape((1,) * (len(order) - value.ndim) + value.shape)
         result = f"{name} for {node.name}"

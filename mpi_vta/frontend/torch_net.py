@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 MOMENTUM = 0.1
+WEIGHT_DECAY = 1e-2
+HIGHEST_RATE = 4e-3
 
 
 class TorchNet:
@@ -67,6 +70,54 @@ class TorchNet:
             if name.endswith((".weight", ".bias", ".running_mean", ".running_var"))
         }
         return {name: a.astype(np.float16 if a.ndim > 1 else np.float32) for name, a in named.items()}
+
+
+def fit(
+    name: str,
+    net: TorchNet,
+    pictures: NDArray[Any],
+    loss_of: Callable[[list[Any], list[int], int, bool], Any],
+    *,
+    epochs: int,
+    batch: int,
+    seed: int,
+) -> None:
+    """Train a network on pictures, each batch turned and mirrored at random, and print the loss of every epoch.
+
+    Parameters
+    ----------
+    name : str
+        For what is printed.
+    net : TorchNet
+        Changed in place.
+    pictures : ndarray of uint8 or of float32 in 0..1, shape (n, C, H, W)
+        Square ones.
+    loss_of : callable
+        Takes the outputs, the pictures' numbers, the quarter turns to the left, and whether a mirror left to right
+        followed; returns the loss as a tensor.
+    epochs, batch, seed : int
+        How often each picture is seen, how many at a time, and what decides the order.
+    """
+    import torch
+
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    pixels, per_epoch = torch.from_numpy(np.ascontiguousarray(pictures)), len(pictures) // batch
+    optimizer = torch.optim.AdamW(net.parameters(), weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, HIGHEST_RATE, epochs * per_epoch)
+    for epoch in range(epochs):
+        total = 0.0
+        for chosen in torch.randperm(len(pixels))[: per_epoch * batch].split(batch):
+            turns, mirrored = int(torch.randint(4, ())), bool(torch.randint(2, ()))
+            seen = pixels[chosen].float() / 255 if pixels.dtype == torch.uint8 else pixels[chosen]
+            seen = torch.rot90(seen, turns, (2, 3))
+            loss = loss_of(net(seen.flip(3) if mirrored else seen, training=True), chosen.tolist(), turns, mirrored)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.item()
+        print(f"{name}: epoch {epoch + 1} of {epochs}, loss {total / per_epoch:.4f}", flush=True)
 
 
 def _apply(op: str, inputs: list[Any], attrs: dict[str, Any], training: bool) -> Any:

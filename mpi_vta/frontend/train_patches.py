@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mpi_vta.frontend.models import DATA, HELD_OUT_SEED, TRAINING_SEED
 from mpi_vta.frontend.shapes import draw_patch
 from mpi_vta.frontend.small_nets import build_depthwise, build_residual
-from mpi_vta.frontend.torch_net import TorchNet
+from mpi_vta.frontend.torch_net import TorchNet, fit
 
-DATA = Path(__file__).parent / "data"
 BUILDERS: dict[str, Callable[..., Any]] = {"residual": build_residual, "depthwise": build_depthwise}
-TRAIN_SEED = 1
 TRAIN_PATCHES = 12000
 EPOCHS = {"residual": 14, "depthwise": 20}
 BATCH = 64
@@ -38,26 +37,11 @@ def train(name: str, images: NDArray[np.float32], labels: NDArray[np.int64], epo
     import torch
     from torch.nn import functional
 
-    torch.manual_seed(seed)
-    torch.set_num_threads(1)
+    def loss(outputs: list[Any], chosen: list[int], _turns: int, _mirrored: bool) -> Any:
+        return functional.cross_entropy(outputs[0], torch.from_numpy(labels[chosen]), label_smoothing=0.02)
+
     net = TorchNet(BUILDERS[name](seed, None))
-    pixels, classes = torch.from_numpy(images), torch.from_numpy(labels)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=1e-2)
-    steps = epochs * (len(labels) // BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, steps)
-    for epoch in range(epochs):
-        total = 0.0
-        for batch in torch.randperm(len(labels))[: len(labels) // BATCH * BATCH].split(BATCH):
-            turn, mirror = int(torch.randint(4, ())), int(torch.randint(2, ()))
-            seen = torch.rot90(pixels[batch], turn, (2, 3))
-            scores = net(seen.flip(3) if mirror else seen, training=True)[0]
-            loss = functional.cross_entropy(scores, classes[batch], label_smoothing=0.02)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += loss.item()
-        print(f"{name}: epoch {epoch + 1} of {epochs}, loss {total / (steps / epochs):.4f}", flush=True)
+    fit(name, net, images, loss, epochs=epochs, batch=BATCH, seed=seed)
     return net
 
 
@@ -76,8 +60,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=DATA, help="folder for the files")
     folder = parser.parse_args().output
     folder.mkdir(parents=True, exist_ok=True)
-    images, labels = patches(TRAIN_SEED, TRAIN_PATCHES)
-    unseen, truth = patches(TRAIN_SEED + 1, 1000)
+    images, labels = patches(TRAINING_SEED, TRAIN_PATCHES)
+    unseen, truth = patches(HELD_OUT_SEED, 1000)
     for name in BUILDERS:
         net = train(name, images, labels, EPOCHS[name])
         arrays: dict[str, Any] = net.arrays()

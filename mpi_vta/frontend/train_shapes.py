@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mpi_vta.frontend.models import DATA, TRAINING_SEED
 from mpi_vta.frontend.shapes import DETECTED, SCENE_SIZE, Scene, draw_scene
 from mpi_vta.frontend.small_nets import ANCHORS, build_shapes
-from mpi_vta.frontend.torch_net import TorchNet
+from mpi_vta.frontend.torch_net import TorchNet, fit
 
-DATA = Path(__file__).parent / "data"
-TRAIN_SEED = 1
 TRAIN_SCENES = 6000
 EPOCHS = 16
 BATCH = 32
@@ -101,30 +100,14 @@ def loss_of(outputs: list[Any], wanted: list[dict[str, Array]]) -> Any:
 
 def train(scenes: list[Scene], epochs: int = EPOCHS, seed: int = SEED) -> TorchNet:
     """Return the detector after training on scenes, each batch turned and mirrored at random."""
-    import torch
+    pixels = np.stack([scene.picture for scene in scenes]).transpose(0, 3, 1, 2)
 
-    torch.manual_seed(seed)
-    torch.set_num_threads(1)
+    def loss(outputs: list[Any], chosen: list[int], turns: int, mirrored: bool) -> Any:
+        boxes = [turned(scenes[index].boxes, turns, mirrored) for index in chosen]
+        return loss_of(outputs, targets(boxes, [scenes[index].labels for index in chosen]))
+
     net = TorchNet(build_shapes(seed, None))
-    pixels = torch.from_numpy(np.stack([scene.picture for scene in scenes]).transpose(0, 3, 1, 2).copy())
-    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=1e-2)
-    per_epoch = len(scenes) // BATCH
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, epochs * per_epoch)
-    for epoch in range(epochs):
-        total = 0.0
-        for batch in torch.randperm(len(scenes))[: per_epoch * BATCH].split(BATCH):
-            turns, mirrored = int(torch.randint(4, ())), bool(torch.randint(2, ()))
-            seen = torch.rot90(pixels[batch].float() / 255, turns, (2, 3))
-            outputs = net(seen.flip(3) if mirrored else seen, training=True)
-            chosen = [scenes[index] for index in batch.tolist()]
-            boxes = [turned(scene.boxes, turns, mirrored) for scene in chosen]
-            loss = loss_of(outputs, targets(boxes, [scene.labels for scene in chosen]))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += loss.item()
-        print(f"epoch {epoch + 1} of {epochs}, loss {total / per_epoch:.4f}", flush=True)
+    fit("shapes", net, pixels, loss, epochs=epochs, batch=BATCH, seed=seed)
     return net
 
 
@@ -134,7 +117,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=DATA, help="folder for the file")
     folder = parser.parse_args().output
     folder.mkdir(parents=True, exist_ok=True)
-    net = train([draw_scene(TRAIN_SEED, index) for index in range(TRAIN_SCENES)])
+    net = train([draw_scene(TRAINING_SEED, index) for index in range(TRAIN_SCENES)])
     arrays: dict[str, Any] = net.arrays()
     np.savez_compressed(folder / "shapes_weights.npz", **arrays)
     print(f"wrote {folder / 'shapes_weights.npz'}")

@@ -52,5 +52,5 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
 """Functions of float32 or float64 arrays; the result has the argument's shape and dtype.
 
 hard_sigmoid(x) = clip(x / 6 + 1 / 2, 0, 1), hard_swish(x) = x * hard_sigmoid(x), silu(x) = x * sigmoid(x),
-mish(x) = x * tanh(ln(1 + exp(x))), elu(x) = x or exp(x) - 1 below 0.
+mish(x) = x * tanh(ln(1 + exp(x))), elu(x) = x or exp(x) - 1 below 0, gelu in its form with tanh.
 """

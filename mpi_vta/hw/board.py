@@ -13,6 +13,7 @@ from mpi_vta.hw.paths import find, find_beside
 from mpi_vta.hw.toml_table import TomlTable
 
 MEBIBYTE = 1 << 20
+FASTEST_MHZ = 2000  # of any clock that a file or an option may name
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Board:
         name = table.text("name")
         part = table.text("part")
         config_name = table.text("config")
-        clock_mhz = table.number("clock_mhz", 1, 2000)
+        clock_mhz = table.number("clock_mhz", 1, FASTEST_MHZ)
         memory_bytes = table.integer("memory_mib", 16, 1 << 16) * MEBIBYTE
         cpu = table.number("cpu_ns_per_packed_byte", 0, 10_000)
         overhead = table.integer("launch_overhead_ns", 0, 1_000_000_000)

@@ -87,11 +87,6 @@ def enumerated_builds(part: Part, clock_mhz: float) -> Iterator[Build]:
                 yield Build(config, resources, True, resources.why_not or "")
 
 
-def legal_builds(part: Part, clock_mhz: float) -> tuple[Build, ...]:
-    """Return every enumerated build that is legal, those that do not fit with the reason."""
-    return tuple(build for build in enumerated_builds(part, clock_mhz) if build.legal)
-
-
 def largest_builds(builds: Sequence[Build]) -> tuple[Build, ...]:
     """Return the usable builds none of whose buffers could be larger with the others as they are.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mpi_vta.hw.board import FASTEST_MHZ
 from mpi_vta.hw.config import TARGETS
 from mpi_vta.hw.paths import find
 from mpi_vta.hw.toml_table import TomlTable
@@ -75,7 +76,7 @@ def load_part(name_or_path: str) -> Part:
     source = table.text("source")
     clocks = []
     for entry in table.tables("clocks"):
-        clocks.append(PublishedClock(entry.number("mhz", 1, 2000), entry.text("source")))
+        clocks.append(PublishedClock(entry.number("mhz", 1, FASTEST_MHZ), entry.text("source")))
         entry.refuse_unknown()
     table.refuse_unknown()
     table.raise_faults("illegal part", str(path))

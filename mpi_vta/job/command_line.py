@@ -13,6 +13,7 @@ from mpi_vta.errors import InputError, MpiVtaError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
 from mpi_vta.runtime.pairing import find_launcher
+from mpi_vta.standard_output import reader_may_leave
 
 if TYPE_CHECKING:
     from mpi_vta.job.planning import PlanWishes
@@ -118,8 +119,21 @@ def run_on_rank_0(command: Callable[[Sequence[str]], int], argv: Sequence[str] |
     launcher = find_launcher(os.environ)
     if launcher is not None and launcher.rank != 0:
         return 0
+    status = 0
     try:
-        return command(sys.argv[1:] if argv is None else argv)
+        with reader_may_leave():
+            status = command(sys.argv[1:] if argv is None else argv)
     except MpiVtaError as fault:
         print(f"mpi_vta: error: {fault}", file=sys.stderr)
         return fault.exit_status
+    return status
+
+
+def write_file(path: Path, save: Callable[[], None]) -> None:
+    """Do `save`, which writes a file or a picture; raises `InputError` if it cannot."""
+    try:
+        save()
+    except OSError as fault:
+        raise InputError(f"cannot write the file ({fault.strerror})", where=str(path)) from fault
+    except ValueError as fault:
+        raise InputError(f"no such picture format ({fault})", where=str(path), allowed=".png, .svg, .pdf") from fault

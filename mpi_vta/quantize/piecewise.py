@@ -7,7 +7,7 @@ side of its bend and has slope ``m`` on the other, so every continuous function 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,13 +37,17 @@ class Pieces:
     lo: int
     hi: int
 
-    def table(self) -> NDArray[np.int64]:
-        """Return the results for -128..127."""
+    def total(self) -> NDArray[np.int64]:
+        """Return offset and terms added up, for -128..127."""
         total = np.full(256, self.offset)
         for multiplier, side, threshold in zip(self.multipliers, self.sides, self.thresholds, strict=True):
             term = EVERY * multiplier
             total = total + (term if side == 0 else (np.maximum if side > 0 else np.minimum)(term, threshold))
-        return np.asarray(np.clip((total + (1 << self.shift >> 1)) >> self.shift, self.lo, self.hi))
+        return total
+
+    def table(self) -> NDArray[np.int64]:
+        """Return the results for -128..127."""
+        return np.asarray(np.clip((self.total() + (1 << self.shift >> 1)) >> self.shift, self.lo, self.hi))
 
 
 def fit_pieces(function: Callable[[Array], Array], in_log2: int, out_log2: int, where: str) -> Pieces:
@@ -197,27 +201,19 @@ def _subset(changes: Array, first: float) -> tuple[int, ...]:
 
 
 def _best_offset(bare: Pieces, exact: Array, wanted: Array) -> Pieces:
-    """Return the pieces with the offset of least error."""
-    total = np.zeros(256, np.int64)
-    for multiplier, side, threshold in zip(bare.multipliers, bare.sides, bare.thresholds, strict=True):
-        term = EVERY * multiplier
-        total = total + (term if side == 0 else (np.maximum if side > 0 else np.minimum)(term, threshold))
+    """Return pieces of offset 0 with the offset of least error."""
     inner = (wanted > wanted.min()) & (wanted < wanted.max())
     if not inner.any():
         inner = np.ones(256, bool)
-    away = exact * 2.0**bare.shift - total
+    away = exact * 2.0**bare.shift - bare.total()
     middle = float(np.median(away[inner]))
     unit = 1 << bare.shift
     candidates = [round(middle + unit * share) for share in np.linspace(-0.75, 0.75, 25)]
 
     def error(offset: int) -> tuple[bool, float]:
-        table = _with_offset(bare, offset).table()
+        table = replace(bare, offset=offset).table()
         far = abs(table - wanted).max() > 1
         return bool(far), float(np.square(table - np.clip(exact, INT8_MIN, INT8_MAX)).mean())
 
     offset = min((c for c in candidates if abs(c) <= OFFSET_MAX), key=error)
-    return _with_offset(bare, offset)
-
-
-def _with_offset(bare: Pieces, offset: int) -> Pieces:
-    return Pieces(bare.multipliers, bare.sides, bare.thresholds, offset, bare.shift, bare.lo, bare.hi)
+    return replace(bare, offset=offset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -162,10 +163,14 @@ class _Body:
 def sqnr_db(exact: NDArray[np.float32], approximate: NDArray[np.float32]) -> float:
     """Return the signal's power over that of the error in dB; infinite where there is no error."""
     wrong = exact.astype(np.float64) - approximate.reshape(exact.shape)
-    noise, signal = float(np.square(wrong).mean()), float(np.square(exact.astype(np.float64)).mean())
+    return decibels(float(np.square(exact.astype(np.float64)).mean()), float(np.square(wrong).mean()))
+
+
+def decibels(signal: float, noise: float) -> float:
+    """Return the ratio of two powers in dB; infinite without noise."""
     if noise == 0:
-        return float("inf")
-    return 10 * float(np.log10(signal / noise)) if signal else float("-inf")
+        return math.inf
+    return 10 * math.log10(signal / noise) if signal else -math.inf
 
 
 def _reading(host: Graph, alias: Mapping[str, str]) -> Graph:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from mpi_vta.graph.reference import execute, execute_all
 from mpi_vta.quantize.fusion import FusedLayer
 from mpi_vta.quantize.model import dequantize
-from mpi_vta.quantize.quantizer import Quantization
+from mpi_vta.quantize.quantizer import Quantization, decibels
 
 Array = NDArray[Any]
 
@@ -97,19 +97,13 @@ def _row(made: Quantization, layer: FusedLayer, power: Array) -> LayerError:
     return LayerError(
         layer.node.name,
         node.op,
-        _decibels(power[0], power[1]),
-        _decibels(power[2], power[3]),
+        decibels(power[0], power[1]),
+        decibels(power[2], power[3]),
         int(graph.values[layer.output].scale_log2 or 0),
         shifted,
         made.channel_gains_db.get(layer.node.name),
         2 * height * width * math.ceil(channels / BLOCK) if shifted else 0,
     )
-
-
-def _decibels(signal: float, noise: float) -> float:
-    if noise == 0:
-        return math.inf
-    return 10 * math.log10(signal / noise) if signal else -math.inf
 
 
 def as_json(

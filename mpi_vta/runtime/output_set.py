@@ -26,7 +26,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from mpi_vta.artifact import write_atomically
+from mpi_vta.artifact import check_version, write_atomically
 from mpi_vta.errors import ArtifactError, InputError
 
 FORMAT, VERSION = "mpi_vta outputs", 1
@@ -269,8 +269,7 @@ def read_identity(folder: Path) -> Identity:
         fields = {name: data[name] for name in Identity.__dataclass_fields__}
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise ArtifactError(f"not a readable set of outputs ({type(fault).__name__})", where=str(path)) from fault
-    if found != (FORMAT, VERSION):
-        raise ArtifactError(f"holds {found[0]} version {found[1]}", where=str(path), allowed=f"{FORMAT} {VERSION}")
+    check_version(found, FORMAT, VERSION, str(path))
     return Identity(**fields)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mpi_vta.errors import ConfigError
+from mpi_vta.hw.board import FASTEST_MHZ
 from mpi_vta.hw.cluster import MAX_BOARDS, Cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find_beside, inside
@@ -169,7 +170,7 @@ def _configurations(table: TomlTable, folder: Path) -> tuple[tuple[VTAConfig | I
     if inner.has("part") or not inner.has("names"):
         search = Search(
             inner.text("part"),
-            inner.number("clock_mhz", 1, 2000),
+            inner.number("clock_mhz", 1, FASTEST_MHZ),
             inner.integer("limit", 1, 100_000, 200),
         )
     inner.refuse_unknown()

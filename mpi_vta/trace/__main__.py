@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from mpi_vta.errors import InputError, MpiVtaError
 from mpi_vta.one_line_parser import OneLineParser
+from mpi_vta.standard_output import reader_may_leave
 from mpi_vta.trace.figures import QUESTIONS, save_figures
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.repair import repair
@@ -54,14 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
     try:
         options = build_parser().parse_args(argv)
-        _COMMANDS[options.command](options)
-        sys.stdout.flush()
+        with reader_may_leave():
+            _COMMANDS[options.command](options)
     except MpiVtaError as fault:
         print(f"mpi_vta.trace: error: {fault}", file=sys.stderr)
         return fault.exit_status
-    except BrokenPipeError:
-        # the reader, `head` for one, has seen enough; what is still buffered must not be tried again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as fault:
         print(f"mpi_vta.trace: error: {fault.filename}: {fault.strerror}", file=sys.stderr)
         return InputError.exit_status

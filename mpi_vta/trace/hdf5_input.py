@@ -14,7 +14,6 @@ HDF5_FAULTS = (OSError, KeyError, ValueError, TypeError, RuntimeError, Attribute
 # A dataset may be larger in memory than in the file by so much: far more than traces compress
 _FREE_BYTES = 1 << 26
 _MOST_RATIO = 64
-MOST_TEXT_BYTES = 1 << 28
 
 _KINDS: Mapping[str, tuple[str, int]] = {
     "int": ("iub", 0),

@@ -14,7 +14,6 @@ VERSION = 2
 READABLE_VERSIONS = (1, 2)  # 1: no seal, and events with 16 bits for the edge
 NO_PEER = -1
 NO_EDGE = -1
-NO_IMAGE = -1
 RUN_FORMAT = "mpi_vta trace"
 RANK_FORMAT = "mpi_vta rank trace"
 MEASURED = "measured"

@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.artifact import write_atomically
+from mpi_vta.artifact import check_version, write_atomically
 from mpi_vta.errors import ArtifactError
 from mpi_vta.trace.hdf5_input import HDF5_FAULTS, read_attributes
 from mpi_vta.trace.schema import MODELLED
@@ -190,14 +190,7 @@ def read_study(path: Path) -> Study:
             raise ArtifactError("the study has lost its SHA-256", where=where, remedy="remove it to begin anew")
         with h5py.File(path, "r") as file:
             attributes = read_attributes(file, _ATTRIBUTES, "the file")
-            found = (attributes.pop("format"), attributes.pop("version"))
-            if found != (FORMAT, VERSION):
-                raise ArtifactError(
-                    f"holds {found[0]} version {found[1]}",
-                    where=where,
-                    allowed=f"{FORMAT} version {VERSION}",
-                    remedy="make it again with this release",
-                )
+            check_version((attributes.pop("format"), attributes.pop("version")), FORMAT, VERSION, where)
             tables = {name: _read_table(file, name) for name in TABLES}
     except FileNotFoundError as fault:
         raise ArtifactError("no such study", where=where, allowed="a file written by mpi_vta.explore") from fault

@@ -146,7 +146,7 @@ def test_outputs_of_another_version_are_refused(tmp_path):
     OutputSet.begin(place).close()
     path = tmp_path / "outputs" / "set.json"
     path.write_text(path.read_text().replace('"version": 1', '"version": 9'))
-    with pytest.raises(ArtifactError, match=r"version 9; allowed: mpi_vta outputs 1"):
+    with pytest.raises(ArtifactError, match=r"version 9; allowed: mpi_vta outputs version 1"):
         OutputSet(place)
 
 

@@ -32,7 +32,7 @@ def test_random_graphs_equal_the_reference(graph: Graph, name: str, seed: int) -
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=1500)
+@settings(deadline=None, max_examples=500)
 @given(int8_graphs(), st.sampled_from(CONFIGS), st.integers(0, 1000))
 def test_many_random_graphs_equal_the_reference(graph: Graph, name: str, seed: int) -> None:
     assert_equals_reference(graph, name, seed)

@@ -56,7 +56,7 @@ def test_random_graphs_equal_the_reference(graph: Graph, data: st.DataObject, se
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=250)
 @given(int8_graphs(), st.data(), st.integers(0, 1000))
 def test_many_random_graphs_equal_the_reference(graph: Graph, data: st.DataObject, seed: int) -> None:
     assert_equals_reference(graph, data.draw(st.sampled_from(builds())), seed)

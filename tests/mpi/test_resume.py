@@ -142,8 +142,9 @@ def test_100_random_kills_are_resumed_to_the_same_bits(pipeline, killed_at, undi
     summary, outputs = undisturbed("--images", "2000")
     chance = random.Random(0)
     strategies = ("pipeline", "scatter-gather", "fused")
-    kills = jobs = 0
-    while kills < KILLS:
+    whole = []  # images with outputs at each kill
+    jobs = 0
+    while len(whole) < KILLS:
         out = tmp_path / f"job-{jobs}"
         folder = ("--output", out)
         while True:
@@ -154,12 +155,14 @@ def test_100_random_kills_are_resumed_to_the_same_bits(pipeline, killed_at, undi
             )
             if died.status == 0:
                 break
-            kills += 1
-            if (out / "outputs/set.json").exists():
+            assert "signal 9" in died.stdout, died.stderr
+            started = (out / "outputs/set.json").exists()
+            if started:
                 folder = ("--resume", out)
+            whole.append((out / "outputs/done").stat().st_size // 8 if started else 0)
         jobs += 1
         assert json.loads((out / "summary.json").read_text())["output_sha256"] == summary["output_sha256"]
         assert (out / "outputs/000.npy").read_bytes() == outputs
         listed = np.fromfile(out / "outputs/done", np.dtype([("image", "<i4"), ("crc32", "<u4")]))
         assert sorted(listed["image"].tolist()) == list(range(2000))
-    print(f"{kills} kills, {jobs} jobs")
+    print(f"{len(whole)} kills, {jobs} jobs; {whole.count(0)} before the first image, {whole.count(2000)} after all")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mpi_vta.codegen.compiler import compile_graph
 from mpi_vta.codegen.program import Program
 from mpi_vta.codegen.stem import run_host_step
 from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.layout import pack_activation, unpack_activation
+from mpi_vta.graph.reference import execute
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
 from mpi_vta.simulator.checks import check_program
@@ -48,6 +50,16 @@ def run_program(program: Program, inputs: Arrays, count: int) -> Arrays:
         raw = dram[base : base + binding.size_bytes]
         outputs[binding.value] = unpack_activation(raw, binding.shape, program.config, count)
     return outputs
+
+
+def assert_equals_reference(graph: Graph, config: VTAConfig, seed: int) -> None:
+    """Compile a graph, and compare what it makes of random images with the reference, bit for bit."""
+    inputs = random_inputs(graph, config.batch, seed)
+    expected = execute(graph, inputs)
+    outputs = run_program(compile_graph(graph, config), inputs, config.batch)
+    assert outputs.keys() == expected.keys()
+    for value, array in expected.items():
+        np.testing.assert_array_equal(outputs[value], array)
 
 
 def config_named(name: str) -> VTAConfig:

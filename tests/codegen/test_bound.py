@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import numpy as np
+from convolutions import conv_attrs
 from graph_strategies import GraphBuilder
 
 from codegen.execution import config_named
@@ -15,15 +16,7 @@ def convolution(channels: int, size: int, kernel: int, stride: int = 1) -> Graph
     image = builder.input((1, channels, size, size), -4)
     weight = builder.rng.integers(-127, 128, (32, channels, kernel, kernel), dtype=np.int8)
     pad = kernel // 2
-    attrs = {
-        "strides": (stride, stride),
-        "pads": (pad,) * 4,
-        "dilations": (1, 1),
-        "groups": 1,
-        "residual_shift": 0,
-        "leaky": None,
-    }
-    attrs |= {"shift": 9, "lo": 0, "hi": 127}
+    attrs = conv_attrs(pad, strides=(stride, stride), shift=9, lo=0)
     builder.add("conv2d", (image,), attrs, {"weight": weight, "bias": np.full(32, 5, np.int32)}, -4)
     return builder.build()
 

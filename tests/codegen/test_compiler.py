@@ -2,40 +2,30 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from convolutions import conv_attrs
 from graph_strategies import GraphBuilder, int8_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codegen.execution import config_named, random_inputs, run_program
+from codegen.execution import assert_equals_reference, config_named
 from mpi_vta.codegen.compiler import compile_graph
 from mpi_vta.errors import CompileError
 from mpi_vta.graph.ir import Graph
-from mpi_vta.graph.reference import execute
 
 CONFIGS = ("pynq_1x16", "pynq_1x32", "pynq_2x16", "pynq_4x8", "ultra96_1x16")
-
-
-def assert_equals_reference(graph: Graph, name: str, seed: int) -> None:
-    config = config_named(name)
-    inputs = random_inputs(graph, config.batch, seed)
-    expected = execute(graph, inputs)
-    outputs = run_program(compile_graph(graph, config), inputs, config.batch)
-    assert outputs.keys() == expected.keys()
-    for value, array in expected.items():
-        np.testing.assert_array_equal(outputs[value], array)
 
 
 @settings(deadline=None, max_examples=60)
 @given(int8_graphs(), st.sampled_from(CONFIGS), st.integers(0, 1000))
 def test_random_graphs_equal_the_reference(graph: Graph, name: str, seed: int) -> None:
-    assert_equals_reference(graph, name, seed)
+    assert_equals_reference(graph, config_named(name), seed)
 
 
 @pytest.mark.slow
 @settings(deadline=None, max_examples=500)
 @given(int8_graphs(), st.sampled_from(CONFIGS), st.integers(0, 1000))
 def test_many_random_graphs_equal_the_reference(graph: Graph, name: str, seed: int) -> None:
-    assert_equals_reference(graph, name, seed)
+    assert_equals_reference(graph, config_named(name), seed)
 
 
 def test_slices_and_aligned_concats_cost_nothing() -> None:
@@ -55,7 +45,7 @@ def test_a_slice_inside_a_block_is_one_selection() -> None:
     image = builder.input((1, 32, 4, 5), -4)
     builder.add("slice2d", (image,), {"channels": (9, 31), "rows": (1, 4), "cols": (2, 5)}, scale_log2=-4)
     graph = builder.build()
-    assert_equals_reference(graph, "pynq_1x16", 0)
+    assert_equals_reference(graph, config_named("pynq_1x16"), 0)
     (layer,) = compile_graph(graph, config_named("pynq_1x16")).layers
     assert layer.gemm_uops == 2 * 9 * (2 + 1)  # two blocks of nine pixels from two blocks, and a reset
 
@@ -70,15 +60,7 @@ def test_a_float_graph_is_refused() -> None:
 def test_a_map_too_wide_for_the_buffers_is_refused() -> None:
     builder = GraphBuilder("int8", np.random.default_rng(0))
     weight = np.ones((16, 16, 1, 40), dtype=np.int8)
-    attrs = {
-        "strides": (1, 1),
-        "pads": (0, 20, 0, 20),
-        "dilations": (1, 1),
-        "groups": 1,
-        "residual_shift": 0,
-        "leaky": None,
-    }
-    attrs |= {"shift": 8, "lo": -128, "hi": 127}
+    attrs = conv_attrs(pads=(0, 20, 0, 20))
     params = {"weight": weight, "bias": np.zeros(16, np.int32)}
     builder.add("conv2d", (builder.input((1, 16, 4, 64), -4),), attrs, params, -4)
     with pytest.raises(CompileError, match=r"conv2d_0: a load needs pads .* allowed: pads up to 15"):
@@ -89,26 +71,17 @@ def test_a_wide_dense_layer_behind_a_map_is_cut_small_enough() -> None:
     """49 taps of 22 blocks, the twelfth of the large cuts, do not fit the weight buffer of 1024."""
     rng = np.random.default_rng(0)
     builder = GraphBuilder("int8", rng)
-    attrs = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "groups": 1, "residual_shift": 0}
-    attrs |= {"leaky": None, "shift": 12, "lo": -128, "hi": 127}
+    attrs = conv_attrs(shift=12)
     weight = rng.integers(-128, 128, (4096, 16, 7, 7), dtype=np.int8)
     params = {"weight": weight, "bias": np.zeros(4096, np.int32)}
     builder.add("conv2d", (builder.input((1, 16, 7, 7), -4),), attrs, params, -4)
-    assert_equals_reference(builder.build(), "pynq_1x16", 0)
+    assert_equals_reference(builder.build(), config_named("pynq_1x16"), 0)
 
 
 def test_a_pooled_map_written_early_is_not_overwritten() -> None:
     builder = GraphBuilder("int8", np.random.default_rng(0))
     image = builder.input((1, 3, 1, 2), 0)
-    plain = {
-        "strides": (1, 1),
-        "pads": (0, 0, 0, 0),
-        "dilations": (1, 1),
-        "groups": 1,
-        "residual_shift": 0,
-        "leaky": None,
-    }
-    plain |= {"shift": 6, "lo": -128, "hi": 127}
+    plain = conv_attrs(shift=6)
     pool = {"kernel": (1, 1), "strides": (1, 2), "pads": (0, 0, 0, 0)}
 
     def conv(value: str, channels: int, outputs: int) -> str:
@@ -119,21 +92,13 @@ def test_a_pooled_map_written_early_is_not_overwritten() -> None:
     between = builder.add("max_pool2d", (image,), pool, scale_log2=0)
     conv(between, 3, 3)
     conv(builder.add("max_pool2d", (early,), pool, scale_log2=0), 1, 1)
-    assert_equals_reference(builder.build(), "pynq_1x16", 0)
+    assert_equals_reference(builder.build(), config_named("pynq_1x16"), 0)
 
 
 def test_a_map_that_is_only_pooled_takes_no_memory() -> None:
     builder = GraphBuilder("int8", np.random.default_rng(0))
     image = builder.input((1, 16, 32, 32), -4)
-    attrs = {
-        "strides": (1, 1),
-        "pads": (1, 1, 1, 1),
-        "dilations": (1, 1),
-        "groups": 1,
-        "residual_shift": 0,
-        "leaky": None,
-    }
-    attrs |= {"shift": 9, "lo": 0, "hi": 127}
+    attrs = conv_attrs(1, shift=9, lo=0)
     weight, bias = builder.int8_weights((16, 16, 3, 3)), np.zeros(16, np.int32)
     wide = builder.add("conv2d", (image,), attrs, {"weight": weight, "bias": bias}, -4)
     pool = {"kernel": (2, 2), "strides": (2, 2), "pads": (0, 0, 0, 0)}

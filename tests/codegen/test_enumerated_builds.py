@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 
-import numpy as np
 import pytest
 from graph_strategies import int8_graphs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codegen.execution import random_inputs, run_program
-from mpi_vta.codegen.compiler import compile_graph
+from codegen.execution import assert_equals_reference
 from mpi_vta.graph.ir import Graph
-from mpi_vta.graph.reference import execute
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.enumeration import enumerated_builds, largest_builds
 from mpi_vta.hw.parts import load_part
@@ -33,15 +30,6 @@ def builds() -> tuple[VTAConfig, ...]:
             if min(config.inp_depth, config.wgt_depth, config.acc_depth) >= SMALLEST_DEPTH:
                 found[name, build.shape] = config
     return tuple(found.values())
-
-
-def assert_equals_reference(graph: Graph, config: VTAConfig, seed: int) -> None:
-    inputs = random_inputs(graph, config.batch, seed)
-    expected = execute(graph, inputs)
-    outputs = run_program(compile_graph(graph, config), inputs, config.batch)
-    assert outputs.keys() == expected.keys()
-    for value, array in expected.items():
-        np.testing.assert_array_equal(outputs[value], array)
 
 
 def test_many_shapes_are_tried() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from convolutions import conv_attrs
 from graph_strategies import GraphBuilder, int8_graphs
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -48,14 +49,6 @@ def _one_convolution() -> Graph:
     builder = GraphBuilder("int8", np.random.default_rng(0))
     image = builder.input((1, 64, 64, 64), -4)
     weight = np.ones((64, 64, 1, 1), dtype=np.int8)
-    attrs = {
-        "strides": (1, 1),
-        "pads": (0, 0, 0, 0),
-        "dilations": (1, 1),
-        "groups": 1,
-        "residual_shift": 0,
-        "leaky": None,
-    }
-    attrs |= {"shift": 8, "lo": -128, "hi": 127}
+    attrs = conv_attrs()
     builder.add("conv2d", (image,), attrs, {"weight": weight, "bias": np.zeros(64, np.int32)}, -4)
     return builder.build()

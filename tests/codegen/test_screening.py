@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from convolutions import conv_attrs
 from graph_strategies import GraphBuilder
 
 from codegen.execution import config_named
@@ -35,8 +36,7 @@ BUILDS = tuple(
 def net() -> Graph:
     """Three convolutions, wide maps first, many channels last."""
     builder = GraphBuilder("int8", np.random.default_rng(0))
-    attrs = {"strides": (1, 1), "pads": (1, 1, 1, 1), "dilations": (1, 1), "groups": 1, "residual_shift": 0}
-    attrs |= {"leaky": None, "shift": 9, "lo": 0, "hi": 127}
+    attrs = conv_attrs(1, shift=9, lo=0)
     value, channels = builder.input((1, 16, 16, 16), -4), 16
     for outputs, stride in ((32, 1), (64, 2), (128, 2)):
         params = {"weight": builder.int8_weights((outputs, channels, 3, 3)), "bias": np.full(outputs, 300, np.int32)}
@@ -62,8 +62,7 @@ def test_a_launch_runs_a_batch_of_images(net: Graph) -> None:
 def test_a_build_without_room_for_a_layer_comes_last_with_the_reason(net: Graph) -> None:
     builder = GraphBuilder("int8", np.random.default_rng(0))
     weight = np.ones((16, 16, 1, 40), dtype=np.int8)
-    attrs = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "groups": 1, "residual_shift": 0}
-    attrs |= {"leaky": None, "shift": 8, "lo": -128, "hi": 127}
+    attrs = conv_attrs()
     params = {"weight": weight, "bias": np.zeros(16, np.int32)}
     builder.add("conv2d", (builder.input((1, 16, 4, 64), -4),), attrs, params, -4)
     narrow = config_of("pynq", 0, 4, 13, 11, 5, 11)

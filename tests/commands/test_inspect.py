@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from convolutions import conv_attrs
 
 from mpi_vta.codegen.compiler import compile_graph
 from mpi_vta.graph.ir import Graph, Node, Value
@@ -25,10 +26,7 @@ def convolution(channels, kernel=3):
     """Return a graph of one convolution with random weights."""
     rng = np.random.default_rng(5)
     pad = kernel // 2
-    attrs = {
-        "strides": (1, 1), "pads": (pad,) * 4, "dilations": (1, 1), "groups": 1, "residual_shift": 0, "leaky": None,
-        "shift": 9, "lo": 0, "hi": 127,
-    }  # fmt: skip
+    attrs = conv_attrs(pad, shift=9, lo=0)
     constants = {
         "w": rng.integers(-128, 128, (24, channels, kernel, kernel), dtype=np.int8),
         "b": rng.integers(-500, 500, 24, dtype=np.int32),

@@ -141,6 +141,13 @@ def test_an_exact_pair_before_an_addition_stays_a_value_of_its_own():
     assert (imported.graph.nodes[1].attrs["lo"], imported.graph.nodes[1].attrs["hi"]) == (-16, 15.875)
 
 
+def with_weight_scales(net, scales, zero_points):
+    """Add a convolution whose four filters have so many scales and zero points."""
+    weight, scale = net.constant("w", np.ones((4, 3, 1, 1), np.int8)), net.constant("s", np.ones(scales, np.float32))
+    zero = net.constant("z", np.zeros(zero_points, np.int8))
+    return net.add("Conv", "input", net.add("DequantizeLinear", weight, scale, zero, axis=0))
+
+
 REFUSED = {
     "type": (lambda net: net.pair("input", 1, 0, np.int16), "quantises to int16; allowed: int8, uint8"),
     "scale": (lambda net: net.pair("input", 0.0), "scale 0.0; allowed: a positive number"),
@@ -174,31 +181,11 @@ REFUSED = {
         "dequantises input, which no QuantizeLinear makes",
     ),
     "weight scales": (
-        lambda net: net.add(
-            "Conv",
-            "input",
-            net.add(
-                "DequantizeLinear",
-                net.constant("w", np.ones((4, 3, 1, 1), np.int8)),
-                net.constant("s", np.ones(3, np.float32)),
-                net.constant("z", np.zeros(3, np.int8)),
-                axis=0,
-            ),
-        ),
+        lambda net: with_weight_scales(net, 3, 3),
         r"3 scales for a tensor of shape \(4, 3, 1, 1\) along axis 0; allowed: one, or one per channel",
     ),
     "zero points": (
-        lambda net: net.add(
-            "Conv",
-            "input",
-            net.add(
-                "DequantizeLinear",
-                net.constant("w", np.ones((4, 3, 1, 1), np.int8)),
-                net.constant("s", np.ones(4, np.float32)),
-                net.constant("z", np.zeros(2, np.int8)),
-                axis=0,
-            ),
-        ),
+        lambda net: with_weight_scales(net, 4, 2),
         r"zero points int8 \(2,\); allowed: as many integers as scales",
     ),
 }

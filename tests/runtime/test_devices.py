@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from convolutions import conv_attrs
 
 from mpi_vta.codegen.compiler import compile_graph
 from mpi_vta.errors import InputError
@@ -18,17 +19,7 @@ def one_conv(channels):
     """A 3x3 convolution over (1, channels, 6, 5)."""
     rng = np.random.default_rng(channels)
     shape = (1, channels, 6, 5)
-    attrs = {
-        "strides": (1, 1),
-        "pads": (1, 1, 1, 1),
-        "dilations": (1, 1),
-        "groups": 1,
-        "residual_shift": 0,
-        "leaky": None,
-        "shift": 7,
-        "lo": -128,
-        "hi": 127,
-    }
+    attrs = conv_attrs(1, shift=7)
     node = Node("conv", "conv2d", ("x",), "y", attrs, {"weight": "w", "bias": "b"})
     values = {"x": Value("x", shape, "int8", -4), "y": Value("y", (1, 20, 6, 5), "int8", -4)}
     weight = rng.integers(-128, 128, (20, channels, 3, 3), dtype=np.int8)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from codegen.execution import config_named, run_program
+from convolutions import conv_attrs
 from graph_strategies import GraphBuilder, int8_graphs, random_inputs
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -108,15 +109,7 @@ def test_halo_rows_are_read_and_those_inside_computed():
 def conv_chain(size):
     builder = GraphBuilder("int8", np.random.default_rng(0))
     value = builder.input((1, 16, size, size), 0)
-    attrs = {
-        "strides": (1, 1),
-        "pads": (1, 1, 1, 1),
-        "dilations": (1, 1),
-        "groups": 1,
-        "residual_shift": 0,
-        "leaky": None,
-    }
-    attrs |= {"shift": 8, "lo": -128, "hi": 127}
+    attrs = conv_attrs(1)
     for _ in range(2):
         params = {"weight": builder.int8_weights((16, 16, 3, 3)), "bias": np.zeros(16, np.int32)}
         value = builder.add("conv2d", (value,), attrs, params, 0)

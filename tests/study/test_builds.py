@@ -5,6 +5,7 @@ from math import inf
 
 import numpy as np
 import pytest
+from convolutions import conv_attrs
 from graph_strategies import GraphBuilder
 
 from mpi_vta.codegen.screening import Screened, screen
@@ -38,8 +39,7 @@ def experiment(tmp_path, text="", models='"a"'):
 
 def net(channels):
     builder = GraphBuilder("int8", np.random.default_rng(0))
-    attrs = {"strides": (1, 1), "pads": (0, 0, 0, 0), "dilations": (1, 1), "groups": 1, "residual_shift": 0}
-    attrs |= {"leaky": None, "shift": 7, "lo": 0, "hi": 127}
+    attrs = conv_attrs(shift=7, lo=0)
     params = {"weight": builder.int8_weights((channels, channels, 1, 1)), "bias": np.zeros(channels, np.int32)}
     builder.add("conv2d", (builder.input((1, channels, 8, 8), -4),), attrs, params, -4)
     return builder.build()

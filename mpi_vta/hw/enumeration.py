@@ -55,9 +55,13 @@ class Build:
 
 def check_build(config: VTAConfig, part: Part, clock_mhz: float) -> Build:
     """Return a configuration as a build for a part, legal or not, with the reason if it cannot be built."""
-    faults = config.legality_faults()
-    if faults:
-        return Build(config, None, False, "; ".join(faults))
+    return _judged(config, "; ".join(config.legality_faults()), part, clock_mhz)
+
+
+def _judged(config: VTAConfig, illegal: str, part: Part, clock_mhz: float) -> Build:
+    """Return a build for a part; `illegal` says which rules it breaks, empty if none."""
+    if illegal:
+        return Build(config, None, False, illegal)
     resources = estimate(config, part, clock_mhz)
     return Build(config, resources, True, resources.why_not or "")
 
@@ -80,11 +84,7 @@ def enumerated_builds(part: Part, clock_mhz: float) -> Iterator[Build]:
             config = config_of(part.target, batch, block, *combination)
             if combination not in legality:
                 legality[combination] = "; ".join(config.legality_faults())
-            if legality[combination]:
-                yield Build(config, None, False, legality[combination])
-            else:
-                resources = estimate(config, part, clock_mhz)
-                yield Build(config, resources, True, resources.why_not or "")
+            yield _judged(config, legality[combination], part, clock_mhz)
 
 
 def largest_builds(builds: Sequence[Build]) -> tuple[Build, ...]:

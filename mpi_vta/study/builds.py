@@ -52,7 +52,6 @@ def best_first(
     screened : mapping of str to mapping of VTAConfig to Screened
         By model and build.
     """
-
     configs = next(iter(screened.values()))
     rankings = []
     for mix in mixes:

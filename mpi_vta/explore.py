@@ -146,8 +146,7 @@ def _sweep(
 
     def keep(index: int, rows: Any) -> None:
         results.add(index, rows)
-        with reader_may_leave():
-            progress.step(len(points) - len(results.missing), len(points))
+        progress.step(len(points) - len(results.missing), len(points))
 
     sweep.run(points, missing, graphs, keep)
     return results.save()

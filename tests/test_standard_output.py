@@ -15,7 +15,14 @@ import sys
 from mpi_vta.job.command_line import run_on_rank_0
 sys.exit(run_on_rank_0(lambda arguments: print("x" * 100_000) or 0, []))
 """
+PROGRESS = """
+from mpi_vta.runtime.progress import shown_progress
+with shown_progress(quiet=False) as progress:
+    for phase in range(3):
+        progress.phase(f"phase {phase}")
+"""
 COMMANDS = {
+    "progress": ("-c", PROGRESS),
     "several prints": ("-c", PRINTS),
     "explore": ("-m", "mpi_vta.explore", "--builds", "XC7Z020"),
     "doctor": ("-m", "mpi_vta.doctor", "--json"),

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from mpi_vta.standard_output import reader_may_leave
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
@@ -56,7 +58,9 @@ class Lines:
             self._say(f"{self._text}: {done} of {total}")
 
     def _say(self, text: str) -> None:
-        print(f"mpi_vta: {text}", file=self._stream, flush=True)
+        # what is under way is worth its end, whether somebody reads of it or not
+        with reader_may_leave():
+            print(f"mpi_vta: {text}", file=self._stream, flush=True)
         self._said_at = time.monotonic()
 
 

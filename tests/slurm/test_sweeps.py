@@ -14,13 +14,14 @@ pytestmark = pytest.mark.slurm
 
 EXPERIMENT = """
 name = "{name}"
-models = ["digits", ["digits", "digits"]]
+models = ["digits", "residual", "depthwise", ["digits", "digits"]]
 clusters = ["{cluster}"]
 boards = "1..4"
 strategies = ["scatter-gather", "core-assignment", "pipeline", "fused"]
 objectives = ["throughput", "latency"]
 images = 64
 """
+POINTS = 128  # enough to be interrupted among them
 CLUSTERS = {"a": "mixed4", "b": "pynq4"}
 
 
@@ -80,7 +81,7 @@ def test_an_array_sweeps_one_experiment_per_task(undisturbed, tmp_path):
         path = tmp_path / f"{name}.h5"
         path.write_bytes(data)
         study = read_study(path)
-        assert (study.complete, len(study.rows())) == (True, 64)
+        assert (study.complete, len(study.rows())) == (True, POINTS)
         assert {row["cluster"] for row in study.rows()} == {CLUSTERS[name]}
 
 
@@ -91,7 +92,7 @@ def test_a_sweep_that_requeues_itself_ends_with_the_undisturbed_result(slurm, fo
     slurm.run("scancel", "--signal=USR1", "--batch", number)
     slurm.wait_for(number, ("PENDING", "COMPLETED"), 60)
     had = rows(folder)
-    assert 0 < had < 64
+    assert 0 < had < POINTS
     assert "a.toml is not done; back into the queue" in texts(folder)
     slurm.begin_now(number)
     job = slurm.wait(number, 240)
@@ -105,7 +106,7 @@ def test_a_sweep_that_is_killed_and_requeued_ends_with_the_undisturbed_result(sl
     slurm.run("scancel", "--signal=KILL", "--full", number)
     assert slurm.wait(number, 60).state in ("FAILED", "CANCELLED")
     had = rows(folder)
-    assert 0 < had < 64
+    assert 0 < had < POINTS
     slurm.run("scontrol", "requeue", number)
     slurm.begin_now(number)
     job = slurm.wait(number, 240)

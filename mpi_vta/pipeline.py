@@ -29,7 +29,7 @@ from mpi_vta.schedule.figures import group_count
 if TYPE_CHECKING:
     from mpi_vta.job.prepare import Prepared
 
-DEFAULT_WATCHDOG_S = 300.0
+DEFAULT_WATCHDOG_S = 10.0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -55,7 +55,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--dry-run", action="store_true", help="plan, write the plan, and stop")
     parser.add_argument("--verify", action="store_true", help="a checksum on every message between ranks")
     parser.add_argument(
-        "--watchdog-s", type=float, default=DEFAULT_WATCHDOG_S, help="longest wait for a message, 0 for ever"
+        "--watchdog-s",
+        type=float,
+        default=DEFAULT_WATCHDOG_S,
+        help="seconds within which a fault has ended the job, 0 to look for none (default: %(default)g)",
     )
     return parser
 

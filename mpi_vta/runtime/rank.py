@@ -140,12 +140,10 @@ class RankRun:
             if next(edge_peers(plan, index, self._rank, groups, sends=False), None) is not None:
                 peers = edge_peers(plan, index, self._rank, groups, sends=False)
                 inbound[index] = Inbound(
-                    transport, index, peers, self._payload_bytes(index), _edge_name(edge), verify=verify
+                    transport, index, peers, self._payload_bytes(index), edge_name(edge), verify=verify
                 )
             if next(edge_peers(plan, index, self._rank, groups, sends=True), None) is not None:
-                outbound[index] = Outbound(
-                    transport, index, self._payload_bytes(index), _edge_name(edge), verify=verify
-                )
+                outbound[index] = Outbound(transport, index, self._payload_bytes(index), edge_name(edge), verify=verify)
         return inbound, outbound
 
     def _payload_bytes(self, edge: int) -> int:
@@ -189,7 +187,9 @@ class RankRun:
         self._note(EventKind.LAUNCH, span, step.place, step.group)
         values = self._consume(step.place, step.group)
         if self._carries_data:
-            self._hand_over(step.place, step.group, self._stages[step.place].run(values, self._raw[step.place]))
+            with self._watchdog.launching(self._launch_name(step.place, step.group)):
+                made = self._stages[step.place].run(values, self._raw[step.place])
+            self._hand_over(step.place, step.group, made)
         self._release(step.place, step.group)
 
     def _send(self, step: Send) -> None:
@@ -215,6 +215,9 @@ class RankRun:
         self._release(SINK, step.group)
         self._on_finish()
 
+    def _launch_name(self, place: int, group: int) -> str:
+        return f"the launch of stage {place} for image {group * self._plan.group_images}"
+
     def _hand_over(self, place: int, group: int, values: dict[str, NDArray[np.uint8]]) -> None:
         """Keep a place's results for its sends, and give them to the places on this rank that read them."""
         self._made[place] = values
@@ -238,6 +241,7 @@ class RankRun:
     def _note(
         self, kind: EventKind, span: Span, place: int, group: int, peer: int = NO_PEER, edge: int = NO_EDGE
     ) -> None:
+        self._watchdog.note(edge, group * self._plan.group_images)
         self._trace.record(
             kind,
             span.start_ns,
@@ -256,6 +260,7 @@ def _raw_values(plan: Plan, stage: int) -> frozenset[str]:
     return frozenset(edge.value for edge in plan.edges if edge.consumer == stage and edge.producer == SOURCE)
 
 
-def _edge_name(edge: Edge) -> str:
+def edge_name(edge: Edge) -> str:
+    """Return what a message of an edge is called: ``pool1 (stage 0 to stage 1)``."""
     ends = [PLACE_NAMES.get(place, f"stage {place}") for place in (edge.producer, edge.consumer)]
     return f"{edge.value} ({ends[0]} to {ends[1]})"

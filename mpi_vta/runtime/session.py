@@ -25,15 +25,16 @@ from mpi_vta.runtime.devices.protocol import DeviceSetup
 from mpi_vta.runtime.devices.registry import carries_data, open_device
 from mpi_vta.runtime.devices.sensor import find_sensor
 from mpi_vta.runtime.endpoint import Endpoint
-from mpi_vta.runtime.failure import abort_all_on_uncaught, print_error
+from mpi_vta.runtime.failure import Ending, print_error
 from mpi_vta.runtime.output_set import OutputPlace, OutputSet, PartOutputs
 from mpi_vta.runtime.pairing import check_pairing, find_launcher
 from mpi_vta.runtime.power_sampling import PowerSampler
-from mpi_vta.runtime.rank import RankJob, RankRun
+from mpi_vta.runtime.rank import RankJob, RankRun, edge_name
 from mpi_vta.runtime.rank_report import RankReport
+from mpi_vta.runtime.roll_call import RollCall
 from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.runtime.wall import WallClock, WallRun
-from mpi_vta.runtime.watchdog import Watchdog
+from mpi_vta.runtime.watchdog import DONE, WORKING
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.schedule.plan import Plan
@@ -41,6 +42,7 @@ from mpi_vta.trace.schema import RankInfo
 from mpi_vta.trace.writer import RankTrace
 
 _GO = -1
+RankWork = Callable[[Transport, Ending], int]
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,8 @@ class Leader:
         Ranks of the job.
     """
 
-    def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+    def __init__(self, transport: Transport, ending: Ending) -> None:
+        self._transport, self._ending = transport, ending
         self.ranks = transport.size
         self.state = "preparing"
 
@@ -137,9 +139,16 @@ class Leader:
         """Run several jobs at the same time, once, each on ranks of its own; see `lead`."""
         first = _leading_endpoint(jobs)
         self.state = "running"
-        results = lead(self._transport, jobs, first, on_finish)
+        results = lead(self._transport, jobs, first, self._ending, on_finish)
         self.state = "done"
         return results
+
+    def dismiss(self, status: int) -> None:
+        """Let the other ranks go, with a status: before the run, or after it, when what they left is on disk."""
+        roll_call, self._ending.roll_call = self._ending.roll_call, None
+        if roll_call is not None:
+            roll_call.close()
+        self._transport.broadcast(json.dumps({"status": status}).encode())
 
 
 def take_part(command: Callable[[Leader], int]) -> int:
@@ -148,13 +157,13 @@ def take_part(command: Callable[[Leader], int]) -> int:
     Rank 0 does `command`, the others follow. A fault of the user's before the run starts is one line from
     rank 0, and every rank leaves with its status; one during the run ends the job at once.
     """
-    return join(lambda transport: command_rank(transport, command), follow)
+    return join(lambda transport, ending: command_rank(transport, command, ending), follow)
 
 
-def join(first: Callable[[Transport], int], other: Callable[[Transport], int]) -> int:
+def join(first: RankWork, other: RankWork) -> int:
     """Join the MPI job: do `first` on rank 0, `other` on every other rank; return the exit status.
 
-    An exception that nobody catches ends all ranks.
+    An exception that nobody catches, and a signal to end, end all ranks.
     """
     from mpi_vta.runtime.transport.mpi import MpiTransport
 
@@ -167,13 +176,14 @@ def join(first: Callable[[Transport], int], other: Callable[[Transport], int]) -
         if launcher is None or launcher.rank == 0:
             print_error(fault)
         return fault.exit_status
-    abort_all_on_uncaught(transport)
-    return first(transport) if transport.rank == 0 else other(transport)
+    ending = Ending.of(transport)
+    ending.install()
+    return first(transport, ending) if transport.rank == 0 else other(transport, ending)
 
 
-def command_rank(transport: Transport, command: Callable[[Leader], int]) -> int:
+def command_rank(transport: Transport, command: Callable[[Leader], int], ending: Ending | None = None) -> int:
     """Do rank 0's part: see `take_part`."""
-    leader = Leader(transport)
+    leader = Leader(transport, ending or Ending.of(transport))
     try:
         status = command(leader)
     except MpiVtaError as fault:
@@ -183,21 +193,26 @@ def command_rank(transport: Transport, command: Callable[[Leader], int]) -> int:
         status = fault.exit_status
     except SystemExit as leaving:
         status = leaving.code if isinstance(leaving.code, int) else 0
-    # before the run the others wait for their part of it, after it for the word that their traces are kept
-    transport.broadcast(json.dumps({"status": status}).encode())
+    leader.dismiss(status)
     return status
 
 
-def follow(transport: Transport) -> int:
+def follow(transport: Transport, ending: Ending | None = None) -> int:
     """Do what rank 0 says, on every other rank; return the exit status."""
+    ending = ending or Ending.of(transport)
     order = json.loads(transport.broadcast(None))
     if order["status"] != _GO:
         return int(order["status"])
+    roll_call = ending.call_roll(order["watchdog_s"])
     assignment = Assignment.from_bytes(transport.scatter(None), f"rank {transport.rank}")
     job, feed = assignment.job, assignment.feed
     endpoint = None if feed is None else _endpoint(feed, job.plan, job.board.config)
-    _run(transport, order["groups"], assignment, endpoint)
+    with roll_call.unless_faulty():
+        _run(transport, order["groups"], assignment, roll_call, endpoint)
+    roll_call.leave()
     status = int(json.loads(transport.broadcast(None))["status"])
+    roll_call.close()
+    ending.roll_call = None
     if status == 0:
         # now that rank 0 has it, on disk
         path = _trace_path(assignment.options, transport.rank)
@@ -211,6 +226,7 @@ def lead(
     transport: Transport,
     jobs: Sequence[Job],
     endpoint: Endpoint | None,
+    ending: Ending,
     on_finish: Callable[[], None] = lambda: None,
 ) -> tuple[RunResult, ...]:
     """Hand out prepared jobs from rank 0, take part in one, and collect what they leave.
@@ -223,6 +239,8 @@ def lead(
         What to run at the same time; together they have every rank once. Each gets a network of its own.
     endpoint : Endpoint or None
         Of the job that rank 0 is the first rank of.
+    ending : Ending
+        Of this rank; its roll call goes on until `Leader.dismiss`.
     on_finish : callable
         Called after every finished image group of the job that rank 0 is the first rank of.
 
@@ -238,9 +256,13 @@ def lead(
         for place, rank in enumerate(ranks)
     }
     groups = [assignments[rank].job.model for rank in range(transport.size)]
-    transport.broadcast(json.dumps({"status": _GO, "groups": groups}).encode())
+    limit_s = jobs[0].options.watchdog_s
+    transport.broadcast(json.dumps({"status": _GO, "groups": groups, "watchdog_s": limit_s}).encode())
+    roll_call = ending.call_roll(limit_s)
     transport.scatter([assignments[rank].to_bytes() for rank in range(transport.size)])
-    files, reports = _run(transport, groups, assignments[0], endpoint, on_finish)
+    with roll_call.unless_faulty():
+        files, reports = _run(transport, groups, assignments[0], roll_call, endpoint, on_finish)
+    roll_call.leave()
     return tuple(_result(job, ranks, files, reports) for job, ranks in zip(jobs, members, strict=True))
 
 
@@ -299,16 +321,20 @@ def _run(
     transport: Transport,
     groups: Sequence[int],
     assignment: Assignment,
+    roll_call: RollCall,
     endpoint: Endpoint | None = None,
     on_finish: Callable[[], None] = lambda: None,
 ) -> tuple[tuple[bytes, ...], tuple[RankReport, ...]]:
     """Run one rank's part; at rank 0, return the trace files and reports of all ranks."""
-    job, options = assignment.job, assignment.options
+    job, options, watchdog = assignment.job, assignment.options, roll_call.watchdog
     device = open_device(options.device, DeviceSetup(job.board, options.bitstream))
-    watchdog = Watchdog(options.watchdog_s, transport.rank, transport.host, transport.abort)
+    hint = f"go on with --resume {options.output}" if device.carries_data and len(set(groups)) == 1 else ""
+    edges = [edge_name(edge) for edge in job.plan.edges]
+    watchdog.join(job.board.name, simulated=device.simulated, edges=edges, hint=hint)
+    roll_call.announce()
     path = _trace_path(options, transport.rank)
     own_network = transport.split(groups) if len(set(groups)) > 1 else transport
-    with RankTrace(path, _rank_info(transport, job.board, device.name)) as trace, watchdog.running():
+    with RankTrace(path, _rank_info(transport, job.board, device.name)) as trace:
         clock = WallClock()
         run: RankRun
         if options.clock == WALL:
@@ -324,9 +350,11 @@ def _run(
         # a simulated board has a model of its power; the host's own sensor would say nothing about it
         sensor = None if device.simulated or samples is None else find_sensor()
         sampler = None if sensor is None else PowerSampler(sensor, clock.now_ns)
+        watchdog.phase = WORKING
         started = time.monotonic()
         with sampler.running() if sampler else nullcontext():
             run.run()
+        watchdog.phase = DONE
         if sampler and sensor:
             trace.note_power(sampler.steps(), sensor.name, sampler.missed)
         if samples is not None:

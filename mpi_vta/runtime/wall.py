@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from mpi_vta.runtime.devices.protocol import Device
 from mpi_vta.runtime.endpoint import Endpoint
 from mpi_vta.runtime.rank import RankJob, RankRun
+from mpi_vta.runtime.stage import BoardStage
 from mpi_vta.runtime.transport.protocol import Pause, Transport
 from mpi_vta.runtime.watchdog import Watchdog
 from mpi_vta.schedule.clock import Span
@@ -251,9 +252,15 @@ class WallRun(RankRun):
         board = self._stages[task.place]
         task.launched = self._vta.submit(
             compute_ns if self._simulated else 0,
-            lambda: board.launch(inputs) if self._carries_data else {},
+            lambda: self._watched(board, inputs, self._launch_name(task.place, task.group)),
         )
         return True
+
+    def _watched(self, board: BoardStage, inputs: Values, name: str) -> Values:
+        if not self._carries_data:
+            return {}
+        with self._watchdog.launching(name):
+            return board.launch(inputs)
 
     def _conclude(self, task: _Task) -> None:
         at_ns = self._clock.now_ns()

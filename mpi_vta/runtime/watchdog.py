@@ -1,68 +1,157 @@
-"""A thread that ends the job when this rank has waited too long for one message: a cut link shows no other way."""
+"""What a rank is at: noted as it works, for the roll call."""
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
 
-EXIT_STATUS = 17
-_GRACE_S = 3.0
+LOADING, WORKING, WAITING, DONE = "loading", "working", "waiting", "done"
+NOTHING = -1
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """Who a rank is and where it is in the job.
+
+    Attributes
+    ----------
+    rank : int
+        In the job.
+    host, board : str
+        Machine, and board that the rank drives or stands for; the board is empty until the job is known.
+    edge : str
+        Edge of the last message; empty before the first.
+    image : int
+        First image of the last group that the rank had to do with, as the run numbers them; `NOTHING` before that.
+    hint : str
+        What to do to go on with the job; empty if there is nothing to go on with.
+    """
+
+    rank: int
+    host: str
+    board: str = ""
+    edge: str = ""
+    image: int = NOTHING
+    hint: str = ""
+
+    @property
+    def name(self) -> str:
+        """Rank, host and board, as errors name them."""
+        return f"rank {self.rank} on {self.host}" + (f", board {self.board}" if self.board else "")
+
+    @property
+    def circumstances(self) -> str:
+        """Edge, last image and what to do, as errors end; empty before the job is known."""
+        if not self.board:
+            return ""
+        edge = f"last edge {self.edge}" if self.edge else "no edge yet"
+        image = f"last image {self.image}" if self.image != NOTHING else "no image yet"
+        return f"; {edge}, {image}" + (f"; {self.hint}" if self.hint else "")
+
+
+@dataclass
+class _Launch:
+    what: str
+    thread: int
+    processor_ns: int
+    moved_s: float
 
 
 class Watchdog:
-    """Watches the waits of one rank.
+    """One rank's record of what it is at.
 
     Parameters
     ----------
-    limit_s : float
-        Longest wait for one message; 0 watches nothing.
     rank, host
-        Named in the message.
-    abort : callable
-        Ends every rank with the given status.
+        Who.
     """
 
-    def __init__(self, limit_s: float, rank: int, host: str, abort: Callable[[int], None]) -> None:
-        self._limit_s, self._rank, self._host, self._abort = limit_s, rank, host, abort
+    def __init__(self, rank: int, host: str) -> None:
+        self._who = Whereabouts(rank, host)
+        self._edges: Sequence[str] = ()
+        self._edge = self._image = NOTHING
+        self._simulated = True
         self._wait: tuple[float, str] | None = None
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._launch: _Launch | None = None
+        self._lock = threading.Lock()
+        self.progress = 0
+        self.phase = LOADING
 
-    @contextmanager
-    def running(self) -> Iterator[Watchdog]:
-        """Watch while the body runs."""
-        if self._limit_s > 0:
-            self._thread.start()
-        try:
-            yield self
-        finally:
-            self._stopped.set()
+    def join(self, board: str, *, simulated: bool, edges: Sequence[str], hint: str) -> None:
+        """Take up a job.
+
+        Parameters
+        ----------
+        board : str
+            Name of the board.
+        simulated : bool
+            Whether a launch takes processor time: then one that uses some is not stuck, however long it takes.
+        edges : sequence of str
+            The plan's edges, as messages call them.
+        hint : str
+            What to do if the job ends early.
+        """
+        self._who = Whereabouts(self._who.rank, self._who.host, board, hint=hint)
+        self._edges, self._simulated = edges, simulated
+
+    def note(self, edge: int, image: int) -> None:
+        """Note that something was done for an image; `edge` is `NOTHING` if it was no message."""
+        self.progress += 1
+        self._edge, self._image = edge if edge != NOTHING else self._edge, image
+
+    @property
+    def whereabouts(self) -> Whereabouts:
+        """Where the rank is now."""
+        edge = self._edges[self._edge] if 0 <= self._edge < len(self._edges) else ""
+        return Whereabouts(self._who.rank, self._who.host, self._who.board, edge, self._image, self._who.hint)
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
-        """Name what the body waits for; the limit applies to it."""
+        """Name the message that the body waits for."""
         self._wait = (time.monotonic(), what)
         try:
             yield
         finally:
             self._wait = None
 
-    def _watch(self) -> None:
-        while not self._stopped.wait(min(1.0, self._limit_s / 4)):
-            wait = self._wait
-            if wait is not None and time.monotonic() - wait[0] > self._limit_s:
-                self._give_up(wait[1])
-                return
+    @contextmanager
+    def launching(self, what: str) -> Iterator[None]:
+        """Name the launch that the body makes, in whichever thread."""
+        launch = _Launch(what, threading.get_ident(), 0, time.monotonic())
+        with self._lock:
+            self._launch = launch
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._launch = None
+            self.progress += 1
 
-    def _give_up(self, what: str) -> None:
-        message = f"mpi_vta: error: rank {self._rank} on {self._host}: waited more than {self._limit_s:g} s for {what}"
-        print(message, file=sys.stderr, flush=True)
-        # Abort itself may block on the link that is cut
-        timer = threading.Timer(_GRACE_S, os._exit, args=(EXIT_STATUS,))
-        timer.daemon = True
-        timer.start()
-        self._abort(EXIT_STATUS)
+    def stuck(self) -> tuple[float, str]:
+        """Return for how many seconds the launch under way has made no headway, and its name; 0 without one."""
+        # a thread leaves `launching` only with the lock, so that here it still exists
+        with self._lock:
+            launch = self._launch
+            if launch is None:
+                return 0.0, ""
+            if self._simulated:
+                used_ns = time.clock_gettime_ns(time.pthread_getcpuclockid(launch.thread))
+                if used_ns > launch.processor_ns:
+                    launch.processor_ns, launch.moved_s = used_ns, time.monotonic()
+            return time.monotonic() - launch.moved_s, launch.what
+
+    def state(self) -> dict[str, Any]:
+        """Return what a beat tells, JSON-able: phase, wait, progress and whereabouts."""
+        wait = self._wait
+        waits = self.phase == WORKING and self._launch is None and wait is not None
+        return {
+            "phase": WAITING if waits else self.phase,
+            "what": wait[1] if waits and wait else "",
+            "waited_s": time.monotonic() - wait[0] if waits and wait else 0.0,
+            "progress": self.progress,
+            "who": asdict(self.whereabouts),
+        }

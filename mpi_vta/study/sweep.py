@@ -72,7 +72,7 @@ class Sweep:
 
 def over_all_ranks(command: Callable[[Sweep], int]) -> int:
     """Do `command` on rank 0 while the others wait for its sweep; return the exit status of this rank."""
-    return join(lambda transport: lead(transport, command), follow)
+    return join(lambda transport, _: lead(transport, command), lambda transport, _: follow(transport))
 
 
 def lead(transport: Transport, command: Callable[[Sweep], int]) -> int:

@@ -24,7 +24,6 @@ def test_every_operation_works(start_program, ranks):
             r"mpi_vta: error: rank 1 on \S+: internal error at .*failing.py:\d+: ValueError: a bug of two lines;.*",
         ),
         ("thread", 1, r"mpi_vta: error: rank 1 on \S+: internal error at .*: ValueError: a bug of two lines;.*"),
-        ("silent", 17, r"mpi_vta: error: rank 0 on \S+: waited more than 1 s for conv1 .*, message 0 from rank 1"),
     ],
 )
 def test_rank_that_fails_ends_the_job_with_one_line(start_program, way, status, line):

@@ -1,12 +1,13 @@
 """How a failure is worded, and what it ends."""
 
+import signal
 import sys
 import threading
 
 import pytest
 
 from mpi_vta.errors import PlanError
-from mpi_vta.runtime.failure import abort_all_on_uncaught, error_line, exit_status
+from mpi_vta.runtime.failure import ENDING_SIGNALS, Ended, abort_all_on_uncaught, error_line, exit_status
 
 
 class Recorder:
@@ -41,9 +42,10 @@ def test_bug_names_its_place_in_one_line():
     assert exit_status(ValueError()) == 1
 
 
-def test_interrupt_is_no_bug():
-    assert error_line(KeyboardInterrupt()) == "mpi_vta: error: interrupted"
-    assert exit_status(KeyboardInterrupt()) == 130
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_to_end_is_no_bug(number, status):
+    assert error_line(Ended(number), "rank 1") == f"mpi_vta: error: rank 1: ended by {number.name}"
+    assert exit_status(Ended(number)) == status
 
 
 @pytest.fixture
@@ -51,9 +53,12 @@ def transport(monkeypatch):
     # the hooks are the process's own: give them back afterwards
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
     recorder = Recorder()
     abort_all_on_uncaught(recorder)
-    return recorder
+    yield recorder
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def test_uncaught_exception_aborts_every_rank(transport, capsys):
@@ -72,3 +77,9 @@ def test_uncaught_exception_of_a_thread_aborts_every_rank(transport, capsys):
     thread.join()
     assert transport.statuses == [2]
     assert "a fault of a thread" in capsys.readouterr().err
+
+
+def test_signal_ends_the_job_once(transport):
+    with pytest.raises(Ended, match="ended by SIGTERM"):
+        signal.raise_signal(signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)

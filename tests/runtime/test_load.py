@@ -55,7 +55,7 @@ def run_times(plan, images, world, *, wall=False, trace=NoTrace, on_finish=lambd
         mine = {s.index: program(s.index, [], []) for s in plan.stages if rank in s.ranks}
         job = RankJob(plan, NETWORK, BOARD, mine, groups)
         endpoint = Endpoint({}, {}, images, plan.group_images, CONFIG) if rank == 0 else None
-        fixed = (job, transport, TimeOnly(), trace(), Watchdog(0, rank, "here", transport.abort))
+        fixed = (job, transport, TimeOnly(), trace(), Watchdog(rank, "here"))
         run = WallRun(*fixed, WallClock(), endpoint, on_finish) if wall else RankRun(*fixed, endpoint, on_finish)
         run.run()
         return endpoint

@@ -46,7 +46,7 @@ def run(world, *, verify, wall=False, seed=0):
         endpoint = None
         if rank == 0:
             endpoint = Endpoint({"v-1": images}, {"v2": SHAPE}, IMAGES, PLAN.group_images, CONFIG, store)
-        fixed = (job, transport, Adder(), NoTrace(), Watchdog(0, rank, "here", transport.abort))
+        fixed = (job, transport, Adder(), NoTrace(), Watchdog(rank, "here"))
         (WallRun(*fixed, WallClock(), endpoint) if wall else RankRun(*fixed, endpoint)).run()
         return endpoint
 

@@ -126,7 +126,7 @@ def run_plan(plan, images, folder, carries_data=True):
             store = MemoryOutputs(len(images), shapes)
             endpoint = Endpoint({"v-1": images}, shapes, len(images), plan.group_images, CONFIG, store)
         info = RankInfo(rank, "here", BOARD.name, CONFIG.name, "adder", 1.0, 2.0, "test", 100.0, 100_000, 512, 8)
-        watchdog = Watchdog(0, rank, "here", transport.abort)
+        watchdog = Watchdog(rank, "here")
         with RankTrace(folder / f"{rank}.h5", info) as trace:
             run = RankRun(job, transport, Adder(carries_data), trace, watchdog, endpoint)
             run.run()

@@ -47,7 +47,7 @@ def run_wall(plan, images, folder, carries_data=True, simulated=True):
         device = Adder(carries_data)
         device.simulated = simulated
         with RankTrace(folder / f"{rank}.h5", info) as trace:
-            watchdog = Watchdog(0, rank, "here", transport.abort)
+            watchdog = Watchdog(rank, "here")
             job = RankJob(plan, NETWORK, BOARD, own, groups)
             WallRun(job, transport, device, trace, watchdog, WallClock(), endpoint).run()
         return endpoint
@@ -145,7 +145,7 @@ def test_fault_of_a_launch_ends_the_run(tmp_path):
         info = RankInfo(0, "here", BOARD.name, CONFIG.name, "adder", 1.0, 2.0, "test", 100.0, 100_000, 512, 8)
         job = RankJob(plan, NETWORK, BOARD, {0: program(0, ["v-1"], ["v0"])}, 2)
         with RankTrace(tmp_path / "0.h5", info) as trace:
-            watchdog = Watchdog(0, 0, "here", transport.abort)
+            watchdog = Watchdog(0, "here")
             WallRun(job, transport, Broken(), trace, watchdog, WallClock(), endpoint).run()
 
     with pytest.raises(RuntimeError, match="smoke"):

@@ -1,40 +1,109 @@
-"""A wait beyond the limit ends the job and says what was waited for."""
+"""What a rank notes of itself."""
 
 import threading
+from dataclasses import dataclass
 
-from mpi_vta.runtime import watchdog
-from mpi_vta.runtime.watchdog import EXIT_STATUS, Watchdog
+import pytest
+
+from mpi_vta.runtime import watchdog as watchdog_module
+from mpi_vta.runtime.watchdog import DONE, LOADING, WAITING, WORKING, Watchdog
+
+EDGES = ("x (source to stage 0)", "y (stage 0 to sink)")
 
 
-def test_wait_beyond_the_limit_names_rank_host_and_edge(monkeypatch, capsys):
-    monkeypatch.setattr(watchdog, "_GRACE_S", 3600.0)
-    aborted = threading.Event()
-    statuses = []
+def working(simulated=True):
+    watchdog = Watchdog(3, "node7")
+    watchdog.join("pynq_z1", simulated=simulated, edges=EDGES, hint="go on with --resume out/x")
+    watchdog.phase = WORKING
+    return watchdog
 
-    def abort(status):
-        statuses.append(status)
-        aborted.set()
 
-    with Watchdog(0.05, 3, "node7", abort).running() as dog, dog.waiting("conv5 from rank 2, group 4"):
-        assert aborted.wait(10)
-    assert statuses == [EXIT_STATUS]
-    assert capsys.readouterr().err == (
-        "mpi_vta: error: rank 3 on node7: waited more than 0.05 s for conv5 from rank 2, group 4\n"
+def test_whereabouts_name_rank_host_board_edge_and_image():
+    watchdog = working()
+    assert watchdog.whereabouts.circumstances == "; no edge yet, no image yet; go on with --resume out/x"
+    watchdog.note(1, 12)
+    watchdog.note(-1, 14)
+    assert watchdog.whereabouts.name == "rank 3 on node7, board pynq_z1"
+    assert watchdog.whereabouts.circumstances == (
+        "; last edge y (stage 0 to sink), last image 14; go on with --resume out/x"
     )
-    for thread in threading.enumerate():
-        if isinstance(thread, threading.Timer):
-            thread.cancel()
 
 
-def test_short_waits_and_no_wait_do_not_abort():
-    aborted = threading.Event()
-    with Watchdog(0.4, 0, "here", lambda status: aborted.set()).running() as dog:
-        for _ in range(8):
-            with dog.waiting("a message"):
-                assert not aborted.wait(0.1)
+def test_before_a_job_there_is_only_rank_and_host():
+    who = Watchdog(3, "node7").whereabouts
+    assert (who.name, who.circumstances) == ("rank 3 on node7", "")
 
 
-def test_limit_of_zero_watches_nothing():
-    aborted = threading.Event()
-    with Watchdog(0, 0, "here", lambda status: aborted.set()).running() as dog, dog.waiting("for ever"):
-        assert not aborted.wait(0.2)
+def test_state_says_what_the_rank_waits_for():
+    watchdog = working()
+    assert watchdog.state()["phase"] == WORKING
+    with watchdog.waiting("y from rank 1"):
+        state = watchdog.state()
+        assert (state["phase"], state["what"]) == (WAITING, "y from rank 1")
+        with watchdog.launching("stage 0"):
+            assert watchdog.state()["phase"] == WORKING
+    watchdog.phase = DONE
+    assert watchdog.state()["phase"] == DONE
+    assert Watchdog(0, "here").state()["phase"] == LOADING
+
+
+@dataclass
+class Clocks:
+    """The wall's and a thread's time, as a test sets them."""
+
+    wall_s: float = 0.0
+    processor_ns: int = 5
+
+    def monotonic(self):
+        return self.wall_s
+
+    def pthread_getcpuclockid(self, thread):
+        return thread
+
+    def clock_gettime_ns(self, clock):
+        assert clock == threading.get_ident()
+        return self.processor_ns
+
+
+@pytest.fixture
+def clocks(monkeypatch):
+    monkeypatch.setattr(watchdog_module, "time", Clocks())
+    return watchdog_module.time
+
+
+@pytest.mark.parametrize("simulated", [True, False])
+def test_launch_that_does_nothing_is_stuck(clocks, simulated):
+    watchdog = working(simulated=simulated)
+    assert watchdog.stuck() == (0.0, "")
+    with watchdog.launching("stage 0"):
+        assert watchdog.stuck() == (0.0, "stage 0")
+        clocks.wall_s = 7.0
+        assert watchdog.stuck() == (7.0, "stage 0")
+    assert watchdog.stuck() == (0.0, "")
+
+
+@pytest.mark.parametrize(("simulated", "stuck_s"), [(True, 0.0), (False, 7.0)])
+def test_only_a_simulated_launch_may_compute_for_as_long_as_it_takes(clocks, simulated, stuck_s):
+    watchdog = working(simulated=simulated)
+    with watchdog.launching("stage 0"):
+        watchdog.stuck()
+        clocks.wall_s, clocks.processor_ns = 7.0, 6
+        assert watchdog.stuck()[0] == stuck_s
+
+
+def test_processor_time_of_the_launching_thread_is_read():
+    watchdog = working()
+    go, done = threading.Event(), threading.Event()
+
+    def launch():
+        with watchdog.launching("stage 0"):
+            go.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=launch)
+    thread.start()
+    assert go.wait(10)
+    assert watchdog.stuck()[1] == "stage 0"
+    done.set()
+    thread.join()
+    assert watchdog.stuck() == (0.0, "")

@@ -16,6 +16,7 @@ from mpi_vta.runtime.transport.protocol import wait
 
 T = TypeVar("T")
 _COLLECTIVE_TAG = -1
+_NOTE_TAG = -3
 
 
 class Message:
@@ -136,6 +137,22 @@ class LocalTransport:
     def irecv(self, buffer: NDArray[np.uint8], peer: int, tag: int) -> _Receive:
         """Start receiving; see `Transport.irecv`."""
         return _Receive(self._world, self._key(peer, self.rank, tag), buffer)
+
+    def post(self, data: bytes, peer: int) -> None:
+        """Send a note; see `Transport.post`."""
+        self._world.put(self._key(self.rank, peer, _NOTE_TAG), data)
+
+    def flush(self) -> None:
+        """Do nothing: what was posted lies in its receiver's queue."""
+
+    def poll(self) -> tuple[int, bytes] | None:
+        """Return a note that has come; see `Transport.poll`."""
+        for peer in range(self.size):
+            key = self._key(peer, self.rank, _NOTE_TAG)
+            data = None if self._world.failed.is_set() else self._world.take(key)
+            if data is not None:
+                return peer, data
+        return None
 
     def barrier(self) -> None:
         """Return once every rank has called it."""

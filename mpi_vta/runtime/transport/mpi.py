@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 import warnings
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ with warnings.catch_warnings():
 
 CHUNK_BYTES = 1 << 28
 _SCATTER_TAG = 0
+_NOTE_TAG = 1
 _FORWARDING_S = 1.0
 FIRST_EDGE_TAG = 16
 
@@ -44,6 +46,8 @@ class MpiTransport:
         self.rank = int(self._comm.Get_rank())
         self.size = int(self._comm.Get_size())
         self.host = str(MPI.Get_processor_name())
+        self._posted: list[MpiRequest] = []
+        self._posting = threading.Lock()
 
     def isend(self, buffer: NDArray[np.uint8], peer: int, tag: int) -> MpiRequest:
         """Start sending; see `Transport.isend`."""
@@ -52,6 +56,29 @@ class MpiTransport:
     def irecv(self, buffer: NDArray[np.uint8], peer: int, tag: int) -> MpiRequest:
         """Start receiving; see `Transport.irecv`."""
         return MpiRequest(self._comm.Irecv([buffer, MPI.BYTE], source=peer, tag=FIRST_EDGE_TAG + tag), buffer)
+
+    def post(self, data: bytes, peer: int) -> None:
+        """Send a note; see `Transport.post`."""
+        buffer = np.frombuffer(data, dtype=np.uint8)
+        request = MpiRequest(self._comm.Isend([buffer, MPI.BYTE], dest=peer, tag=_NOTE_TAG), buffer)
+        with self._posting:
+            self._posted = [request, *(old for old in self._posted if not old.done())]
+
+    def flush(self) -> None:
+        """Wait until posted notes have left; see `Transport.flush`."""
+        with self._posting:
+            for request in self._posted:
+                wait(request)
+            self._posted = []
+
+    def poll(self) -> tuple[int, bytes] | None:
+        """Return a note that has come; see `Transport.poll`."""
+        status = MPI.Status()
+        if not self._comm.Iprobe(MPI.ANY_SOURCE, _NOTE_TAG, status):
+            return None
+        buffer = np.empty(status.Get_count(MPI.BYTE), dtype=np.uint8)
+        self._comm.Recv([buffer, MPI.BYTE], source=status.Get_source(), tag=_NOTE_TAG)
+        return status.Get_source(), buffer.tobytes()
 
     def barrier(self) -> None:
         """Return once every rank has called it."""

@@ -43,6 +43,18 @@ class Transport(Protocol):
         """Start receiving from rank `peer`; the message must have the size of `buffer`."""
         ...
 
+    def post(self, data: bytes, peer: int) -> None:
+        """Send a note of at most a few kilobytes, beside all other messages; from any thread."""
+        ...
+
+    def flush(self) -> None:
+        """Return once the notes that were posted may be forgotten here."""
+        ...
+
+    def poll(self) -> tuple[int, bytes] | None:
+        """Return a note that has come, and from which rank; None if there is none. From one thread only."""
+        ...
+
     def barrier(self) -> None:
         """Return once every rank has called it."""
         ...

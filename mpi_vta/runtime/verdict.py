@@ -1,0 +1,88 @@
+"""Who is to blame, from what rank 0 has heard of every rank."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mpi_vta.runtime.watchdog import DONE, WAITING, Whereabouts
+
+# for ending the job once a fault is found
+ENDING_S = 4.0
+AT_LAST = ": process, host or link is gone; when last heard of"
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What was last heard of a rank.
+
+    Attributes
+    ----------
+    at_s : float
+        When.
+    phase, what : str
+        What it was at.
+    waited_s : float
+        For how long it had waited for a message by then.
+    progress : int
+        Counts what it has done.
+    moved_s : float
+        When `progress` was last seen to change.
+    who : Whereabouts
+        Where it was.
+    """
+
+    at_s: float
+    phase: str
+    what: str
+    waited_s: float
+    progress: int
+    moved_s: float
+    who: Whereabouts
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A fault: where, and what."""
+
+    who: Whereabouts
+    text: str
+
+
+def patience_s(limit_s: float) -> float:
+    """Return how long a silence is borne, so that the job has ended within the limit."""
+    return max(limit_s / 2, limit_s - ENDING_S)
+
+
+def judge(heard: Mapping[int, Heard], now_s: float, patience: float) -> Verdict | None:
+    """Return the fault, if there is one.
+
+    Parameters
+    ----------
+    heard : mapping of int to Heard
+        Of every rank that has not left, rank 0 too.
+    now_s : float
+        The time.
+    patience : float
+        Longest silence in seconds.
+
+    Notes
+    -----
+    A rank that works may take as long as it takes: it is silent only if its process, host or link is gone. If none
+    works and none gets on, a message was lost on its way: then the one that is waited for longest is missing.
+    """
+    silent = [rank for rank, entry in sorted(heard.items()) if now_s - entry.at_s > patience]
+    if silent:
+        first = heard[silent[0]]
+        others = f", nor from rank {', '.join(map(str, silent[1:]))}" if silent[1:] else ""
+        return Verdict(
+            first.who, f"nothing heard for {now_s - first.at_s:.1f} s{others}: process, host or link is gone"
+        )
+    waiting = [entry for entry in heard.values() if entry.phase == WAITING]
+    idle = all(entry.phase in (WAITING, DONE) for entry in heard.values())
+    if waiting and idle and all(now_s - entry.moved_s > patience for entry in heard.values()):
+        longest = max(waiting, key=lambda entry: entry.waited_s)
+        return Verdict(
+            longest.who, f"waited more than {longest.waited_s:.1f} s for {longest.what}, and no rank gets on"
+        )
+    return None

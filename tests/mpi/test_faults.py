@@ -1,0 +1,123 @@
+"""Faults put into a running job: it ends within the limit, one line says where, and what was done is kept."""
+
+import json
+import re
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from mpi_vta.trace.reader import read
+from mpi_vta.trace.repair import repair
+
+pytestmark = pytest.mark.mpi
+
+IMAGES = 360
+LIMIT_S = 10
+OPTIONS = ("--model", "digits", "--images", IMAGES, "--stages", "3", "--watchdog-s", LIMIT_S)
+DONE_DTYPE = np.dtype([("image", "<i4"), ("crc32", "<u4")])
+WHERE = r"mpi_vta: error: rank {rank} on \S+, board pynq_z1: {what}; last edge {edge}, last image \d+"
+RESUME = r"; go on with --resume \S+out"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def faulty(start_program, cache, tmp_path):
+    def run(way, rank, launch, *options, **environ):
+        return start_program(
+            3,
+            "faulty_board.py",
+            *OPTIONS,
+            *("--output", tmp_path / "out", *options),
+            timeout_s=90,
+            MPI_VTA_CACHE=str(cache),
+            WAY=way,
+            RANK=str(rank),
+            LAUNCH=str(launch),
+            **environ,
+        )
+
+    return run
+
+
+@pytest.fixture
+def nothing_lost(start, cache, tmp_path):
+    """Check what a job that ended early has left, and that the rest of it can be run."""
+
+    def check(at_least, *, every_trace):
+        out = tmp_path / "out"
+        delivered = len(np.fromfile(out / "outputs/done", DONE_DTYPE))
+        assert at_least <= delivered < IMAGES
+        path, missing = repair(out)
+        assert missing == ()
+        trace = read(path)
+        finished = trace.images["image"].tolist()
+        # a rank that closed its file has every event in it; one that could not lacks the last second
+        assert finished == list(range(len(finished)))
+        assert len(finished) in ((delivered, delivered + 1) if every_trace else range(delivered + 1))
+        path.unlink()
+        ended = start(2, "-m", "mpi_vta.pipeline", *OPTIONS[:4], "--resume", out, "--json", MPI_VTA_CACHE=str(cache))
+        assert (ended.status, ended.stderr) == (0, ""), ended.stdout
+        summary = json.loads(ended.stdout)
+        assert summary["resumed"]["images_before"] == delivered
+        assert summary["accuracy"]["images"] == IMAGES
+
+    return check
+
+
+def nobody_is_left(name):
+    """Tell whether every process whose command line has `name` is gone, a moment after mpirun is."""
+    for _ in range(100):
+        found = subprocess.run(["pgrep", "-f", name], capture_output=True, text=True, check=False).stdout.split()
+        if not found:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize(
+    ("way", "status", "what"),
+    [
+        ("raise", 2, "a launch: the board broke"),
+        ("SIGTERM", 143, "ended by SIGTERM"),
+        ("hang", 17, r"the launch of stage \d for image 199 has hung for \d\.\d s"),
+    ],
+)
+def test_fault_of_one_rank_ends_the_job_with_one_line(faulty, nothing_lost, tmp_path, way, status, what, rank):
+    ended = faulty(way, rank, 200)
+    (line,) = ended.error_lines
+    assert re.fullmatch(WHERE.format(rank=rank, what=what, edge=r"\S+ \(.*\)") + RESUME, line), line
+    assert ended.status == status
+    assert nobody_is_left(str(tmp_path / "out"))
+    assert not (tmp_path / "out/run.h5").exists()
+    nothing_lost(150, every_trace=True)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_killed_rank_ends_the_job_and_nothing_is_lost(faulty, nothing_lost, tmp_path, rank):
+    # the launcher itself says which process was killed, and kills all others
+    assert faulty("SIGKILL", rank, 200).status != 0
+    assert nobody_is_left(str(tmp_path / "out"))
+    nothing_lost(150, every_trace=False)
+
+
+def test_rank_that_is_stopped_is_named_by_rank_0(faulty, tmp_path):
+    ended = faulty("SIGSTOP", 1, 200)
+    (line,) = ended.error_lines
+    assert re.match(r"mpi_vta: error: rank 1 on \S+, board pynq_z1: nothing heard for \d\.\d s: process, host or", line)
+    assert ended.status == 17
+    assert nobody_is_left(str(tmp_path / "out"))
+
+
+def test_rank_0_that_is_stopped_is_named_by_rank_1(faulty, tmp_path):
+    ended = faulty("SIGSTOP", 0, 200)
+    (line,) = ended.error_lines
+    assert re.match(r"mpi_vta: error: rank 0 on \S+, board pynq_z1: nothing heard for \d\.\d s by rank 1: ", line)
+    assert ended.status == 17
+    assert nobody_is_left(str(tmp_path / "out"))

@@ -96,7 +96,9 @@ def test_a_sweep_that_requeues_itself_ends_with_the_undisturbed_result(slurm, fo
     assert "a.toml is not done; back into the queue" in texts(folder)
     slurm.begin_now(number)
     job = slurm.wait(number, 240)
-    assert (job.state, job.restarts) == ("COMPLETED", 1), texts(folder) + slurm.run("scontrol", "show", "job", number) + slurm.logs()
+    assert (job.state, job.restarts) == ("COMPLETED", 1), (
+        texts(folder) + slurm.run("scontrol", "show", "job", number) + slurm.logs()
+    )
     assert f"{had} of them done before" in texts(folder)
     assert result(folder, "a").read_bytes() == undisturbed["a"]
 
@@ -110,7 +112,9 @@ def test_a_sweep_that_is_killed_and_requeued_ends_with_the_undisturbed_result(sl
     slurm.run("scontrol", "requeue", number)
     slurm.begin_now(number)
     job = slurm.wait(number, 240)
-    assert (job.state, job.restarts) == ("COMPLETED", 1), texts(folder) + slurm.run("scontrol", "show", "job", number) + slurm.logs()
+    assert (job.state, job.restarts) == ("COMPLETED", 1), (
+        texts(folder) + slurm.run("scontrol", "show", "job", number) + slurm.logs()
+    )
     assert f"{had} of them done before" in texts(folder)
     assert result(folder, "a").read_bytes() == undisturbed["a"]
 

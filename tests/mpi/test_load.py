@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[2]
 # resident memory moves in pages and by the allocator's habits; one record of 100 bytes per image would be 900 kB
 MOST_GROWTH_BYTES = 800_000
 RANK_0_TIMES_BYTES = 28  # what rank 0 has to keep per image
+RANK_0_NOTES_BYTES = 3_200_000  # MPI's own buffers for the notes of all ranks: they grow for a while, then stay
 
 
 @pytest.mark.slow
@@ -19,7 +20,8 @@ def test_memory_of_17_ranks_stays_over_10_000_images(start):
     found = json.loads(ended.stdout)
     assert len(found["ranks"]) == 17
     for row in found["ranks"]:
-        known = RANK_0_TIMES_BYTES * found["counted_images"] if row["rank"] == 0 else 0
+        times_bytes = RANK_0_TIMES_BYTES * found["counted_images"]
+        known = times_bytes + RANK_0_NOTES_BYTES if row["rank"] == 0 else 0
         assert row["end_bytes"] - row["warm_bytes"] <= known + MOST_GROWTH_BYTES, row
 
 

@@ -144,9 +144,10 @@ class SlurmCluster:
         return job
 
     def begin_now(self, number: str) -> None:
-        """Let a requeued job begin at once: Slurm holds it back for two minutes."""
+        """Let a requeued job begin in seconds: Slurm holds it back for two minutes."""
         self.wait_for(number, ("PENDING", "RUNNING", "COMPLETED"), 30)
-        self.run("scontrol", "update", f"JobId={number}", "StartTime=now")
+        # slurmd counts in seconds, and takes a job that begins in the one in which it was killed for the killed one
+        self.run("scontrol", "update", f"JobId={number}", "StartTime=now+4")
 
     def logs(self) -> str:
         """Return the end of every daemon's log."""

@@ -20,7 +20,8 @@ from typing import Any
 
 from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.runtime.verdict import AT_LAST, ENDING_S, Heard, Verdict, judge, patience_s
-from mpi_vta.runtime.watchdog import LOADING, Watchdog, Whereabouts
+from mpi_vta.runtime.watchdog import LOADING, Watchdog
+from mpi_vta.runtime.whereabouts import Whereabouts
 
 EXIT_STATUS = 17
 BEAT, FAULT, END, LEAVE, GO, BYE = "beat", "fault", "end", "leave", "go", "bye"

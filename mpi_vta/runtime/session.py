@@ -26,6 +26,7 @@ from mpi_vta.runtime.devices.registry import carries_data, open_device
 from mpi_vta.runtime.devices.sensor import find_sensor
 from mpi_vta.runtime.endpoint import Endpoint
 from mpi_vta.runtime.failure import Ending, print_error
+from mpi_vta.runtime.guardian import guard
 from mpi_vta.runtime.output_set import OutputPlace, OutputSet, PartOutputs
 from mpi_vta.runtime.pairing import check_pairing, find_launcher
 from mpi_vta.runtime.power_sampling import PowerSampler
@@ -34,7 +35,7 @@ from mpi_vta.runtime.rank_report import RankReport
 from mpi_vta.runtime.roll_call import RollCall
 from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.runtime.wall import WallClock, WallRun
-from mpi_vta.runtime.watchdog import DONE, WORKING
+from mpi_vta.runtime.watchdog import DONE, WORKING, Watchdog
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.schedule.plan import Plan
@@ -165,6 +166,9 @@ def join(first: RankWork, other: RankWork) -> int:
 
     An exception that nobody catches, and a signal to end, end all ranks.
     """
+    launcher = find_launcher(os.environ)
+    # before MPI begins: its connections belong to the process that makes them
+    notebook = guard(launcher.rank) if launcher else None
     from mpi_vta.runtime.transport.mpi import MpiTransport
 
     transport = MpiTransport()
@@ -172,11 +176,10 @@ def join(first: RankWork, other: RankWork) -> int:
         check_pairing(os.environ, transport.size)
     except LaunchError as fault:
         # every process believes to be alone, so each would print
-        launcher = find_launcher(os.environ)
         if launcher is None or launcher.rank == 0:
             print_error(fault)
         return fault.exit_status
-    ending = Ending.of(transport)
+    ending = Ending(transport, Watchdog(transport.rank, transport.host, notebook))
     ending.install()
     return first(transport, ending) if transport.rank == 0 else other(transport, ending)
 

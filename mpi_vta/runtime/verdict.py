@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mpi_vta.runtime.watchdog import DONE, WAITING, Whereabouts
+from mpi_vta.runtime.watchdog import DONE, WAITING
+from mpi_vta.runtime.whereabouts import Whereabouts
 
 # for ending the job once a fault is found
 ENDING_S = 4.0

@@ -9,48 +9,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mpi_vta.runtime.notebook import Notebook
+from mpi_vta.runtime.whereabouts import NOTHING, Whereabouts
+
 LOADING, WORKING, WAITING, DONE = "loading", "working", "waiting", "done"
-NOTHING = -1
-
-
-@dataclass(frozen=True)
-class Whereabouts:
-    """Who a rank is and where it is in the job.
-
-    Attributes
-    ----------
-    rank : int
-        In the job.
-    host, board : str
-        Machine, and board that the rank drives or stands for; the board is empty until the job is known.
-    edge : str
-        Edge of the last message; empty before the first.
-    image : int
-        First image of the last group that the rank had to do with, as the run numbers them; `NOTHING` before that.
-    hint : str
-        What to do to go on with the job; empty if there is nothing to go on with.
-    """
-
-    rank: int
-    host: str
-    board: str = ""
-    edge: str = ""
-    image: int = NOTHING
-    hint: str = ""
-
-    @property
-    def name(self) -> str:
-        """Rank, host and board, as errors name them."""
-        return f"rank {self.rank} on {self.host}" + (f", board {self.board}" if self.board else "")
-
-    @property
-    def circumstances(self) -> str:
-        """Edge, last image and what to do, as errors end; empty before the job is known."""
-        if not self.board:
-            return ""
-        edge = f"last edge {self.edge}" if self.edge else "no edge yet"
-        image = f"last image {self.image}" if self.image != NOTHING else "no image yet"
-        return f"; {edge}, {image}" + (f"; {self.hint}" if self.hint else "")
 
 
 @dataclass
@@ -68,10 +30,12 @@ class Watchdog:
     ----------
     rank, host
         Who.
+    notebook : Notebook or None
+        Where to note it for a guardian.
     """
 
-    def __init__(self, rank: int, host: str) -> None:
-        self._who = Whereabouts(rank, host)
+    def __init__(self, rank: int, host: str, notebook: Notebook | None = None) -> None:
+        self._who, self._notebook = Whereabouts(rank, host), notebook
         self._edges: Sequence[str] = ()
         self._edge = self._image = NOTHING
         self._simulated = True
@@ -97,11 +61,15 @@ class Watchdog:
         """
         self._who = Whereabouts(self._who.rank, self._who.host, board, hint=hint)
         self._edges, self._simulated = edges, simulated
+        if self._notebook is not None:
+            self._notebook.describe(self._who.host, board, edges, hint)
 
     def note(self, edge: int, image: int) -> None:
         """Note that something was done for an image; `edge` is `NOTHING` if it was no message."""
         self.progress += 1
         self._edge, self._image = edge if edge != NOTHING else self._edge, image
+        if self._notebook is not None:
+            self._notebook.note(self._edge, image)
 
     @property
     def whereabouts(self) -> Whereabouts:

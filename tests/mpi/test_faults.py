@@ -100,9 +100,13 @@ def test_fault_of_one_rank_ends_the_job_with_one_line(faulty, nothing_lost, tmp_
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-def test_killed_rank_ends_the_job_and_nothing_is_lost(faulty, nothing_lost, tmp_path, rank):
-    # the launcher itself says which process was killed, and kills all others
-    assert faulty("SIGKILL", rank, 200).status != 0
+@pytest.mark.parametrize("signal", ["SIGKILL", "SIGSEGV"])
+def test_killed_rank_is_named_and_nothing_is_lost(faulty, nothing_lost, tmp_path, signal, rank):
+    ended = faulty(signal, rank, 200)
+    (line,) = ended.error_lines
+    what = rf"killed by {signal}[^;]*"
+    assert re.fullmatch(WHERE.format(rank=rank, what=what, edge=r"\S+ \(.*\)") + RESUME, line), line
+    assert ended.status != 0
     assert nobody_is_left(str(tmp_path / "out"))
     nothing_lost(150, every_trace=False)
 

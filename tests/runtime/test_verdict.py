@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from mpi_vta.runtime.verdict import Heard, judge, patience_s
-from mpi_vta.runtime.watchdog import DONE, LOADING, WAITING, WORKING, Whereabouts
+from mpi_vta.runtime.watchdog import DONE, LOADING, WAITING, WORKING
+from mpi_vta.runtime.whereabouts import Whereabouts
 
 PATIENCE = 6.0
 

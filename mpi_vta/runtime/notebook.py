@@ -1,0 +1,52 @@
+"""What a rank is at, in memory that another process can read once the rank is gone."""
+
+from __future__ import annotations
+
+import json
+import mmap
+import socket
+import struct
+from collections.abc import Sequence
+
+from mpi_vta.runtime.whereabouts import NOTHING, Whereabouts
+
+NOTEBOOK_BYTES = 1 << 20
+_STATE = struct.Struct("<iiI")
+
+
+class Notebook:
+    """What a rank is at, in memory that its guardian reads once the rank is gone.
+
+    Parameters
+    ----------
+    memory : int
+        File descriptor of `NOTEBOOK_BYTES` of shared memory, zero at first.
+    """
+
+    def __init__(self, memory: int) -> None:
+        self._map = mmap.mmap(memory, NOTEBOOK_BYTES)
+        self._state = (NOTHING, NOTHING)
+
+    def describe(self, host: str, board: str, edges: Sequence[str], hint: str) -> None:
+        """Note who the rank is and what its edges are called."""
+        text = json.dumps({"host": host, "board": board, "edges": list(edges), "hint": hint}).encode()
+        if len(text) > NOTEBOOK_BYTES - _STATE.size:
+            # a plan of tens of thousands of edges: the line goes without the name of the last one
+            text = json.dumps({"host": host, "board": board, "edges": [], "hint": hint}).encode()
+        self._map[_STATE.size : _STATE.size + len(text)] = text
+        _STATE.pack_into(self._map, 0, *self._state, len(text))
+
+    def note(self, edge: int, image: int) -> None:
+        """Note number of the last edge and first image of the last group, `NOTHING` for none yet."""
+        self._state = (edge, image)
+        struct.pack_into("<ii", self._map, 0, edge, image)
+
+    def whereabouts(self, rank: int) -> Whereabouts:
+        """Return what was noted last."""
+        edge, image, length = _STATE.unpack_from(self._map, 0)
+        if not length:
+            return Whereabouts(rank, socket.gethostname())
+        about = json.loads(self._map[_STATE.size : _STATE.size + length])
+        edges = about["edges"]
+        name = edges[edge] if 0 <= edge < len(edges) else ""
+        return Whereabouts(rank, about["host"], about["board"], name, image, about["hint"])

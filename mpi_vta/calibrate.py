@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from mpi_vta.artifact import write_atomically
+from mpi_vta.disk import write_atomically
 from mpi_vta.errors import InputError, LaunchError, MpiVtaError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.link_text import with_link

@@ -19,7 +19,6 @@ from mpi_vta.job.command_line import (
     load_named_config,
     quantize_options,
     run_on_rank_0,
-    write_file,
 )
 from mpi_vta.job.explain import places_as_json, print_places
 from mpi_vta.job.planning import open_costs
@@ -61,12 +60,12 @@ def _run(arguments: Sequence[str]) -> int:
         costs = open_costs(model.graph, progress)
         program, timing = costs.timed_program(tuple(node.name for node in model.graph.nodes), board.config)
     if options.output is not None:
-        write_file(options.output, lambda: program.save(options.output))
+        program.save(options.output)
     if options.check:
         check_program(program.config, program.link(program.default_bases), program.dram_image())
     report = model_report(model.graph, program, timing.layer_cycles.tolist(), RTL.name, board.clock_mhz)
     if options.plot is not None:
-        write_file(options.plot, lambda: draw_roofline(report, program.config, options.plot))
+        draw_roofline(report, program.config, options.plot)
     shown = summary(report, program, board)
     if options.json:
         print(json.dumps(shown, indent=2))

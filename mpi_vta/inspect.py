@@ -139,10 +139,7 @@ def _export(options: argparse.Namespace) -> int:
     initial += _packed_inputs(program, options.input)
     outputs = [(program.default_bases[binding.segment], binding.size_bytes) for binding in program.outputs]
     vector = make_vector(program.config, program.link(program.default_bases), initial, outputs)
-    try:
-        vector.save(options.output)
-    except OSError as fault:
-        raise InputError(f"cannot write the vector ({fault.strerror})", where=str(options.output)) from fault
+    vector.save(options.output)
     size = sum(extent.content.size for extent in vector.initial)
     print(f"{options.output}: {len(vector.insns)} instructions, {size} bytes of DRAM")
     return 0

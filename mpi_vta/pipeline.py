@@ -100,7 +100,9 @@ def _lead(leader: Leader, arguments: Sequence[str]) -> int:
             progress.phase(f"on the host: {work.name} ({work.op})")
         groups = count(1)
         total = group_count(job.images, job.plan.group_images)
-        progress.phase(f"running {job.images} images on {leader.ranks} ranks")
+        progress.phase(
+            f"running {job.images} image{'s' * (job.images > 1)} on {leader.ranks} rank{'s' * (leader.ranks > 1)}"
+        )
         open_run(prepared)
         result = leader.run(job, lambda: progress.step(next(groups), total))
         summary = conclude(prepared, result)

@@ -31,7 +31,6 @@ from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.progress import Progress, shown_progress
 from mpi_vta.runtime.report import print_plan
 from mpi_vta.schedule.pareto import find_pareto
-from mpi_vta.schedule.plan import Plan
 
 IMAGES_PER_BOARD = 8  # by default: enough to deal them evenly, and for filling and draining not to decide
 
@@ -76,7 +75,7 @@ def _run(arguments: Sequence[str]) -> int:
             return _show_pareto(options, model.graph, cluster, progress)
         planned = plan_model(plan_wishes(options), model.graph, cluster, options.images, progress)
     if options.output is not None:
-        _save(planned.plan, options.output)
+        planned.plan.save(options.output)
     if options.json:
         print(json.dumps(summary(planned, cluster), indent=2))
         return 0
@@ -153,13 +152,6 @@ def summary(planned: Planned, cluster: Cluster) -> dict[str, Any]:
         "compile_seconds": planned.costs.compile_seconds,
         "notes": list(plan.notes),
     }
-
-
-def _save(plan: Plan, path: Path) -> None:
-    try:
-        plan.save(path)
-    except OSError as fault:
-        raise InputError(f"cannot write the plan ({fault.strerror})", where=str(path)) from fault
 
 
 def _cluster(options: argparse.Namespace) -> Cluster:

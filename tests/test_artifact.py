@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import io
-import os
-import stat
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -75,14 +72,3 @@ def test_compressed_members_are_refused() -> None:
     np.savez_compressed(stream, a=np.zeros(10_000_000, np.uint8))
     with pytest.raises(ArtifactError, match="not a readable thing file"):
         artifact.unpack(stream.getvalue(), "thing", 3, "here")
-
-
-def test_atomic_write_replaces_and_keeps_the_umask(tmp_path: Path) -> None:
-    path = tmp_path / "sub" / "file"
-    artifact.write_atomically(path, b"one")
-    artifact.write_atomically(path, b"two")
-    assert path.read_bytes() == b"two"
-    mask = os.umask(0)
-    os.umask(mask)
-    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~mask
-    assert [entry.name for entry in path.parent.iterdir()] == ["file"]

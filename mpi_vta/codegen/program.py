@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta import artifact
+from mpi_vta.disk import write_atomically
 from mpi_vta.errors import ArtifactError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.codec import decode_columns
@@ -263,7 +264,7 @@ class Program:
 
     def save(self, path: Path) -> None:
         """Write the program to a file."""
-        artifact.write_atomically(path, self.to_bytes())
+        write_atomically(path, self.to_bytes(), "the program")
 
     @classmethod
     def load(cls, path: Path) -> Program:

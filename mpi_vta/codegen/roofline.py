@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mpi_vta.codegen.report import LayerReport, ModelReport
+from mpi_vta.disk import write_picture
 from mpi_vta.hw.config import VTAConfig
 
 COLOURS = {"compute": "#56b4e9", "read": "#e69f00", "write": "#009e73"}  # told apart by all eyes
@@ -57,7 +58,7 @@ def draw_roofline(report: ModelReport, config: VTAConfig, path: Path) -> None:
     for handle in axes.legend(loc="lower right").legend_handles:
         handle.set_sizes([80])
     _write_key(key, layers, report)
-    figure.savefig(path, dpi=130)
+    write_picture(figure, path)
 
 
 def _intensity(layer: LayerReport, config: VTAConfig) -> float:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta import artifact
+from mpi_vta.disk import write_atomically
 from mpi_vta.errors import ArtifactError, GraphError
 from mpi_vta.json_value import entries, table, text, texts, whole, wholes
 
@@ -184,7 +185,7 @@ class Graph:
 
     def save(self, path: Path) -> None:
         """Write the graph to a file."""
-        artifact.write_atomically(path, self.to_bytes())
+        write_atomically(path, self.to_bytes(), "the graph")
 
 
 def _plain(value: Any) -> Any:

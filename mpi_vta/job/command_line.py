@@ -127,13 +127,3 @@ def run_on_rank_0(command: Callable[[Sequence[str]], int], argv: Sequence[str] |
         print(f"mpi_vta: error: {fault}", file=sys.stderr)
         return fault.exit_status
     return status
-
-
-def write_file(path: Path, save: Callable[[], None]) -> None:
-    """Do `save`, which writes a file or a picture; raises `InputError` if it cannot."""
-    try:
-        save()
-    except OSError as fault:
-        raise InputError(f"cannot write the file ({fault.strerror})", where=str(path)) from fault
-    except ValueError as fault:
-        raise InputError(f"no such picture format ({fault})", where=str(path), allowed=".png, .svg, .pdf") from fault

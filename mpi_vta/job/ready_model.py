@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta import artifact
+from mpi_vta.disk import write_atomically
 from mpi_vta.errors import ArtifactError, InputError
 from mpi_vta.frontend.detection import Detector
 from mpi_vta.frontend.images import Preprocess
@@ -25,7 +26,7 @@ from mpi_vta.job.explain import NodePlace, places_of
 from mpi_vta.quantize.model import QuantizedModel
 from mpi_vta.quantize.options import QuantizeOptions
 from mpi_vta.quantize.quantizer import DEFAULTS, quantize
-from mpi_vta.schedule.cache import cache_directory, sources_hash
+from mpi_vta.schedule.cache import CACHE_REMEDY, cache_directory, sources_hash
 
 FORMAT_VERSION = 3
 _IMPORT_ROOMS = ("frontend", "quantize", "graph")
@@ -199,15 +200,12 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(path: Path, data: bytes) -> None:
-    try:
-        artifact.write_atomically(path, data)
-    except OSError as fault:
-        raise _unusable(fault) from fault
+    write_atomically(path, data, "the model cache", CACHE_REMEDY)
 
 
 def _unusable(fault: OSError) -> InputError:
     return InputError(
         f"the model cache cannot be used ({fault.strerror})",
         where=str(cache_directory()),
-        remedy="set MPI_VTA_CACHE to a folder that can be written",
+        remedy=CACHE_REMEDY,
     )

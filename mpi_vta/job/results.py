@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.artifact import write_atomically
+from mpi_vta.disk import write_atomically
 from mpi_vta.frontend.detection import best_classes, decode_yolo, draw_boxes
 from mpi_vta.frontend.host_kernels import host_engine
 from mpi_vta.frontend.images import Placement
@@ -82,7 +82,7 @@ def conclude_without_run(prepared: Prepared) -> dict[str, Any]:
 
 
 def _save(summary: Mapping[str, Any], folder: Path) -> None:
-    write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode(), "the summary")
 
 
 def summary_of(prepared: Prepared, result: RunResult, trace: Trace, folder: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mpi_vta.artifact import write_atomically
+from mpi_vta.disk import write_atomically
 from mpi_vta.errors import InputError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.job.planning import PlanWishes, open_costs
@@ -146,5 +146,5 @@ def conclude_several(request: Request, prepared: Sequence[Prepared], results: Se
         for number, (single, result) in enumerate(zip(prepared, results, strict=True))
     ]
     summary = {"ranks": len(files), "time": provenance["time"], "models": summaries}
-    write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode())
+    write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode(), "the summary")
     return summary

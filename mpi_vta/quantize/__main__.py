@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mpi_vta.errors import InputError
 from mpi_vta.frontend.images import synthetic_images
 from mpi_vta.frontend.models import LoadedModel, load_model
-from mpi_vta.job.command_line import add_quantize_options, quantize_options, run_on_rank_0, write_file
+from mpi_vta.job.command_line import add_quantize_options, quantize_options, run_on_rank_0
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.quantize.quantizer import Quantization, quantize_with_decisions
 from mpi_vta.quantize.report import LayerError, as_json, draw_errors, layer_errors
@@ -53,12 +53,12 @@ def _run(arguments: Sequence[str]) -> int:
     loaded = load_model(options.model, seed=options.seed, weights=options.weights)
     made = quantize_with_decisions(loaded.graph, loaded.calibration, chosen, loaded.ranges)
     if options.output is not None:
-        write_file(options.output, lambda: made.model.save(options.output))
+        made.model.save(options.output)
     if options.report or options.json or options.plot:
         images = _images(loaded, options.images)
         errors = layer_errors(made, images)
         if options.plot is not None:
-            write_file(options.plot, lambda: draw_errors(loaded.name, errors, options.plot))
+            draw_errors(loaded.name, errors, options.plot)
         if options.json:
             print(json.dumps(as_json(loaded.name, made, errors, chosen.as_dict()), indent=2))
             return 0

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta import artifact
+from mpi_vta.disk import write_atomically
 from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.reference import execute
 
@@ -136,4 +137,4 @@ class QuantizedModel:
 
     def save(self, path: Path) -> None:
         """Write the model to a file."""
-        artifact.write_atomically(path, self.to_bytes())
+        write_atomically(path, self.to_bytes(), "the model")

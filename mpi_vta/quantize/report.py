@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mpi_vta.disk import write_picture
 from mpi_vta.graph.reference import execute, execute_all
 from mpi_vta.quantize.fusion import FusedLayer
 from mpi_vta.quantize.model import dequantize
@@ -147,4 +148,4 @@ def draw_errors(name: str, errors: tuple[LayerError, ...], path: Path) -> None:
     axes.set_title(f"{name}: what int8 loses, layer by layer (layers without a mark are exact)", fontsize=10)
     axes.grid(axis="y", alpha=0.3)
     axes.legend(loc="lower left")
-    figure.savefig(path, dpi=130)
+    write_picture(figure, path)

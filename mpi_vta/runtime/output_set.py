@@ -26,7 +26,8 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from mpi_vta.artifact import check_version, write_atomically
+from mpi_vta.artifact import check_version
+from mpi_vta.disk import write_atomically, writing
 from mpi_vta.errors import ArtifactError, InputError
 
 FORMAT, VERSION = "mpi_vta outputs", 1
@@ -152,7 +153,7 @@ class OutputSet:
             If there is no room for them, or they cannot be written.
         """
         folder = Path(place.folder)
-        try:
+        with writing("the outputs", f"--output {folder.parent}"):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "set.json").unlink(missing_ok=True)
             for old in (*folder.glob("[0-9][0-9][0-9].npy"), folder / "done"):
@@ -163,12 +164,6 @@ class OutputSet:
             names = [{"name": name, "file": f"{number:03d}.npy"} for number, name in enumerate(place.shapes)]
             data = {"format": FORMAT, "version": VERSION, **asdict(place.identity), "outputs": names}
             write_atomically(folder / "set.json", (json.dumps(data, indent=2) + "\n").encode())
-        except OSError as fault:
-            raise InputError(
-                f"cannot keep the outputs there ({fault.strerror})",
-                where=f"--output {folder.parent}",
-                remedy="make room, or choose another folder",
-            ) from fault
         return cls(place)
 
     def done(self) -> NDArray[np.bool_]:
@@ -189,19 +184,13 @@ class OutputSet:
         InputError
             If the disk fails.
         """
-        try:
+        with writing("the outputs", self._folder, "make room, then go on with --resume"):
             for name, array in values.items():
                 for row, image in enumerate(images):
                     data = np.ascontiguousarray(array[row])
                     _write_all(self._files[name], data, len(self._headers[name]) + image * data.nbytes)
             crcs = [_crc32([values[name][row] for name in self._shapes]) for row in range(len(images))]
             self._list(np.array(list(zip(images, crcs, strict=True)), DONE_DTYPE).tobytes())
-        except OSError as fault:
-            raise InputError(
-                f"cannot write the outputs ({fault.strerror})",
-                where=str(self._folder),
-                remedy="make room, then go on with --resume",
-            ) from fault
 
     def arrays(self) -> dict[str, NDArray[np.int8]]:
         """Return all outputs by name, shape (images, C, H, W), read-only and not in memory; zeros where not done."""

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.codegen.program import Program
-from mpi_vta.errors import InputError, LaunchError, MpiVtaError
+from mpi_vta.disk import writing
+from mpi_vta.errors import LaunchError, MpiVtaError
 from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
@@ -307,13 +308,11 @@ def check_output(folder: Path) -> None:
     InputError
         If it cannot be made or written.
     """
-    try:
+    with writing("there", f"--output {folder}"):
         (folder / "ranks").mkdir(parents=True, exist_ok=True)
         probe = folder / "ranks" / ".writable"
         probe.touch()
         probe.unlink()
-    except OSError as fault:
-        raise InputError(f"cannot write there ({fault.strerror})", where=f"--output {folder}") from fault
 
 
 def _programs_of(job: Job, rank: int) -> dict[int, Program]:

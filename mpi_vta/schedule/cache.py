@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mpi_vta import artifact
 from mpi_vta.codegen.program import Program
+from mpi_vta.disk import write_atomically
 from mpi_vta.errors import ArtifactError, InputError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.config import VTAConfig
@@ -27,6 +28,9 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 # of hw the compiler knows the VTA build alone: a new board or cluster leaves programs as they are
 _COMPILER_ROOMS = ("codegen", "simulator", "isa", "graph", "hw/config.py")  # schedules are chosen by simulated cycles
 _SIMULATOR_ROOMS = ("simulator", "isa", "hw/config.py")
+
+
+CACHE_REMEDY = "set MPI_VTA_CACHE to a folder that can be written"
 
 
 def cache_directory() -> Path:
@@ -187,14 +191,11 @@ class ProgramCache:
             raise self._unusable(fault) from fault
 
     def _write(self, path: Path, data: bytes) -> None:
-        try:
-            artifact.write_atomically(path, data)
-        except OSError as fault:
-            raise self._unusable(fault) from fault
+        write_atomically(path, data, "the program cache", CACHE_REMEDY)
 
     def _unusable(self, fault: OSError) -> InputError:
         return InputError(
             f"the program cache cannot be used ({fault.strerror})",
             where=str(self.directory),
-            remedy="set MPI_VTA_CACHE to a folder that can be written",
+            remedy=CACHE_REMEDY,
         )

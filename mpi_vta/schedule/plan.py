@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mpi_vta import json_value
-from mpi_vta.artifact import write_atomically
+from mpi_vta.disk import write_atomically
 from mpi_vta.errors import PlanError
 from mpi_vta.graph.window import Window
 from mpi_vta.json_value import MOST, entries, number, table, texts, whole, wholes
@@ -168,7 +168,7 @@ class Plan:
 
     def save(self, path: Path) -> None:
         """Write the plan to a file."""
-        write_atomically(path, self.to_json().encode())
+        write_atomically(path, self.to_json().encode(), "the plan")
 
     @classmethod
     def from_json(cls, text: str, where: str = "plan") -> Plan:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.errors import InputError
+from mpi_vta.disk import write_picture
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.codec import decode_columns
 from mpi_vta.isa.table import MemoryType, Opcode, Unit
@@ -82,10 +82,7 @@ def draw_timeline(config: VTAConfig, insns: NDArray[np.uint64], timing: Timing, 
     axes.set_xlabel(f"cycles (modelled, profile {timing.profile.name})")
     axes.set_title(title)
     axes.legend(ncols=len(_COLOURS), loc="upper center", bbox_to_anchor=(0.5, -0.18), fontsize="small", frameon=False)
-    try:
-        figure.savefig(path, dpi=130, format="png")
-    except OSError as fault:
-        raise InputError(f"cannot write the picture ({fault.strerror or fault})", where=str(path)) from fault
+    write_picture(figure, path)
 
 
 def _spans(timing: Timing, rows: NDArray[np.bool_]) -> NDArray[np.int64]:

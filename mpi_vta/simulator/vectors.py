@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.artifact import write_atomically
+from mpi_vta.disk import write_atomically
 from mpi_vta.errors import InputError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.codec import decode_columns
@@ -122,7 +122,7 @@ class Vector:
             **_flatten("out", self.expected),
         }
         np.savez_compressed(stream, **arrays)
-        write_atomically(path, stream.getvalue())
+        write_atomically(path, stream.getvalue(), "the vector")
 
     @classmethod
     def load(cls, path: Path) -> Vector:

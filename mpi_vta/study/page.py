@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from mpi_vta.artifact import write_atomically
-from mpi_vta.errors import ArtifactError, InputError
+from mpi_vta.disk import write_atomically
+from mpi_vta.errors import ArtifactError
 from mpi_vta.study.findings import findings, short_findings
 from mpi_vta.study.groups import FIGURES, Group, groups_of
 from mpi_vta.trace.study_file import Study, read_study
@@ -46,11 +46,8 @@ def write_page(path: Path, results: Sequence[Path]) -> list[Path]:
         for suffix, drawn in _pictures(groups).items():
             draw = draw_fronts if suffix else draw_figures
             files[folder / f"{name}{suffix}.png"] = draw(drawn, command_of(study))
-    try:
-        for file, data in files.items():
-            write_atomically(file, data)
-    except OSError as fault:
-        raise InputError(f"cannot write the page ({fault.strerror})", where=str(path)) from fault
+    for file, data in files.items():
+        write_atomically(file, data, "the page")
     return list(files)
 
 

@@ -83,10 +83,7 @@ class Results:
         """Write what there is, and return it."""
         begun = time.monotonic()
         study = self.study()
-        try:
-            write_study(self._path, study)
-        except OSError as fault:
-            raise InputError(f"cannot write the result ({fault.strerror or fault})", where=str(self._path)) from fault
+        write_study(self._path, study)
         self._saved_at = time.monotonic()
         self._interval_s = max(_LEAST_INTERVAL_S, (self._saved_at - begun) / _WRITING_SHARE)
         return study

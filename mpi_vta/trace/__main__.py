@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from mpi_vta.disk import write_picture
 from mpi_vta.errors import InputError, MpiVtaError
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.standard_output import reader_may_leave
@@ -86,7 +87,7 @@ def _difference(options: argparse.Namespace) -> None:
     if options.output:
         from mpi_vta.trace.figures.rates import draw_difference
 
-        draw_difference(first, second).savefig(options.output, dpi=120)
+        write_picture(draw_difference(first, second), options.output)
         print(f"written     {options.output}")
 
 

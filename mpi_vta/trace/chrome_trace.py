@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mpi_vta.artifact import write_atomically
+from mpi_vta.disk import write_atomically
 from mpi_vta.trace.run import Run
 from mpi_vta.trace.schema import EventKind
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from mpi_vta.disk import replacing
 from mpi_vta.errors import ArtifactError
 from mpi_vta.trace.clock_sync import SAME_CLOCK, ClockLine, fit_clock
 from mpi_vta.trace.hdf5_input import HDF5_FAULTS, members, read_attributes, read_rows
@@ -161,6 +161,8 @@ def merge_ranks(path: Path, files: Sequence[RankFile], record: RunRecord) -> Non
     ------
     ArtifactError
         If times are measured and a rank's clock was not compared with rank 0's.
+    InputError
+        If it cannot be written.
     """
     measured = record.provenance.get("time") == MEASURED
     lines = {file.rank: clock_line(file, measured=measured) for file in files}
@@ -168,31 +170,29 @@ def merge_ranks(path: Path, files: Sequence[RankFile], record: RunRecord) -> Non
     links = link_counters(match_messages(events)) if events else np.zeros(0, LINK_DTYPE)
     end_ns = max((int(rows["end_ns"].max()) for rows in events.values() if rows.size), default=0)
     clock = [(rank, line.offset_ns, line.drift_ppb, line.error_ns) for rank, line in lines.items()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".part")
-    with h5py.File(partial, "w", userblock_size=SEAL_BYTES) as run:
-        run.attrs["format"] = RUN_FORMAT
-        run.attrs["version"] = VERSION
-        run.attrs["event_kinds"] = [kind.name.lower() for kind in EventKind]
-        run.attrs["backward_messages"] = int(links["backward"].sum())
-        run.attrs["unmatched_messages"] = int(links["unmatched"].sum())
-        run.attrs.update(record.provenance)
-        run.create_dataset("plan", data=record.plan_json)
-        _dataset(run, "images", record.images, IMAGE_DTYPE)
-        _dataset(run, "links", links, LINK_DTYPE)
-        _dataset(run, "clock", np.array(clock, CLOCK_DTYPE), CLOCK_DTYPE)
-        for number, model in enumerate(record.models):
-            group = run.create_group(model_group(number))
-            group.attrs.update(model.attributes)
-            group.create_dataset("plan", data=model.plan_json)
-            _dataset(group, "images", model.images, IMAGE_DTYPE)
-        for file in files:
-            group = run.create_group(rank_group(file.rank))
-            _write_rank(group, file, events[file.rank])
-            _write_power(group, file, lines[file.rank], events[file.rank], end_ns)
-        run.attrs["complete"] = 1
-    seal(partial)
-    os.replace(partial, path)
+    with replacing(path, "the trace") as partial:
+        with h5py.File(partial, "w", userblock_size=SEAL_BYTES) as run:
+            run.attrs["format"] = RUN_FORMAT
+            run.attrs["version"] = VERSION
+            run.attrs["event_kinds"] = [kind.name.lower() for kind in EventKind]
+            run.attrs["backward_messages"] = int(links["backward"].sum())
+            run.attrs["unmatched_messages"] = int(links["unmatched"].sum())
+            run.attrs.update(record.provenance)
+            run.create_dataset("plan", data=record.plan_json)
+            _dataset(run, "images", record.images, IMAGE_DTYPE)
+            _dataset(run, "links", links, LINK_DTYPE)
+            _dataset(run, "clock", np.array(clock, CLOCK_DTYPE), CLOCK_DTYPE)
+            for number, model in enumerate(record.models):
+                group = run.create_group(model_group(number))
+                group.attrs.update(model.attributes)
+                group.create_dataset("plan", data=model.plan_json)
+                _dataset(group, "images", model.images, IMAGE_DTYPE)
+            for file in files:
+                group = run.create_group(rank_group(file.rank))
+                _write_rank(group, file, events[file.rank])
+                _write_power(group, file, lines[file.rank], events[file.rank], end_ns)
+            run.attrs["complete"] = 1
+        seal(partial)
 
 
 def clock_line(file: RankFile, *, measured: bool) -> ClockLine:

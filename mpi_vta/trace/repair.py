@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.artifact import write_atomically
+from mpi_vta.disk import write_atomically
 from mpi_vta.errors import ArtifactError
 from mpi_vta.json_value import number, table, text, texts, whole, wholes
 from mpi_vta.trace.merge import RankFile, RunRecord, clock_line, merge_ranks, read_rank_file

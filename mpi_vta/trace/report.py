@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from mpi_vta.artifact import write_atomically
+from mpi_vta.disk import write_atomically
 from mpi_vta.trace.activity import NO_MORE_WORK
 from mpi_vta.trace.figures import QUESTIONS, draw
 from mpi_vta.trace.run import Run

@@ -12,7 +12,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.artifact import check_version, write_atomically
+from mpi_vta.artifact import check_version
+from mpi_vta.disk import write_atomically
 from mpi_vta.errors import ArtifactError
 from mpi_vta.trace.hdf5_input import HDF5_FAULTS, read_attributes
 from mpi_vta.trace.schema import MODELLED
@@ -167,7 +168,7 @@ def write_study(path: Path, study: Study) -> None:
                 options = {"compression": "gzip"} if values.nbytes > _WORTH_BYTES else {}
                 data = group.create_dataset(column.name, data=values, **options)
                 data.attrs["meaning"] = column.meaning
-    write_atomically(path, sealed(stream.getvalue()))
+    write_atomically(path, sealed(stream.getvalue()), "the result")
 
 
 def _fixed_texts(values: NDArray[Any]) -> NDArray[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -13,6 +14,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from mpi_vta.disk import writing
+from mpi_vta.errors import InputError
 from mpi_vta.trace.schema import (
     CLOCK_SAMPLE_DTYPE,
     EVENT_DTYPE,
@@ -48,8 +51,13 @@ class RankTrace:
     """
 
     def __init__(self, path: Path, info: RankInfo) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        with self._writing():
+            self._begin(info)
+
+    def _begin(self, info: RankInfo) -> None:
+        path = self.path
+        path.parent.mkdir(parents=True, exist_ok=True)
         # a file that was cut short before it was a trace must not look like one
         partial = path.with_name(path.name + ".part")
         # room for one chunk: the library would keep written ones in memory, 8 MB of them
@@ -89,8 +97,9 @@ class RankTrace:
 
     def note_stages(self, cycles: Mapping[int, int]) -> None:
         """Keep the cycles of one launch of each stage that this rank runs, as the device gives them."""
-        self._group.attrs["stages"] = np.array(list(cycles), dtype=np.int64)
-        self._group.attrs["cycles"] = np.array(list(cycles.values()), dtype=np.int64)
+        with self._writing():
+            self._group.attrs["stages"] = np.array(list(cycles), dtype=np.int64)
+            self._group.attrs["cycles"] = np.array(list(cycles.values()), dtype=np.int64)
 
     def note_profiles(self, profiles: Mapping[int, StageProfile]) -> None:
         """Keep where the cycles of one launch of each stage go, layer by layer."""
@@ -103,47 +112,58 @@ class RankTrace:
             layers += profile.layers
             parts.append(rows)
         rows = np.concatenate(parts) if parts else np.zeros(0, PROFILE_DTYPE)
-        self._group.create_dataset("profile", data=rows).attrs["layers"] = layers
+        with self._writing():
+            self._group.create_dataset("profile", data=rows).attrs["layers"] = layers
 
     def note_clock(self, samples: NDArray[Any]) -> None:
         """Add comparisons with rank 0's clock, CLOCK_SAMPLE_DTYPE; only a run on real clocks has them."""
         rows = samples.astype(CLOCK_SAMPLE_DTYPE, copy=False)
-        if "clock_samples" not in self._group:
-            self._group.create_dataset(
-                "clock_samples", shape=(0,), maxshape=(None,), dtype=CLOCK_SAMPLE_DTYPE, chunks=(CLOCK_CHUNK,)
-            )
-        kept = self._group["clock_samples"]
-        kept.resize((len(kept) + len(rows),))
-        kept[len(kept) - len(rows) :] = rows
+        with self._writing():
+            if "clock_samples" not in self._group:
+                self._group.create_dataset(
+                    "clock_samples", shape=(0,), maxshape=(None,), dtype=CLOCK_SAMPLE_DTYPE, chunks=(CLOCK_CHUNK,)
+                )
+            kept = self._group["clock_samples"]
+            kept.resize((len(kept) + len(rows),))
+            kept[len(kept) - len(rows) :] = rows
         self.flush()
 
     def note_power(self, steps: NDArray[Any], source: str, missed: int) -> None:
         """Keep what the board's sensor measured, POWER_DTYPE on the rank's clock; without it power is modelled."""
-        power = self._group.create_dataset("power", data=steps.astype(POWER_DTYPE, copy=False))
-        power.attrs["source"] = source
-        power.attrs["missed"] = missed
+        with self._writing():
+            power = self._group.create_dataset("power", data=steps.astype(POWER_DTYPE, copy=False))
+            power.attrs["source"] = source
+            power.attrs["missed"] = missed
 
     def flush(self) -> None:
-        """Write what has gathered and hand it to the operating system."""
-        if self._filled:
-            # a signal may end this anywhere, and the file is flushed once more then: so what was counted is written
-            end = self._written + self._filled
-            self._events.resize((end,))
-            self._events[self._written : end] = self._batch[: self._filled]
-            self._written, self._filled = end, 0
-        self._file.flush()
+        """Write what has gathered and hand it to the operating system; raises `InputError` if the disk refuses."""
+        with self._writing():
+            if self._filled:
+                # a signal may end this anywhere, and the file is flushed once more then: so what was counted is written
+                end = self._written + self._filled
+                self._events.resize((end,))
+                self._events[self._written : end] = self._batch[: self._filled]
+                self._written, self._filled = end, 0
+            self._file.flush()
         self._flushed_at = time.monotonic()
 
     def close(self) -> bytes:
         """Flush, close, and return the whole file's bytes, so that they can go to rank 0 over the network."""
         self.flush()
-        self._file.close()
+        with self._writing():
+            self._file.close()
         return self.path.read_bytes()
+
+    def _writing(self) -> AbstractContextManager[None]:
+        return writing("the trace", self.path, "make room on that disk")
 
     def __enter__(self) -> RankTrace:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, at: TracebackType | None) -> None:
         if self._file:
-            self.flush()
-            self._file.close()
+            # a full disk that ended the job is told once; what was flushed before is on it
+            with suppress(InputError) if fault is not None else nullcontext():
+                self.flush()
+                with self._writing():
+                    self._file.close()

@@ -71,7 +71,7 @@ WRONG = {
     "model": (["--model", str(Path("missing.onnx"))], "missing.onnx: no such model"),
     "config": ([*DIGITS, "--config", "nosuch"], "nosuch: no such file and no shipped vta_configs entry"),
     "option": ([], "command line: the following arguments are required: --model"),
-    "output": ([*DIGITS, "-o", "/proc/nowhere/x.program"], "/proc/nowhere/x.program: cannot write the file (No such"),
+    "output": ([*DIGITS, "-o", "/proc/nowhere/x.program"], "/proc/nowhere/x.program: cannot write the program"),
     "plot": ([*DIGITS, "--plot", "roof.xyz"], "roof.xyz: no such picture format"),
 }
 

@@ -147,7 +147,7 @@ def test_exported_program_replays_and_holds_what_the_reference_says(graph, progr
         (["replay", "none.npz"], "none.npz: cannot read the vector"),
         (["disassemble", "none.npz"], "none.npz: cannot read the vector"),
         (["export", "none.prog", "--input", "x.npy", "-o", "y.npz"], "none.prog: cannot read the program"),
-        (["replay", str(TILED), "--timeline", "no/such/folder.png"], "no/such/folder.png: cannot write the picture"),
+        (["replay", str(TILED), "--timeline", "/proc/nowhere/t.png"], "/proc/nowhere/t.png: cannot write the picture"),
         (["replay", str(TILED), "--timing", "fpga"], "argument --timing: invalid choice: 'fpga'"),
         (["replay", str(SERIAL), "--check"], "rule 7: an accumulator is used again after 1 micro-op"),
     ],

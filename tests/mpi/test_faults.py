@@ -100,6 +100,18 @@ def test_fault_of_one_rank_ends_the_job_with_one_line(faulty, nothing_lost, tmp_
 
 
 @pytest.mark.parametrize("rank", [0, 1])
+def test_disk_that_is_full_is_named_and_nothing_is_lost(faulty, nothing_lost, tmp_path, rank):
+    ended = faulty("full", rank, 200)
+    (line,) = ended.error_lines
+    trace = re.escape(str(tmp_path / f"out/ranks/rank-{rank:03d}.h5"))
+    what = rf"{trace}: cannot write the trace \(File too large\); make room on that disk"
+    assert re.fullmatch(WHERE.format(rank=rank, what=what, edge=r"\S+ \(.*\)") + RESUME, line), line
+    assert ended.status == 2
+    assert nobody_is_left(str(tmp_path / "out"))
+    nothing_lost(150, every_trace=False)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
 @pytest.mark.parametrize("signal", ["SIGKILL", "SIGSEGV"])
 def test_killed_rank_is_named_and_nothing_is_lost(faulty, nothing_lost, tmp_path, signal, rank):
     ended = faulty(signal, rank, 200)

@@ -85,7 +85,7 @@ def test_json_holds_the_options_and_finite_numbers(capsys):
         ([], "mpi_vta.quantize: nothing to do; allowed: --report, --json, --plot, --output"),
         (["--report", "--images", "0"], "--images: 0 images; allowed: 1 or more"),
         (["--report", "--calibration", "best"], "--calibration: 'best'; allowed: minmax, percentile, mse"),
-        (["--plot", "nowhere/errors.png"], "nowhere/errors.png: cannot write the file"),
+        (["--plot", "/proc/nowhere/errors.png"], "/proc/nowhere/errors.png: cannot write the picture"),
         (["--plot", "errors.words"], "errors.words: no such picture format"),
     ],
 )

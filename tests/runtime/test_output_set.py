@@ -172,7 +172,7 @@ def test_disk_without_room_is_found_before_the_run(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(output_set.os, "posix_fallocate", refuse)
-    with pytest.raises(InputError, match=r"--output .*: cannot keep the outputs there \(No space left on device\)"):
+    with pytest.raises(InputError, match=r"--output .*: cannot write the outputs \(No space left on device\)"):
         OutputSet.begin(place_in(tmp_path))
     assert not place_in(tmp_path).exists()
 

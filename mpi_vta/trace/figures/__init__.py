@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mpi_vta.disk import write_picture
 from mpi_vta.errors import InputError
 from mpi_vta.trace.run import Run
 
@@ -46,9 +47,7 @@ def draw(name: str, run: Run) -> Figure:
 
 def save_figures(run: Run, names: list[str], folder: Path) -> list[Path]:
     """Draw figures into ``<name>.png`` in a folder and return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name in names:
-        paths.append(folder / f"{name}.png")
-        draw(name, run).savefig(paths[-1], dpi=120)
+    paths = [folder / f"{name}.png" for name in names]
+    for name, path in zip(names, paths, strict=True):
+        write_picture(draw(name, run), path)
     return paths

@@ -1,0 +1,101 @@
+"""Writing to disk: a file comes whole or not at all, and what the disk refuses is a fault of one line."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mpi_vta.errors import InputError
+
+MAKE_ROOM = "make room, or choose another folder"
+DOTS_PER_INCH = 130
+# how HDF5 tells of the disk, in an OSError without a number or in a RuntimeError
+_HDF5_REASON = re.compile(r"errno = (\d+)")
+
+
+@contextmanager
+def writing(what: str, where: str | Path, remedy: str = MAKE_ROOM) -> Iterator[None]:
+    """Make what the disk refuses in the body an `InputError` that says what could not be written, where and why."""
+    try:
+        yield
+    except (OSError, RuntimeError) as fault:
+        reason = _reason(fault)
+        if reason is None:
+            raise
+        raise InputError(f"cannot write {what} ({reason})", where=str(where), remedy=remedy) from fault
+
+
+def _reason(fault: OSError | RuntimeError) -> str | None:
+    stated = _HDF5_REASON.search(str(fault))
+    if stated is not None:
+        return os.strerror(int(stated[1]))
+    return fault.strerror if isinstance(fault, OSError) else None
+
+
+def write_atomically(path: Path, data: bytes, what: str = "the file", remedy: str = MAKE_ROOM) -> None:
+    """Write `data` to `path` so that a reader sees the old file, the new file, or none.
+
+    Raises
+    ------
+    InputError
+        If the disk refuses, naming `what` and the remedy.
+    """
+    with writing(what, path, remedy):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+            os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's 0600 would keep the file from everyone else
+            os.replace(temporary, path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def replacing(path: Path, what: str) -> Iterator[Path]:
+    """Give the body a file to write, which gets its name once it is whole; if the body fails, it is gone.
+
+    Raises
+    ------
+    InputError
+        If the disk refuses, naming `what`.
+    """
+    partial = path.with_name(path.name + ".part")
+    with writing(what, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield partial
+            os.replace(partial, path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def write_picture(figure: Any, path: Path) -> None:
+    """Write a matplotlib figure, in the format of the file's ending.
+
+    Raises
+    ------
+    InputError
+        If there is no such format, or the file cannot be written.
+    """
+    stream = io.BytesIO()
+    try:
+        figure.savefig(stream, dpi=DOTS_PER_INCH, format=path.suffix[1:] or "png")
+    except ValueError as fault:
+        raise InputError(f"no such picture format ({fault})", where=str(path), allowed=".png, .svg, .pdf") from fault
+    write_atomically(path, stream.getvalue(), "the picture")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

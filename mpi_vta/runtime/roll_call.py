@@ -31,6 +31,8 @@ _CLOSING_TICK_S = 0.001
 # rank 0 writes files for long once it has everything
 _CONCLUDING = 10
 _GRACE_S = 3.0
+# for MPI to end all ranks; with the deputy's wait a host that is cut off is empty within the limit too
+_ABORT_S = 2.0
 _DEPUTY_S = 1.5
 
 
@@ -131,7 +133,7 @@ class RollCall:
             return
         print(line, file=sys.stderr, flush=True)
         # Abort itself may block on a link that is cut
-        timer = threading.Timer(_GRACE_S, os._exit, args=(status,))
+        timer = threading.Timer(_ABORT_S, os._exit, args=(status,))
         timer.daemon = True
         timer.start()
         if self._active and self._rank == 0:

@@ -77,8 +77,7 @@ def _summary(options: argparse.Namespace) -> None:
 
 def _plot(options: argparse.Namespace) -> None:
     folder = options.output or options.file.parent / "figures"
-    for path in save_figures(_open(options.file, options.model), options.figure or list(QUESTIONS), folder):
-        print(f"written     {path}")
+    print("\n".join(save_figures(_open(options.file, options.model), options.figure or list(QUESTIONS), folder)))
 
 
 def _difference(options: argparse.Namespace) -> None:

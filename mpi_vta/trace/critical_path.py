@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mpi_vta.errors import InputError
 from mpi_vta.trace.run import SINK, SOURCE, Run
@@ -56,6 +60,18 @@ def critical_path(run: Run, image: int) -> tuple[Step, ...]:
             f"image {image} was not finished", where="--image", allowed=f"0 to {int(run.images['image'].max())}"
         )
     return _Walk(run, run.first_of_group(image), int(rows["start_ns"][0]), int(rows["end_ns"][0])).steps()
+
+
+def traced_images(run: Run) -> NDArray[Any]:
+    """Return the finished images of which the trace has every launch and both ends of every message, IMAGE_DTYPE.
+
+    A run that ended early lacks the last events of ranks that could not write them, and all of a rank that is lost.
+    """
+    launches = np.concatenate([run.events(rank, EventKind.LAUNCH)[["image", "stage"]] for rank in run.ranks])
+    images, stages = np.unique(np.unique(launches)["image"], return_counts=True)
+    whole = np.setdiff1d(images[stages == len(run.plan["stages"])], run.messages.broken_images)
+    chosen: NDArray[Any] = run.images[np.isin(run.images["image"] // run.group_images * run.group_images, whole)]
+    return chosen
 
 
 class _Walk:

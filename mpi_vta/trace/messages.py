@@ -40,10 +40,13 @@ class Messages:
         Messages of which both ends are in the trace, by the time of sending.
     unmatched : mapping of (int, int) to int
         By (sender, receiver): ends without their other end, as a job that was killed leaves them.
+    broken_images : ndarray of int
+        First images of the groups that such an end is of, ascending.
     """
 
     matched: NDArray[Any]
     unmatched: Mapping[tuple[int, int], int]
+    broken_images: NDArray[Any]
 
     @property
     def backward(self) -> NDArray[np.bool_]:
@@ -78,7 +81,8 @@ def match_messages(events: Mapping[int, NDArray[Any]]) -> Messages:
     ends += [(int(receives["peer"][i]), int(receivers[i])) for i in lonely_receives]
     for link in ends:
         unmatched[link] = unmatched.get(link, 0) + 1
-    return Messages(matched[np.argsort(matched["send_start_ns"], kind="stable")], unmatched)
+    broken = np.union1d(sends["image"][lonely_sends], receives["image"][lonely_receives])
+    return Messages(matched[np.argsort(matched["send_start_ns"], kind="stable")], unmatched, broken)
 
 
 def _of_kind(events: Mapping[int, NDArray[Any]], kind: EventKind) -> tuple[NDArray[Any], NDArray[np.int64]]:

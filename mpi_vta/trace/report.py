@@ -14,7 +14,7 @@ from typing import Any
 
 from mpi_vta.disk import write_atomically
 from mpi_vta.trace.activity import NO_MORE_WORK
-from mpi_vta.trace.figures import QUESTIONS, draw
+from mpi_vta.trace.figures import QUESTIONS, draw_if_whole
 from mpi_vta.trace.run import Run
 from mpi_vta.trace.schema import EventKind
 from mpi_vta.trace.summary import KINDS, Summary, bottleneck_sentences, summarize, warning_lines
@@ -174,8 +174,11 @@ def _link_table(run: Run) -> str:
 
 
 def _picture(run: Run, name: str) -> str:
+    drawn = draw_if_whole(name, run)
+    if isinstance(drawn, str):
+        return f'<p class="warning">{html.escape(drawn)}.</p>\n'
     target = io.BytesIO()
-    draw(name, run).savefig(target, format="png", dpi=PICTURE_DPI)
+    drawn.savefig(target, format="png", dpi=PICTURE_DPI)
     code = base64.b64encode(target.getvalue()).decode()
     question = html.escape(QUESTIONS[name])
     return (

@@ -1,14 +1,18 @@
 """Every figure is drawn, has units, and no text lies on another."""
 
+import h5py
 import pytest
 from matplotlib.text import Text
-from trace_cases import US, write_run
+from trace_cases import IMAGES, PLAN, US, provenance, write_ranks, write_run
 
 from mpi_vta.errors import InputError
-from mpi_vta.trace.figures import QUESTIONS, draw, save_figures
+from mpi_vta.trace.critical_path import traced_images
+from mpi_vta.trace.figures import QUESTIONS, draw, draw_if_whole, save_figures
 from mpi_vta.trace.figures.rates import draw_difference
 from mpi_vta.trace.figures.time_lines import draw_critical_path, draw_gantt
 from mpi_vta.trace.reader import read
+from mpi_vta.trace.repair import Opening, repair
+from mpi_vta.trace.report import report_html
 from mpi_vta.trace.run import Run
 
 UNITS = ("µs", "ms", ", mJ", "%", "kB", "rank", "images/s", "images", "b / a")
@@ -84,6 +88,45 @@ def test_unknown_figure_is_refused_with_all_names(run):
 
 
 def test_figures_are_saved_by_name(run, tmp_path):
-    (path,) = save_figures(run, ["latency"], tmp_path / "pictures")
-    assert path == tmp_path / "pictures" / "latency.png"
+    path = tmp_path / "pictures" / "latency.png"
+    assert save_figures(run, ["latency"], tmp_path / "pictures") == [f"written     {path}"]
     assert path.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.fixture
+def ended_early(tmp_path):
+    """Give a run whose rank 1 could not write its last two images, or whose rank 1 is lost."""
+
+    def run(*, lost):
+        write_ranks(tmp_path)
+        Opening(PLAN.to_json(), 2, IMAGES + 3, provenance()).save(tmp_path)
+        path = tmp_path / "ranks" / "rank-001.h5"
+        if lost:
+            path.unlink()
+        else:
+            with h5py.File(path, "r+") as file:
+                (rank,) = file["ranks"].values()
+                rank["events"].resize((3 * (IMAGES - 2),))
+        return Run(read(repair(tmp_path, without_missing=lost)[0]))
+
+    return run
+
+
+def test_run_that_lacks_last_events_has_every_picture(ended_early):
+    run = ended_early(lost=False)
+    assert traced_images(run)["image"].tolist() == list(range(IMAGES - 2))
+    for name in QUESTIONS:
+        assert draw_if_whole(name, run).get_axes()
+
+
+def test_picture_that_a_lost_rank_prevents_is_named_and_the_others_are_drawn(ended_early, tmp_path):
+    run = ended_early(lost=True)
+    lines = save_figures(run, list(QUESTIONS), tmp_path / "pictures")
+    reason = "no picture 'path': trace: the trace has no image with all its launches and messages"
+    assert [line for line in lines if not line.startswith("written")] == [reason]
+    assert f"{reason.replace(chr(39), '&#x27;')}." in report_html(run)
+
+
+def test_lost_image_of_a_whole_run_is_a_fault(run):
+    with pytest.raises(InputError, match="image 99 was not finished"):
+        draw_critical_path(run, 99)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,9 +45,31 @@ def draw(name: str, run: Run) -> Figure:
     return drawer(run)
 
 
-def save_figures(run: Run, names: list[str], folder: Path) -> list[Path]:
-    """Draw figures into ``<name>.png`` in a folder and return their paths."""
-    paths = [folder / f"{name}.png" for name in names]
-    for name, path in zip(names, paths, strict=True):
-        write_picture(draw(name, run), path)
-    return paths
+def draw_if_whole(name: str, run: Run) -> Figure | str:
+    """Return a figure, or why a trace of a run that ended early has not what it needs.
+
+    Raises
+    ------
+    InputError
+        If there is no figure of that name, or a whole run cannot be drawn.
+    """
+    try:
+        return draw(name, run)
+    except InputError as fault:
+        if name not in _FIGURES or not run.trace.attributes.get("repaired"):
+            raise
+        return f"no picture {name!r}: {fault}"
+
+
+def save_figures(run: Run, names: Sequence[str], folder: Path) -> list[str]:
+    """Draw figures into ``<name>.png`` in a folder and return a line on each."""
+    lines = []
+    for name in names:
+        drawn = draw_if_whole(name, run)
+        if isinstance(drawn, str):
+            lines.append(drawn)
+            continue
+        path = folder / f"{name}.png"
+        write_picture(drawn, path)
+        lines.append(f"written     {path}")
+    return lines

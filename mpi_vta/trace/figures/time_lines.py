@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mpi_vta.errors import InputError
 from mpi_vta.trace.activity import COMMUNICATION, COMPUTE, HOST, IMAGES, ITSELF, NO_MORE_WORK, activity
-from mpi_vta.trace.critical_path import critical_path
+from mpi_vta.trace.critical_path import critical_path, traced_images
 from mpi_vta.trace.figures.style import (
     BLACK,
     BLUE,
@@ -174,11 +175,19 @@ def draw_critical_path(run: Run, image: int | None = None) -> Figure:
     run : Run
         A run.
     image : int, optional
-        Which; the one of median latency by default.
+        Which; by default the one of median latency, of those that the trace has whole.
+
+    Raises
+    ------
+    InputError
+        If the trace has no image whole, or not this one.
     """
     if image is None:
-        order = np.argsort(run.images["latency_ns"], kind="stable")
-        image = int(run.images["image"][order[len(order) // 2]])
+        images = traced_images(run)
+        if not images.size:
+            raise InputError("the trace has no image with all its launches and messages", where="trace")
+        order = np.argsort(images["latency_ns"], kind="stable")
+        image = int(images["image"][order[len(order) // 2]])
     steps = critical_path(run, image)
     begin, end = steps[0].start_ns, steps[-1].end_ns
     unit, scale = time_unit(end - begin)

@@ -1,22 +1,48 @@
-"""Writing to disk: a file comes whole or not at all, and what the disk refuses is a fault of one line."""
+"""Files: written whole or not at all, read only if they have an end; what the disk refuses is a fault of one line."""
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mpi_vta.errors import InputError
 
 MAKE_ROOM = "make room, or choose another folder"
 DOTS_PER_INCH = 130
+MOST_BYTES = 4 << 30
+MOST_TEXT_BYTES = 64 << 20
 # how HDF5 tells of the disk, in an OSError without a number or in a RuntimeError
 _HDF5_REASON = re.compile(r"errno = (\d+)")
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file for reading; raises `OSError` for a pipe or device too, which might have no end."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(number, os.strerror(number) if stat.S_ISDIR(mode) else "a pipe or device, not a file", str(path))
+    return path.open("rb")
+
+
+def read_bytes(path: Path, most_bytes: int = MOST_BYTES) -> bytes:
+    """Return a file's content; raises `OSError` if it cannot be read, has no end or more than `most_bytes`."""
+    with open_regular(path) as stream:
+        if os.fstat(stream.fileno()).st_size > most_bytes:
+            raise OSError(errno.EFBIG, f"larger than {most_bytes >> 20:,} MiB", str(path))
+        return stream.read()
+
+
+def read_text(path: Path) -> str:
+    """Return a text in UTF-8 of at most `MOST_TEXT_BYTES`; raises as `read_bytes`, and `UnicodeDecodeError`."""
+    return read_bytes(path, MOST_TEXT_BYTES).decode()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mpi_vta.codegen.program import Program
 from mpi_vta.codegen.stem import run_host_step
+from mpi_vta.disk import open_regular, read_bytes
 from mpi_vta.errors import InputError, MpiVtaError
 from mpi_vta.graph.layout import pack_activation
 from mpi_vta.hw.config import VTAConfig
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _is_program(path: Path) -> bool:
     """Tell compiled programs from vectors: both are npz files; anything else is left to the readers."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
             return _PROGRAM_MEMBER in archive.namelist()
     except (OSError, zipfile.BadZipFile):
         return False
@@ -164,7 +165,7 @@ def _packed_inputs(program: Program, paths: Sequence[Path]) -> list[Extent]:
 def _read_images(path: Path, shape: tuple[int, ...], batch: int) -> NDArray[np.int8]:
     where = str(path)
     try:
-        images = read_npy(path.read_bytes(), "the input", where)
+        images = read_npy(read_bytes(path), "the input", where)
     except OSError as fault:
         raise InputError(f"cannot read the input ({fault.strerror})", where=where) from fault
     fits = images.ndim == len(shape) and images.shape[1:] == shape[1:] and 1 <= images.shape[0] <= batch

@@ -23,6 +23,7 @@ from mpi_vta.job.command_line import (
     run_on_rank_0,
     started_ranks,
 )
+from mpi_vta.job.inputs import check_memory
 from mpi_vta.job.pareto_report import pareto_summary, print_pareto
 from mpi_vta.job.planning import Planned, open_costs, plan_model
 from mpi_vta.job.ready_model import ready_model
@@ -64,6 +65,7 @@ def _run(arguments: Sequence[str]) -> int:
     cluster = _cluster(options)
     if options.images is None:
         options.images = IMAGES_PER_BOARD * len(cluster.boards)
+    check_memory(options.images)
     check_share(options)
     if len(options.model) > 1:
         return _run_several(options, cluster)

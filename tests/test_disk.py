@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from matplotlib.figure import Figure
 
-from mpi_vta.disk import replacing, write_atomically, write_picture, writing
+from mpi_vta.disk import read_bytes, read_text, replacing, write_atomically, write_picture, writing
 from mpi_vta.errors import InputError
 
 
@@ -91,3 +91,26 @@ def test_reason_is_found_in_what_libraries_raise(fault):
 def test_other_faults_pass():
     with pytest.raises(RuntimeError, match="bug"), writing("the trace", "x.h5"):
         raise RuntimeError("a bug")
+
+
+def test_content_of_files_is_read(tmp_path):
+    (tmp_path / "a").write_bytes("é".encode())
+    assert (read_bytes(tmp_path / "a", 2), read_text(tmp_path / "a")) == ("é".encode(), "é")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)], ids=["pipe", "device"])
+def test_pipe_or_device_is_not_read(tmp_path, make):
+    make(tmp_path / "endless")
+    with pytest.raises(OSError, match="a pipe or device, not a file"):
+        read_bytes(tmp_path / "endless")
+
+
+def test_folder_and_file_that_is_too_large_are_not_read(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        read_bytes(tmp_path)
+    with (tmp_path / "sparse").open("wb") as stream:
+        stream.truncate(1 << 40)
+    with pytest.raises(OSError, match="larger than 4,096 MiB"):
+        read_bytes(tmp_path / "sparse")
+    with pytest.raises(OSError, match="larger than 64 MiB"):
+        read_text(tmp_path / "sparse")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta import artifact
-from mpi_vta.disk import write_atomically
+from mpi_vta.disk import read_bytes, write_atomically
 from mpi_vta.errors import ArtifactError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.codec import decode_columns
@@ -270,7 +270,7 @@ class Program:
     def load(cls, path: Path) -> Program:
         """Read a program file."""
         try:
-            data = path.read_bytes()
+            data = read_bytes(path)
         except OSError as fault:
             raise ArtifactError(f"cannot read the program ({fault.strerror})", where=str(path)) from fault
         return cls.from_bytes(data, where=str(path))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mpi_vta.disk import read_bytes
 from mpi_vta.errors import ModelError
 
 LEAKY_SLOPE = 0.1
@@ -87,7 +88,7 @@ def read_darknet(
         If the file cannot be read or does not hold exactly the numbers of these convolutions.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as fault:
         raise ModelError(
             f"cannot read the weights ({fault.strerror})", where=str(path), allowed="a file that can be read"

@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from mpi_vta.disk import read_text
 from mpi_vta.errors import ModelError
 from mpi_vta.frontend.darknet import DARKNET_EPSILON, LEAKY_SLOPE, Convolution
 from mpi_vta.frontend.detection import COCO_NAMES, Detector
@@ -134,7 +135,7 @@ def read_cfg(path: Path) -> DarknetNet:
         reads one that is not before it.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except OSError as fault:
         raise ModelError(f"cannot read the network ({fault.strerror})", where=str(path)) from fault
     except UnicodeDecodeError as fault:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mpi_vta.disk import open_regular
 from mpi_vta.errors import InputError
 
 Picture = NDArray[np.uint8]
@@ -121,12 +122,13 @@ def read_picture(path: Path) -> Picture:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with Image.open(path) as picture:
+        with open_regular(path) as stream, Image.open(stream) as picture:
             return np.asarray(picture.convert("RGB"))
     except UnidentifiedImageError as fault:
         raise InputError("not a picture", where=str(path), allowed="PNG, JPEG and others that Pillow reads") from fault
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as fault:
-        raise InputError(f"cannot read the picture ({fault})", where=str(path), remedy="check the file") from fault
+        reason = fault.strerror if isinstance(fault, OSError) and fault.strerror else fault
+        raise InputError(f"cannot read the picture ({reason})", where=str(path), remedy="check the file") from fault
 
 
 def synthetic_picture(height: int, width: int, *, seed: int, index: int = 0) -> Picture:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mpi_vta.disk import read_bytes
 from mpi_vta.errors import InputError, ModelError
 from mpi_vta.frontend.darknet import read_darknet
 from mpi_vta.frontend.darknet_cfg import build_cfg, read_cfg
@@ -210,7 +211,7 @@ def read_weights(path: Path) -> dict[str, NDArray[Any]]:
         kind = path.suffix or "nameless"
         raise ModelError(f"weights in a {kind} file", where=str(path), allowed=".npz, .onnx, darknet's .weights")
     try:
-        return read_npz(path.read_bytes(), "the weights", str(path), MOST_WEIGHT_BYTES)
+        return read_npz(read_bytes(path), "the weights", str(path), MOST_WEIGHT_BYTES)
     except InputError as fault:
         raise ModelError(fault.what, where=fault.where, allowed=fault.allowed, remedy=fault.remedy) from fault
     except FileNotFoundError as fault:

@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from mpi_vta.disk import read_bytes
 from mpi_vta.errors import ModelError
 from mpi_vta.frontend.onnx_fold import fold_constants, static_shapes
 
@@ -160,7 +161,7 @@ def read_model(path: Path) -> Any:
     from google.protobuf.message import DecodeError
 
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as fault:
         raise ModelError(f"cannot read the model ({fault.strerror})", where=str(path)) from fault
     try:

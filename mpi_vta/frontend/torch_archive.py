@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from mpi_vta.disk import open_regular
 from mpi_vta.errors import ModelError
 
 _MODEL, _INPUTS = "models/model.json", "data/sample_inputs/model.pt"
@@ -35,7 +36,11 @@ def plain_archive(path: Path) -> io.BytesIO:
     """
     copy = io.BytesIO()
     try:
-        with zipfile.ZipFile(path) as archive, zipfile.ZipFile(copy, "w") as plain:
+        with (
+            open_regular(path) as stream,
+            zipfile.ZipFile(stream) as archive,
+            zipfile.ZipFile(copy, "w") as plain,
+        ):
             _copy(archive, plain, str(path))
     except OSError as fault:
         raise ModelError(f"cannot read the model ({fault.strerror})", where=str(path)) from fault

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mpi_vta.disk import read_text
 from mpi_vta.errors import ConfigError
 
 WORD_BITS = 64
@@ -76,7 +77,7 @@ class VTAConfig:
             If the file cannot be read, is not JSON, or breaks a legality rule.
         """
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            data = json.loads(read_text(Path(path)))
         except OSError as fault:
             raise ConfigError(
                 f"cannot read the VTA configuration ({fault.strerror})", where=str(path), allowed="a JSON file"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mpi_vta.disk import read_text
 from mpi_vta.errors import ConfigError
 
 if sys.version_info >= (3, 11):
@@ -41,7 +42,7 @@ class TomlTable:
     def load(cls, path: Path) -> TomlTable:
         """Parse a file; raises `ConfigError` if it cannot be read or is not TOML."""
         try:
-            return cls(tomllib.loads(path.read_text(encoding="utf-8")), "", [])
+            return cls(tomllib.loads(read_text(path)), "", [])
         except OSError as fault:
             raise ConfigError(
                 f"cannot read the file ({fault.strerror})", where=str(path), allowed="a TOML file that can be read"

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from mpi_vta.quantize.options import QuantizeOptions
 
 
+MOST_SEED = 2**31 - 1
+
+
 def add_model_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     """Add the options that choose a model, or with `several` a list of them, and its VTA configuration."""
     what = "a model of the zoo, such as resnet18, yolo or digits, or an ONNX, .cfg or .pt2 file"
@@ -29,9 +32,20 @@ def add_model_options(parser: argparse.ArgumentParser, *, several: bool = False)
     else:
         parser.add_argument("--model", required=True, help=what)
     parser.add_argument("--weights", type=Path, help="weights of a zoo model or of a .cfg file; seeded ones by default")
-    parser.add_argument("--seed", type=int, default=0, help="of synthetic weights")
+    add_seed_option(parser)
     parser.add_argument("--config", help="VTA configuration: a shipped name or a JSON file")
     add_quantize_options(parser)
+
+
+def add_seed_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option of the seed."""
+    parser.add_argument("--seed", type=_seed, default=0, help="of synthetic weights and pictures (default: 0)")
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) > MOST_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: 0 to {MOST_SEED}")
+    return int(text)
 
 
 def add_quantize_options(parser: argparse.ArgumentParser) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,11 @@ from mpi_vta.frontend.truth import Truth
 from mpi_vta.job.ready_model import ReadyModel
 
 DEFAULT_IMAGES = 8
+MOST_IMAGES = 2**31 - 1
+# of a picture for each number of the input: as int8, as float32 and as uint8
+_PIXEL_BYTES = 6
+# of each image in a plan: its start, end and latency, as Python's integers and in the trace
+_TIMES_BYTES = 150
 
 
 @dataclass(frozen=True)
@@ -55,21 +62,31 @@ def read_inputs(model: ReadyModel, images: str | None, seed: int, *, with_data: 
     Raises
     ------
     InputError
-        If there is nothing there, a picture cannot be read, or the number is below 1.
+        If there is nothing there, a picture cannot be read, or the number is below 1 or beyond the memory.
     """
     count = _count(model, images)
     if count is None:
         batch = load_images(Path(str(images)), model.preprocess)
         return _quantized(model, batch.inputs, batch=batch)
+    (name,) = model.graph.inputs
+    shape = (count, *model.graph.values[name].shape[1:])
     if not with_data:
-        (name,) = model.graph.inputs
-        shape = (count, *model.graph.values[name].shape[1:])
+        check_memory(count)
         return Inputs(np.broadcast_to(np.zeros(1, np.int8), shape))
+    check_memory(count, math.prod(shape) // count * _PIXEL_BYTES)
     if model.truth is not None:
         truth = model.truth.rows(np.arange(count) % len(model.truth.images))
         return _quantized(model, truth.images, truth, None if truth.boxes is None else _pictures(truth))
     batch = synthetic_images(count, model.preprocess, seed)
     return _quantized(model, batch.inputs, batch=batch)
+
+
+def check_memory(images: int, bytes_each: int = _TIMES_BYTES) -> None:
+    """Refuse with `InputError` more images than this machine's memory holds, or than traces can number."""
+    memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    most = min(memory_bytes // bytes_each, MOST_IMAGES)
+    if images > most:
+        raise InputError(f"{images} images", where="--images", allowed=f"1 to {most}, by the memory of this machine")
 
 
 def _count(model: ReadyModel, images: str | None) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from mpi_vta.codegen.compiler import compile_graph
 from mpi_vta.codegen.program import Program
+from mpi_vta.disk import read_text
 from mpi_vta.errors import PlanError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.cluster import Cluster
@@ -113,6 +114,10 @@ def open_costs(graph: Graph, progress: Progress, workers: int | None = None) -> 
     return CompiledCosts(graph, ProgramCache(compile_shown, time_program))
 
 
+# a plan foretells every image, so from here on it takes seconds
+_MANY_IMAGES = 10_000
+
+
 def plan_model(wishes: PlanWishes, graph: Graph, cluster: Cluster, images: int, progress: Progress) -> Planned:
     """Make the plan that the user wants; if it is hand-made, also the planner's own, and note how they compare.
 
@@ -127,7 +132,7 @@ def plan_model(wishes: PlanWishes, graph: Graph, cluster: Cluster, images: int, 
     images : int
         Images of the job.
     progress : Progress
-        Told of what is compiled.
+        Told of what is compiled, and of the planning of a long job.
 
     Raises
     ------
@@ -136,6 +141,8 @@ def plan_model(wishes: PlanWishes, graph: Graph, cluster: Cluster, images: int, 
     """
     costs = open_costs(graph, progress)
     begun_s = time.perf_counter()
+    if images >= _MANY_IMAGES:
+        progress.phase(f"planning {images:,} images")
     ranks = len(cluster.boards)
     boards = ranks if wishes.boards is None else wishes.boards
     if not 1 <= boards <= ranks:
@@ -172,10 +179,11 @@ def plan_from_file(wishes: PlanWishes, problem: Problem) -> Plan:
     if wishes.by_hand or wishes.stages is not None:
         raise PlanError("the plan file says where the stages are", where=where, remedy="leave out --cut and the like")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
     except (OSError, UnicodeDecodeError) as fault:
+        reason = fault.strerror if isinstance(fault, OSError) else fault
         raise PlanError(
-            f"cannot read the plan ({fault})", where=where, allowed="what --dry-run writes: JSON in UTF-8"
+            f"cannot read the plan ({reason})", where=where, allowed="what --dry-run writes: JSON in UTF-8"
         ) from fault
     stated = Plan.from_json(text, where=where)
     needed = max(stated.ranks) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,7 +85,8 @@ def prepare(request: Request, ranks: int, progress: Progress) -> Prepared:
 def open_cluster(request: Request, ranks: int) -> Cluster:
     """Return the boards of a job, after checking the options of the run itself; see `prepare` for errors."""
     carries_data(request.device)
-    if request.watchdog_s < 0:
+    # neither a number below 0 nor what is no number
+    if not 0 <= request.watchdog_s < math.inf:
         raise InputError(f"{request.watchdog_s:g} s", where="--watchdog-s", allowed="0 or more")
     if request.resume is not None and request.output is not None:
         raise InputError("the results go to the folder that is gone on with", where="--output", remedy="leave it out")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta import artifact
-from mpi_vta.disk import write_atomically
+from mpi_vta.disk import read_bytes, write_atomically
 from mpi_vta.errors import ArtifactError, InputError
 from mpi_vta.frontend.detection import Detector
 from mpi_vta.frontend.images import Preprocess
@@ -182,7 +182,7 @@ def _cache_path(name_or_path: str, seed: int, weights: Path | None, options: Qua
     own = Path(name_or_path)
     files += sorted(DATA.iterdir()) if name_or_path in BUILDERS else [own, *sorted(own.parent.glob(f"{own.name}?*"))]
     try:
-        contents = [[file.name, hashlib.sha256(file.read_bytes()).hexdigest()] for file in files]
+        contents = [[file.name, hashlib.sha256(read_bytes(file)).hexdigest()] for file in files]
     except OSError:
         return None
     key = json.dumps([name_or_path, seed, contents, options.as_dict(), sources_hash(_IMPORT_ROOMS)])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mpi_vta.errors import InputError
 from mpi_vta.frontend.images import synthetic_images
 from mpi_vta.frontend.models import LoadedModel, load_model
-from mpi_vta.job.command_line import add_quantize_options, quantize_options, run_on_rank_0
+from mpi_vta.job.command_line import add_quantize_options, add_seed_option, quantize_options, run_on_rank_0
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.quantize.quantizer import Quantization, quantize_with_decisions
 from mpi_vta.quantize.report import LayerError, as_json, draw_errors, layer_errors
@@ -30,7 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="mpi_vta.quantize", description=__doc__, allow_abbrev=False)
     parser.add_argument("--model", required=True, help="a model of the zoo, or a model file")
     parser.add_argument("--weights", type=Path, help="weights of a zoo model; seeded ones by default")
-    parser.add_argument("--seed", type=int, default=0, help="of synthetic weights")
+    add_seed_option(parser)
     parser.add_argument("--report", action="store_true", help="print each layer's error")
     parser.add_argument("--images", type=int, help="how many held-out examples or synthetic pictures to measure on")
     parser.add_argument("--json", action="store_true", help="print JSON and nothing else")

@@ -27,7 +27,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from mpi_vta.artifact import check_version
-from mpi_vta.disk import write_atomically, writing
+from mpi_vta.disk import read_text, write_atomically, writing
 from mpi_vta.errors import ArtifactError, InputError
 
 FORMAT, VERSION = "mpi_vta outputs", 1
@@ -253,7 +253,7 @@ def read_identity(folder: Path) -> Identity:
     """Return what the outputs in a folder are of; raises `ArtifactError` if ``set.json`` is missing or damaged."""
     path = folder / "set.json"
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads(read_text(path))
         found = (data["format"], data["version"])
         fields = {name: data[name] for name in Identity.__dataclass_fields__}
     except (OSError, ValueError, KeyError, TypeError) as fault:

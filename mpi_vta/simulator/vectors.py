@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.disk import write_atomically
+from mpi_vta.disk import open_regular, write_atomically
 from mpi_vta.errors import InputError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.codec import decode_columns
@@ -175,7 +175,7 @@ def _extents(name: str, arrays: dict[str, NDArray[Any]], where: str) -> tuple[Ex
 
 def _read_arrays(path: Path, where: str) -> dict[str, NDArray[Any]]:
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
             present = set(archive.namelist())
             missing = [key for key in _ARRAYS if f"{key}.npy" not in present]
             if missing:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.disk import write_atomically
+from mpi_vta.disk import read_bytes, read_text, write_atomically
 from mpi_vta.errors import ArtifactError
 from mpi_vta.json_value import number, table, text, texts, whole, wholes
 from mpi_vta.trace.merge import RankFile, RunRecord, clock_line, merge_ranks, read_rank_file
@@ -50,7 +50,7 @@ class Opening:
         """Read what `save` wrote; raises `ArtifactError` if it is not there or damaged."""
         path = opening_path(folder)
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            data = json.loads(read_text(path))
             found = (data.pop("format"), data.pop("version"))
             if found[0] != OPENING_FORMAT or found[1] not in READABLE_VERSIONS:
                 raise ArtifactError(
@@ -130,7 +130,7 @@ def repair(folder: Path, target: Path | None = None, *, without_missing: bool = 
         try:
             if not all_survived:
                 probe([paths[rank]])
-            file = read_rank_file(paths[rank].read_bytes(), str(paths[rank]))
+            file = read_rank_file(read_bytes(paths[rank]), str(paths[rank]))
             clock_line(file, measured=measured)
             files.append(file)
         except ArtifactError:

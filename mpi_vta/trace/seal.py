@@ -9,6 +9,7 @@ import hashlib
 from pathlib import Path
 from typing import BinaryIO
 
+from mpi_vta.disk import open_regular
 from mpi_vta.errors import ArtifactError
 
 SEAL_BYTES = 512  # the least user block that HDF5 allows
@@ -40,7 +41,7 @@ def check_seal(path: Path, what: str = "trace") -> bool:
     OSError
         If it cannot be read.
     """
-    with path.open("rb") as stream:
+    with open_regular(path) as stream:
         head = stream.read(SEAL_BYTES)
         if head.startswith(_HDF5):
             return False

@@ -123,6 +123,11 @@ WRONG = {
     "strategy": ([*DIGITS, "--strategy", "nosuch"], "--strategy nosuch: no such strategy"),
     "objective": ([*DIGITS, "--objective", "nosuch"], "--objective nosuch: no such objective"),
     "images": ([*DIGITS, "--images", "0"], "--images: 0 images"),
+    "many images": ([*DIGITS, "--images", "99999999999"], "--images: 99999999999 images; allowed: 1 to"),
+    "endless plan": (
+        [*DIGITS, "--plan", "/dev/zero"],
+        "/dev/zero: cannot read the plan (a pipe or device",
+    ),
     "stages": ([*DIGITS, "--ranks", "99", "--stages", "98"], "--stages: 98 stages but digits has only"),
     "too many boards": ([*DIGITS, "--ranks", "2", "--boards", "3"], "--boards: 3 boards; allowed: 1..2"),
     "cut": ([*DIGITS, "--ranks", "2", "--cut", "conf2"], "--cut conf2: no such layer; allowed: a layer of the model"),

@@ -37,7 +37,13 @@ def test_run_without_data_needs_only_the_shape(digits):
 
 
 @pytest.mark.parametrize(
-    ("images", "message"), [("0", "0 images; allowed: 1 or more"), ("-3", "-3 images"), ("nowhere", "no such picture")]
+    ("images", "message"),
+    [
+        ("0", "0 images; allowed: 1 or more"),
+        ("-3", "-3 images"),
+        ("nowhere", "no such picture"),
+        ("99999999999", r"allowed: 1 to \d+, by the memory of this machine"),
+    ],
 )
 @pytest.mark.parametrize("with_data", [True, False])
 def test_images_that_are_not_there_are_refused(digits, images, message, with_data):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from mpi_vta.disk import read_bytes, read_text
 from mpi_vta.errors import ConfigError, DeviceError
 from mpi_vta.hw.board import Board
 from mpi_vta.hw.config import VTAConfig
@@ -67,7 +68,7 @@ class BitstreamFile:
         if path.suffix not in _SUFFIXES:
             raise DeviceError("not a bitstream", where=str(path), allowed=f"a {' or '.join(_SUFFIXES)} file")
         try:
-            content = path.read_bytes()
+            content = read_bytes(path)
         except OSError as fault:
             raise DeviceError(
                 f"cannot read the bitstream ({fault.strerror})",
@@ -134,7 +135,7 @@ def _check_build(path: Path, wanted: VTAConfig, sha256: str) -> None:
 
 def _check_manifest(manifest: Path, wanted: VTAConfig, sha256: str) -> None:
     try:
-        data: Any = json.loads(manifest.read_text(encoding="utf-8"))
+        data: Any = json.loads(read_text(manifest))
     except (OSError, ValueError) as fault:
         raise DeviceError(f"not a manifest ({fault})", where=str(manifest)) from fault
     if not isinstance(data, Mapping) or not {"config"} <= set(data) <= {"config", "sha256"}:

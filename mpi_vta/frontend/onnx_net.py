@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
-from mpi_vta.frontend.onnx_fold import fold_constants, static_shapes
+from mpi_vta.frontend.onnx_fold import fold_constants
 
 Array = NDArray[Any]
 
@@ -197,7 +197,7 @@ def read_net(model: Any, name: str, path: str) -> OnnxNet:
         For an unsupported operator, a dynamic shape, several inputs or a batch other than 1.
     """
     graph = model.graph
-    remaining, constants, folded = fold_constants(model, path)
+    remaining, constants, folded, shapes = fold_constants(model, path)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
     if not 1 <= opset <= MOST_OPSET:
         raise ModelError(f"operator set {opset}", where=path, allowed=f"1 to {MOST_OPSET}")
@@ -211,7 +211,6 @@ def read_net(model: Any, name: str, path: str) -> OnnxNet:
     fates = {proto.name or proto.output[0]: Fate("", "a constant, computed at import") for proto in folded}
     listed = tuple((proto.name or proto.output[0], proto.op_type) for proto in folded)
     listed += tuple((node.name, node.op) for node in nodes)
-    shapes = static_shapes(model)
     return OnnxNet(name, path, opset, input_name, input_shape, outputs, tuple(nodes), constants, shapes, listed, fates)
 
 

@@ -135,6 +135,27 @@ def test_shape_arithmetic_of_exporters_is_folded():
     assert ops(compare(net.model())) == ["relu", "flatten"]
 
 
+def test_a_shape_that_follows_from_a_computed_one_is_folded():
+    """x.chunk(2, 1) twice, as torch writes it: the extents of the first half follow from computed ends."""
+    net, half = Net((1, 8, 3, 3)), "input"
+    one, two, start = (net.constant(name, np.array([number])) for name, number in (("one", 1), ("two", 2), ("zero", 0)))
+    for _ in range(2):
+        channels = net.add("Gather", net.add("Shape", half), one, axis=0)
+        end = net.add("Div", net.add("Add", channels, one), two)
+        half = net.add("Slice", half, start, end, one)
+    graph = compare(net.model())
+    assert graph.values[graph.outputs[0]].shape == (1, 2, 3, 3)
+
+
+def test_a_constant_is_split_expanded_and_chosen():
+    net = Net((1, 4, 3, 3))
+    whole = net.add("Expand", net.constant("x", np.ones((2, 1), np.float32)), net.constant("to", np.array([2, 4])))
+    net.nodes.append(helper.make_node("Split", [whole], ["a", "b"], axis=0, name="split"))
+    chosen = net.add("Where", net.constant("which", np.array([[True, False, True, False]])), "a", "b")
+    net.add("Mul", "input", net.add("Reshape", chosen, net.constant("shape", np.array([1, 4, 1, 1]))))
+    assert ops(compare(net.model())) == ["scale_shift"]
+
+
 def test_softmax_before_opset_13_works_on_axis_1():
     net = Net((1, 2, 3, 3), opset=11)
     net.add("Softmax", net.add("Flatten", "input"))

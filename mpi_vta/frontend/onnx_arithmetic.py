@@ -43,7 +43,8 @@ def _unify(net: OnnxNet) -> OnnxNet:
         elif node.op == "Neg" or (node.op in _ARITHMETIC and is_constant.count(True) == 1 and len(is_constant) == 2):
             nodes.append(_affine(net, node, *_arithmetic_factors(net, node, is_constant), constants))
         elif node.op == "Sub":
-            raise ModelError("difference of two computed tensors", where=net.where(node), allowed="with a constant")
+            shapes = " and ".join(str(net.shapes.get(name, "unknown extents")) for name in node.inputs)
+            raise ModelError(f"difference of {shapes}", where=net.where(node), allowed="equal shapes, or a constant")
         elif node.op == "Div":
             raise ModelError("division by a computed tensor", where=net.where(node), allowed="by a constant")
         else:

@@ -88,9 +88,9 @@ class _Sinking:
             self._nodes.append(node)
         elif node.op in _ELEMENTWISE and self._agree(node):
             self._sink(node, {})
-        elif node.op == "Concat" and self._agree(node):
+        elif node.op in ("Concat", "Gather") and self._agree(node):
             _, order = self._order[moved[0]]
-            self._sink(node, {"axis": order[node.attrs["axis"] % len(order)]})
+            self._sink(node, {"axis": order[node.attrs.get("axis", 0) % len(order)]})
         elif not (self._sinks_axes(node) or self._permutes_dense(node)):
             for name in moved:
                 self._make(name)
@@ -131,7 +131,7 @@ class _Sinking:
     def _undone(self, node: OnnxNode, name: str, order: Order) -> str:
         """Return a constant operand as it is before the transpose."""
         value = self._constants.get(name)
-        if value is None or value.size == 1 or (node.op != "Concat" and value.ndim > len(order)):
+        if value is None or value.size == 1 or node.op == "Gather" or (node.op != "Concat" and value.ndim > len(order)):
             return name
         spread = value.reshape((1,) * (len(order) - value.ndim) + value.shape)
         result = f"{name} for {node.name}"

@@ -20,10 +20,13 @@ SUPPORTED = (
     *("Mish", "Softplus", "Elu", "Softmax"),
     *("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "Upsample", "Resize"),
     *("Concat", "Slice", "Split", "Pad", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"),
+    *("Pow", "Exp", "Log", "Sqrt", "Abs", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "LogSoftmax"),
+    *("Erf", "Gelu", "Selu", "Expand", "DepthToSpace", "SpaceToDepth", "Gather"),
     *("Identity", "Dropout", "QuantizeLinear", "DequantizeLinear"),
 )
 MOST_OPSET = 1000  # far beyond any that exists
 DEQUANTIZED = "_DequantizeLinear_Output"  # what onnxruntime appends to the name of a weight
+_INTEGER_RESULTS = ("ArgMax", "ArgMin", "TopK", "NonMaxSuppression")
 # quantised operators that bring their own arithmetic, where QDQ states only scales
 _QOPERATORS = ("ConvInteger", "MatMulInteger", "DynamicQuantizeLinear")
 
@@ -148,6 +151,14 @@ class OnnxNet:
         return float(value.reshape(-1)[0])
 
 
+def axes_of(net: OnnxNet, node: OnnxNode, rank: int) -> list[int]:
+    """Return the axes of a reduction, in order."""
+    listed = node.attrs.get("axes")
+    if listed is None and len(node.inputs) > 1 and node.inputs[1]:
+        listed = net.constant(node, 1).reshape(-1).tolist()
+    return sorted(int(axis) % rank for axis in (listed if listed else range(rank))) if rank else []
+
+
 def read_model(path: Path) -> Any:
     """Return the ``onnx.ModelProto`` in a file.
 
@@ -226,6 +237,13 @@ def _check_operator(proto: Any, opset: int, path: str) -> None:
             where=where,
             allowed="float models, and quantised ones in QDQ format",
             remedy="quantise with quant_format=QuantFormat.QDQ",
+        )
+    if proto.op_type in _INTEGER_RESULTS:
+        raise ModelError(
+            f"operator {operator} gives integers",
+            where=where,
+            allowed="outputs in float32",
+            remedy="end the model before it and apply it to the outputs",
         )
     raise ModelError(f"operator {operator} is not supported", where=where, allowed=", ".join(SUPPORTED))
 

@@ -60,6 +60,13 @@ def _elu(_node: OnnxNode, inputs: Any) -> Any:
     return relax.op.add(relax.op.nn.relu(x), below)
 
 
+def _unchanged(_node: OnnxNode, inputs: Any) -> Any:
+    """Stand for an elementwise function: only the shape counts here."""
+    from tvm import relax
+
+    return relax.op.abs(inputs[0])
+
+
 def _conv_transpose(node: OnnxNode, inputs: Any) -> Any:
     from tvm import relax
 
@@ -92,6 +99,24 @@ def _reshape(node: OnnxNode, inputs: Any) -> Any:
     return relax.op.reshape(inputs[0], node.attrs["shape"])
 
 
+def _host_arithmetic(node: OnnxNode, inputs: Any) -> Any:
+    from tvm import relax
+
+    return getattr(relax.op, node.attrs["rule"])(*(inputs[::-1] if node.attrs["constant_first"] else inputs))
+
+
+def _host_function(node: OnnxNode, inputs: Any) -> Any:
+    from tvm import relax
+
+    return getattr(relax.op, node.attrs["rule"])(inputs[0])
+
+
+def _host_reduce(node: OnnxNode, inputs: Any) -> Any:
+    from tvm import relax
+
+    return getattr(relax.op, node.attrs["rule"])(inputs[0], node.attrs["axis"], keepdims=True)
+
+
 OWN_CONVERTERS: Mapping[str, Callable[[OnnxNode, Any], Any]] = {
     "Clip": _clip,
     "BatchNormalization": _scale_shift,
@@ -100,8 +125,12 @@ OWN_CONVERTERS: Mapping[str, Callable[[OnnxNode, Any], Any]] = {
     "Silu": _silu,
     "Mish": _mish,
     "Elu": _elu,
+    **dict.fromkeys(("Gelu", "QuickGelu", "Selu", "Softplus", "Abs"), _unchanged),
     "ConvTranspose": _conv_transpose,
     "Slice": _slice,
     "Pad": _pad,
     "Reshape": _reshape,
+    "HostArithmetic": _host_arithmetic,
+    "HostFunction": _host_function,
+    "HostReduce": _host_reduce,
 }

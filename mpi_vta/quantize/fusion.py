@@ -13,9 +13,14 @@ HOST_REASONS = {
     "sigmoid": "needs exponentials, which VTA's ALU lacks",
     "flatten": "only renames elements; the outputs are reshaped where they arrive",
     "reshape": "only renames elements; the outputs are reshaped where they arrive",
+    "arithmetic": "VTA multiplies no two tensors; a detector decodes its boxes here",
+    "function": "needs exponentials or roots, which VTA's ALU lacks",
+    "reduce": "works on tensors that are no pictures",
+    "join": "joins tensors that are no pictures",
+    "cut": "cuts tensors that are no pictures",
     "transpose": "reorders elements; VTA's layout of a tensor is one for the whole model",
 }
-_HOST_ONLY = ("softmax", "sigmoid", "reshape", "transpose")
+_HOST_ONLY = ("softmax", "sigmoid", "reshape", "transpose", "arithmetic", "function", "reduce", "join", "cut")
 _FOLLOWS_HOST = "works on the result of a host operator"
 _VTA_ONLY = ("conv2d", "conv_transpose2d", "dense", "max_pool2d", "avg_pool2d", "global_avg_pool2d", "activation")
 _CONVOLUTIONS = ("conv2d", "conv_transpose2d", "dense")

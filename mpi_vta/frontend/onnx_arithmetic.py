@@ -153,6 +153,10 @@ def _scaled(net: OnnxNet, layer: OnnxNode, scale: Array, offset: Array, constant
     weight = net.constant(layer, 1, constants)
     has_bias = len(layer.inputs) > 2 and layer.inputs[2] != ""
     bias = net.constant(layer, 2, constants) if has_bias else np.zeros(len(scale))
+    outputs = weight.shape[1] * layer.attrs.get("group", 1) if layer.op == "ConvTranspose" else weight.shape[0]
+    if outputs != len(scale) or bias.shape != scale.shape:
+        found = f"weight {weight.shape} and bias {bias.shape} for {len(scale)} channels"
+        raise ModelError(found, where=net.where(layer), remedy="check the export")
     names = (f"{layer.name}.weight folded", f"{layer.name}.bias folded")
     if layer.op == "ConvTranspose":
         groups = layer.attrs.get("group", 1)

@@ -69,7 +69,7 @@ def _resize(net: OnnxNet, node: OnnxNode) -> OnnxNode:
         coordinates, rounding = "asymmetric", "floor"
     index = 1 if len(node.inputs) == 2 else 2
     sizes = _numbers(net, node, 3, "sizes") or []
-    scales = attrs.get("scales") or ([] if sizes else net.constant(node, index).tolist())
+    scales = attrs.get("scales") or ([] if sizes else net.constant(node, index).reshape(-1).tolist())
     mode = attrs.get("mode", "nearest")
     if mode not in ("nearest", "linear", "bilinear"):
         raise ModelError(f"mode {mode}", where=net.where(node), allowed="nearest, linear")

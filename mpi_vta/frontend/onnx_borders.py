@@ -42,7 +42,7 @@ class _Correction:
 
     def result(self) -> OnnxNet:
         for node in self._net.nodes:
-            if node.op == "AveragePool" and len(self._shape(node)) == 4:
+            if node.op == "AveragePool" and len(self._shape(node)) == 4 and _is_window(node.attrs):
                 self._mean(node)
             elif node.op == "Resize" and node.attrs["mode"] in _LINEAR:
                 self._interpolation(node)
@@ -59,6 +59,9 @@ class _Correction:
         given, pads, factors, extents = attrs.get("pads", [0] * 4), [0] * 4, list[Factors](), list[int]()
         for axis in range(2):
             begin, end, count = _span(attrs, shape[2 + axis], kernel[axis], strides[axis], given[axis::2])
+            if count < 1:
+                what = f"a window of {tuple(kernel)} in {shape}"
+                raise ModelError(what, where=self._net.where(node), allowed="windows within the padded picture")
             starts = np.arange(count) * strides[axis] - begin
             inside = (0, shape[2 + axis])
             if attrs.get("count_include_pad", 0):
@@ -77,20 +80,23 @@ class _Correction:
     def _interpolation(self, node: OnnxNode) -> None:
         """Repeat pixels, then take the mean over as many as each was repeated."""
         shape = self._shape(node)
-        sizes = node.attrs.get("sizes") or [
-            int(n * s) for n, s in zip(shape, node.attrs.get("scales", []), strict=True)
-        ]
-        if len(shape) != 4 or list(sizes[:2]) != list(shape[:2]):
+        scales = node.attrs.get("scales", [])
+        sizes = node.attrs.get("sizes") or [int(n * s) for n, s in zip(shape, scales, strict=False)]
+        if len(shape) != 4 or len(sizes) != 4 or list(sizes[:2]) != list(shape[:2]):
             raise ModelError(f"resizes {shape} to {sizes}", where=self._net.where(node), allowed="rows and columns")
         repeats, taps, factors, pads = [1, 1], [np.ones(1), np.ones(1)], list[Factors](), [0] * 4
         for axis in range(2):
             size, extent = sizes[2 + axis], shape[2 + axis]
             repeats[axis] = size // extent
+            if size < extent:
+                self._refuse(node, f"resizes {extent} to {size}")
             if extent > 1 and size > extent:
                 taps[axis], pads[axis], pads[2 + axis] = self._taps(node, size, extent)
             weight = np.convolve(np.ones(size), taps[axis][::-1])
             factors.append((1 / weight[pads[2 + axis] :][:size]).tolist())
-        if any(extent * repeat != size for extent, repeat, size in zip(shape[2:], repeats, sizes[2:], strict=True)):
+        if min(repeats) < 1 or any(
+            extent * repeat != size for extent, repeat, size in zip(shape[2:], repeats, sizes[2:], strict=True)
+        ):
             self._refuse(node, f"resizes {shape[2:]} to {tuple(sizes[2:])}")
         repeated = {"mode": "nearest", "sizes": list(sizes), "coordinates": "asymmetric", "rounding": "floor"}
         if max(len(entry) for entry in taps) == 1:
@@ -158,6 +164,13 @@ class _Correction:
                 OnnxNode(f"{label}.sum", "Add", (lacking, result), output),
             ]  # fmt: skip
             result = output
+
+
+def _is_window(attrs: dict[str, Any]) -> bool:
+    """Tell whether kernel, strides and pads are those of a window in two axes; TVM names what others lack."""
+    legal = {"kernel_shape": (2, 1, ()), "strides": (2, 1, (1, 1)), "pads": (4, 0, (0,) * 4)}
+    given = [(attrs.get(key, default), count, least) for key, (count, least, default) in legal.items()]
+    return all(len(numbers) == count and min(numbers) >= least for numbers, count, least in given)
 
 
 def _span(attrs: dict[str, Any], extent: int, kernel: int, stride: int, pads: list[int]) -> tuple[int, int, int]:

@@ -169,7 +169,7 @@ def static_shapes(model: Any, nodes: list[Any], constants: dict[str, Array]) -> 
     light = ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import)
     used = {name for node in nodes for name in node.input}
     for name, array in constants.items():
-        if name not in used:
+        if name not in used or array.dtype == object:
             continue
         if array.size <= LIGHT_ELEMENTS:
             light.graph.initializer.append(numpy_helper.from_array(array, name))

@@ -43,12 +43,19 @@ _BINARY: Mapping[str, Callable[[Array, Array], Array]] = {
     "Pow": np.power,
     "Min": np.minimum,
     "Max": np.maximum,
+    "Greater": np.greater,
+    "Less": np.less,
+    "GreaterOrEqual": np.greater_equal,
+    "LessOrEqual": np.less_equal,
 }
 # activations that are looked for, and the node that each becomes; the others have patterns of their own
 _WANTED = {
     "gelu": "Gelu",
     "quick_gelu": "QuickGelu",
     "softplus": "Softplus",
+    "elu": "Elu",
+    "mish": "Mish",
+    "silu": "Silu",
     "selu": "Selu",
     "abs": "Abs",
 }
@@ -72,13 +79,14 @@ class _Traced:
 
 def recognize_functions(net: OnnxNet) -> OnnxNet:
     """Return the net with one node for each activation that several elementwise nodes spell out."""
-    if not any(node.op in ("Erf", "Gelu", "Selu", "Abs", "Softplus", "Mul") for node in net.nodes):
-        return net
     traces: dict[str, dict[str, _Traced]] = {}
+    listed = dict(net.listed)
     found: dict[str, OnnxNode] = {}
     fates: dict[str, Fate] = {}
     for node in net.nodes:
-        traces[node.output] = _trace(net, node, traces)
+        is_range = node.op == "Clip" and listed.get(node.name) == "QuantizeLinear"
+        # within an activation what a quantiser stated is no bound: the result has a range of its own
+        traces[node.output] = _passed(node, traces) if is_range else _trace(net, node, traces)
     covered: set[str] = set()
     for node in reversed(net.nodes):
         if node.name in covered:
@@ -95,6 +103,12 @@ def recognize_functions(net: OnnxNet) -> OnnxNet:
     return replace(net, nodes=nodes).noting({name: fate for name, fate in fates.items() if name in gone})
 
 
+def _passed(node: OnnxNode, traces: Mapping[str, Mapping[str, _Traced]]) -> dict[str, _Traced]:
+    """Return a result that is its operand."""
+    before = traces.get(node.inputs[0], {})
+    return {source: replace(traced, nodes=(*traced.nodes, node.name)) for source, traced in before.items()}
+
+
 def _trace(net: OnnxNet, node: OnnxNode, traces: Mapping[str, Mapping[str, _Traced]]) -> dict[str, _Traced]:
     """Return what a node's result is as a function of tensors before it, the farthest first."""
     if node.op == "Selu":
@@ -107,19 +121,18 @@ def _trace(net: OnnxNet, node: OnnxNode, traces: Mapping[str, Mapping[str, _Trac
                 for source, before in _sources(node.inputs[0], traces).items()
                 if len(before.nodes) < _MOST_NODES
             }
-    if node.op not in _BINARY or len(node.inputs) != 2:
+    rule: Callable[..., Array] | None = np.where if node.op == "Where" else _BINARY.get(node.op)
+    if rule is None or len(node.inputs) != (3 if node.op == "Where" else 2):
         return {}
     sides = [_sources(name, traces, _number(net, name)) for name in node.inputs]
     result = {}
-    for source in sides[0] | sides[1]:
-        both = [side.get(source) or side.get("") for side in sides]
-        if both[0] is None or both[1] is None or not source:
-            continue
-        with np.errstate(all="ignore"):
-            values = _BINARY[node.op](both[0].values, both[1].values)
-        names = dict.fromkeys((*both[0].nodes, *both[1].nodes, node.name))
-        if len(names) <= _MOST_NODES:
-            result[source] = _Traced(values, tuple(names))
+    for source in dict.fromkeys(name for side in sides for name in side if name):
+        parts = [side.get(source) or side.get("") for side in sides]
+        known = [part for part in parts if part is not None]
+        names = dict.fromkeys([name for part in known for name in part.nodes] + [node.name])
+        if len(known) == len(parts) and len(names) <= _MOST_NODES:
+            with np.errstate(all="ignore"):
+                result[source] = _Traced(rule(*(part.values for part in known)), tuple(names))
     return result
 
 
@@ -146,7 +159,7 @@ def _sources(name: str, traces: Mapping[str, Mapping[str, _Traced]], number: flo
 
 def _named(values: Array) -> str:
     """Return the activation that is these values on the grid; empty when there is none."""
-    if not np.isfinite(values).all():
+    if values.dtype.kind != "f" or not np.isfinite(values).all():
         return ""
     return next((kind for kind in _WANTED if np.abs(ACTIVATIONS[kind](_GRID) - values).max() < _CLOSE), "")
 

@@ -22,6 +22,7 @@ SUPPORTED = (
     *("Concat", "Slice", "Split", "Pad", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"),
     *("Pow", "Exp", "Log", "Sqrt", "Abs", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "LogSoftmax"),
     *("Erf", "Gelu", "Selu", "Expand", "DepthToSpace", "SpaceToDepth", "Gather"),
+    *("Where", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"),
     *("Identity", "Dropout", "QuantizeLinear", "DequantizeLinear"),
 )
 MOST_OPSET = 1000  # far beyond any that exists

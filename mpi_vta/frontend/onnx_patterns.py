@@ -25,6 +25,7 @@ _PARTS = {
     "Pow": "as part of GELU",
     "LogSoftmax": "behind the last layer",
     "ReduceL2": "behind the last layer",
+    **dict.fromkeys(("Where", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"), "as part of an activation"),
     "ReduceMin": "behind the last layer",
 }
 
@@ -64,7 +65,7 @@ def refuse_parts(net: OnnxNet) -> OnnxNet:
     """Return the net unchanged; raise `ModelError` for what neither an activation nor the host has taken."""
     for node in net.nodes:
         if node.op in _PARTS:
-            allowed = f"{_PARTS[node.op]}; any at the end of the model"
+            allowed = _PARTS[node.op]
             raise ModelError("has no counterpart between layers", where=net.where(node), allowed=allowed)
         if node.op == "Selu" and node.attrs:
             raise ModelError("alpha or gamma of its own", where=net.where(node), allowed="those of the paper")
@@ -123,6 +124,8 @@ class _Finder:
             return self._one_sided(node)
         if node.op == "PRelu":
             return self._prelu(node)
+        if node.op == "Where":
+            return self._bent(node)
         if node.op == "Swish":
             alpha = float(node.attrs.get("alpha", 1.0))
             if alpha != 1:
@@ -216,6 +219,19 @@ class _Finder:
             if value is not None and value.size == 1:
                 return OnnxNode(node.name, "Clip", (x,), node.output, {side: float(value.reshape(-1)[0])})
         return node
+
+    def _bent(self, node: OnnxNode) -> OnnxNode:
+        """Return the PRelu that is ``x where x > 0, else slope * x``, as PyTorch's programs spell it."""
+        sign, product = self._made.get(node.inputs[0]), self._made.get(node.inputs[2])
+        constants, x = self._net.initializers, node.inputs[1]
+        if sign is None or product is None or sign.op not in ("Greater", "GreaterOrEqual") or product.op != "Mul":
+            return node
+        zero = constants.get(sign.inputs[1])
+        slopes = [name for name in product.inputs if name in constants]
+        if sign.inputs[0] != x or x not in product.inputs or zero is None or zero.any() or len(slopes) != 1:
+            return node
+        self.parts = [sign.name, product.name]
+        return self._prelu(OnnxNode(node.name, "PRelu", (x, slopes[0]), node.output))
 
     def _prelu(self, node: OnnxNode) -> OnnxNode:
         slope = self._net.constant(node, 1).reshape(-1)

@@ -79,7 +79,10 @@ def _chain_places(net: OnnxNet, chain: list[OnnxNode]) -> Array | None:
     places = np.arange(int(np.prod(shape))).reshape(shape)
     for node in chain:
         if node.op == "Transpose":
-            places = places.transpose(node.attrs.get("perm", range(places.ndim - 1, -1, -1)))
+            order = list(node.attrs.get("perm", range(places.ndim - 1, -1, -1)))
+            if sorted(order) != list(range(places.ndim)):
+                return None
+            places = places.transpose(order)
             continue
         shape = net.shapes.get(node.output, ())
         if not shape or int(np.prod(shape)) != places.size:
@@ -136,6 +139,8 @@ def _spelled_out(
 def _rearrangement(net: OnnxNet, node: OnnxNode, source: str, places: Array, constants: dict[str, Array]) -> OnnxNode:
     """Return the node that puts each element in its place; `node` itself if no layer does."""
     before, after = net.shapes[source], places.shape
+    if int(np.prod(before)) != places.size:
+        return node
     plain = np.arange(places.size).reshape(before)
     if before == after:
         for axis in (1, 3):

@@ -234,6 +234,8 @@ class _Walk:
         axes = [int(axis) % len(shape) for axis in (call.attrs.axis or range(len(shape)))]
         if len(shape) != 4 or sorted(axes) != [2, 3]:
             raise ModelError(f"mean over axes {axes}", where=self._net.where(node), allowed="height and width")
+        if call.args[0] not in self._name_of:
+            self._refuse(node, call)
         if call.attrs.keepdims:
             self._emit(node, "global_avg_pool2d", call, {})
             return

@@ -453,6 +453,20 @@ REFUSED = {
         lambda net: net.add("Mul", "input", net.constant("m", np.array([True, False, True, False]))),
         "a constant of type bool; allowed: numbers",
     ),
+    "window beyond": (
+        lambda net: net.add("AveragePool", "input", kernel_shape=[5, 5], strides=[1, 1]),
+        r"a window of \(5, 5\) in \(1, 4, 4, 4\); allowed: windows within the padded picture",
+    ),
+    "folded factors": (
+        lambda net: net.batch_norm(
+            net.add("Conv", "input", net.normal("w", 4, 4, 1, 1), net.normal("b", 2), name="c"), 4, name="bn"
+        ),
+        r"node c \(Conv\): weight \(4, 4, 1, 1\) and bias \(2,\) for 4 channels; check the export",
+    ),
+    "shrinking": (
+        lambda net: resized(net, [1, 1, 0.5, 1], "linear"),
+        "linear interpolation that resizes 4 to 2; allowed: enlargement by whole numbers",
+    ),
     "mean of padding": (
         lambda net: net.add("AveragePool", "input", kernel_shape=[2, 2], strides=[1, 1], pads=[2] * 4),
         "a mean of padding alone; allowed: pads below the kernel",

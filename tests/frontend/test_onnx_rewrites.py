@@ -278,3 +278,20 @@ def test_logarithms_norms_and_one_of_an_axis_at_the_end():
     net.add("ReduceMean", net.add("Sqrt", net.add("Exp", x)), axes=[1], keepdims=0, name="mean")
     graph = compare(net.model("chances", "unit", "one", "mean"))
     assert ops(graph).count("conv2d") == 1
+
+
+def test_formulas_of_exported_programs_are_recognized():
+    """PyTorch's programs spell ELU, softplus and slopes with exponentials and choices."""
+    net = Net((1, 3, 4, 4))
+    zero, one, far = (net.constant(n, np.float32(v)) for n, v in (("zero", 0), ("one", 1), ("far", 20)))
+    x = net.conv("input", 3, 3, 1)
+    below = net.add("Relu", net.add("Sub", one, net.add("Exp", x)))
+    elu = net.add("Add", net.add("Mul", net.constant("minus", np.float32(-1)), below), net.add("Relu", x))
+    logarithm = net.add("Log", net.add("Add", net.add("Exp", x), one))
+    softplus = net.add("Where", net.add("Greater", x, far), x, logarithm)
+    slopes = net.constant("slopes", np.array([0.1, 0.2, 0.3], np.float32).reshape(1, 3, 1, 1))
+    bent = net.add("Where", net.add("Greater", x, zero), x, net.add("Mul", slopes, x))
+    behind(net, net.add("Concat", elu, softplus, bent, axis=1), 9)
+    graph = compare(net.model())
+    assert [node.attrs["kind"] for node in graph.nodes if node.op == "activation"] == ["elu", "softplus"]
+    assert "add" in ops(graph)

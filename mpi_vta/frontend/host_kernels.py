@@ -261,6 +261,7 @@ def _add(_graph: Graph, _node: Node, _count: int, x: Any, y: Any) -> Any:
 
 _RULES: Mapping[str, Callable[..., Any]] = {
     "flatten": _reshape,
+    "unflatten": _reshape,
     "reshape": _reshape,
     "transpose": _transpose,
     "softmax": _softmax,

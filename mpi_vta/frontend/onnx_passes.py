@@ -17,7 +17,7 @@ from mpi_vta.frontend.onnx_layout import sink_transposes
 from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode
 from mpi_vta.frontend.onnx_patterns import recognize_activations, refuse_parts
 from mpi_vta.frontend.onnx_quantized import inherit_ranges, take_ranges
-from mpi_vta.frontend.onnx_rearrangements import lower_gathers, recognize_rearrangements
+from mpi_vta.frontend.onnx_rearrangements import lower_gathers, place_vectors, recognize_rearrangements
 from mpi_vta.frontend.onnx_substitutes import join_means, substitute
 from mpi_vta.frontend.onnx_tail import settle_tail
 
@@ -52,6 +52,7 @@ def normalize(net: OnnxNet) -> OnnxNet:
         fold_arithmetic,
         plain_nodes,
         correct_borders,
+        place_vectors,
         lower_gathers,
         _fold_pads,
         _drop_dead,

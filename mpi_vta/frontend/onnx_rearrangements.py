@@ -20,6 +20,7 @@ Array = NDArray[Any]
 
 _RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 _BLOCKS = ("DepthToSpace", "SpaceToDepth")
+MOST_PLACES = 1 << 22  # bytes of ones and zeros
 _PART = "part of a rearrangement"
 
 
@@ -31,6 +32,7 @@ def recognize_rearrangements(net: OnnxNet) -> OnnxNet:
     ModelError
         For blocks that do not fit the picture.
     """
+    net = _without_round_trips(net)
     if not any(node.op in ("Transpose", *_BLOCKS) for node in net.nodes):
         return net
     tail, made, readers = tail_of(net), net.producers(), net.consumers()
@@ -53,6 +55,22 @@ def recognize_rearrangements(net: OnnxNet) -> OnnxNet:
             if found is not node:
                 fates |= {part.name: Fate(node.name, _PART) for part in chain[:-1]}
     return replace(net, nodes=tuple(nodes), initializers=constants, shapes=shapes).noting(fates)
+
+
+def _without_round_trips(net: OnnxNet) -> OnnxNet:
+    """Return the net without reshapes after which a tensor has the extents that it had before them."""
+    made, alias, fates = net.producers(), dict[str, str](), dict[str, Fate]()
+    for node in net.nodes:
+        at: OnnxNode | None = node
+        while at is not None and at.op in _RESHAPES:
+            if net.shapes.get(at.inputs[0]) and net.shapes[at.inputs[0]] == net.shapes.get(node.output):
+                alias[node.output], fates[node.name] = at.inputs[0], Fate("", "reshapes to what was there before")
+                break
+            at = made.get(at.inputs[0])
+    if not alias or any(name in alias for name in net.outputs):
+        return net
+    kept = [node for node in net.nodes if node.output not in alias]
+    return net.rewired(kept, alias, net.initializers).noting(fates)
 
 
 def _chain(
@@ -180,6 +198,45 @@ def _moved(op: str, picture: Array, weight: Array) -> Array:
         return np.asarray(spread.reshape(1, weight.shape[1], height * block, width * block))
     blocks = picture.reshape(1, channels, height // block, block, width // block, block)
     return np.asarray(np.einsum("nchywx,ocyx->nohw", blocks, weight.astype(np.int64)))
+
+
+def place_vectors(net: OnnxNet) -> OnnxNet:
+    """Return the net with each vector that becomes a picture between layers put there by a transposed convolution.
+
+    Its kernel of ones and zeros covers the picture, with one group per channel. Takes plain nodes.
+    """
+    tail, constants = tail_of(net), dict(net.initializers)
+    nodes: list[OnnxNode] = []
+    for node in net.nodes:
+        before, after = net.shapes.get(node.inputs[0], ()), net.shapes.get(node.output, ())
+        is_vector = len(before) == 2 or before[2:] == (1, 1)
+        if node.op != "Reshape" or node.name in tail or not is_vector or len(after) != 4 or before == after:
+            nodes.append(node)
+            continue
+        (_, channels, height, width), source = after, node.inputs[0]
+        if channels * (height * width) ** 2 > MOST_PLACES:
+            raise ModelError(
+                f"a vector that becomes a picture of {after}", where=net.where(node),
+                allowed=f"C * (H * W)**2 of at most {MOST_PLACES}", remedy="use a smaller picture and enlarge it",
+            )  # fmt: skip
+        if len(before) == 2:
+            pixel = node.output if height * width == 1 else f"{node.output} pixel"
+            name = node.name if height * width == 1 else f"{node.name}.pixel"
+            nodes.append(OnnxNode(name, "Unflatten", (source,), pixel))
+            source = pixel
+        if height * width > 1:
+            weight = f"{node.name}.weight ones"
+            places = np.eye(height * width, dtype=np.float32).reshape(-1, 1, height, width)
+            constants[weight] = np.tile(places, (channels, 1, 1, 1))
+            attrs = {
+                "strides": [1, 1],
+                "dilations": [1, 1],
+                "output_padding": [0, 0],
+                "pads": [0] * 4,
+                "group": channels,
+            }
+            nodes.append(OnnxNode(node.name, "ConvTranspose", (source, weight), node.output, attrs))
+    return replace(net, nodes=tuple(nodes), initializers=constants)
 
 
 def lower_gathers(net: OnnxNet) -> OnnxNet:

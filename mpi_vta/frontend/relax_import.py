@@ -91,6 +91,7 @@ class _Walk:
             "ConvTranspose": self._conv_transpose,
             "Slice": self._slice,
             "Pad": self._pad,
+            "Unflatten": lambda node, call: self._emit_node(node, "unflatten", call, {}),
             "HostArithmetic": self._arithmetic,
             "HostFunction": lambda node, call: self._emit_node(node, "function", call, dict(node.attrs)),
             "HostReduce": lambda node, call: self._emit_node(node, "reduce", call, dict(node.attrs)),

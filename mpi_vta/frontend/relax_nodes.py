@@ -93,6 +93,12 @@ def _pad(node: OnnxNode, inputs: Any) -> Any:
     return relax.op.nn.pad(inputs[0], [0, 0, 0, 0, top, bottom, left, right], "constant", 0.0)
 
 
+def _unflatten(_node: OnnxNode, inputs: Any) -> Any:
+    from tvm import relax
+
+    return relax.op.reshape(inputs[0], (*inputs[0].ty.shape, 1, 1))
+
+
 def _reshape(node: OnnxNode, inputs: Any) -> Any:
     from tvm import relax
 
@@ -130,6 +136,7 @@ OWN_CONVERTERS: Mapping[str, Callable[[OnnxNode, Any], Any]] = {
     "Slice": _slice,
     "Pad": _pad,
     "Reshape": _reshape,
+    "Unflatten": _unflatten,
     "HostArithmetic": _host_arithmetic,
     "HostFunction": _host_function,
     "HostReduce": _host_reduce,

@@ -73,6 +73,7 @@ FLOAT_OPS: Mapping[str, OpSpec] = {
     "concat": OpSpec((2, 64), {}, {}, "along the channel axis"),
     "slice2d": OpSpec((1, 1), {}, _BOX, "[low, high) of the channels, rows and columns"),
     "flatten": OpSpec((1, 1), {}, {}, "(1, C, H, W) to (1, C*H*W)"),
+    "unflatten": OpSpec((1, 1), {}, {}, "(1, C) to (1, C, 1, 1)"),
     "reshape": OpSpec((1, 1), {}, {"shape": "ints"}, "to `shape`, which begins with 1; at the end of a model"),
     "transpose": OpSpec((1, 1), {}, {"order": "ints"}, "axes in this order, 0 first; at the end of a model"),
     "softmax": OpSpec((1, 1), {}, {}, "over the last axis"),

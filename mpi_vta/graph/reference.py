@@ -305,6 +305,7 @@ _OPERATORS: Mapping[str, Mapping[str, Callable[..., Array]]] = {
         "pad2d": _pad,
         "concat": _concat,
         "slice2d": _slice,
+        "unflatten": lambda _g, _n, x: x[:, :, None, None],
         "flatten": lambda _g, _n, x: x.reshape(x.shape[0], -1),
         "reshape": lambda _g, n, x: x.reshape(x.shape[0], *n.attrs["shape"][1:]),
         "transpose": lambda _g, n, x: x.transpose(n.attrs["order"]),

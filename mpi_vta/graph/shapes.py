@@ -51,6 +51,9 @@ def infer_shape(
     if op == "flatten":
         _require_rank(inputs, (2, 4), op, where)
         return (first[0], _product(first[1:]))
+    if op == "unflatten":
+        _require_rank(inputs, (2,), op, where)
+        return (*first, 1, 1)
     if op in _TAIL:
         return _TAIL[op](inputs, attrs, params, where)
     if op == "dense":

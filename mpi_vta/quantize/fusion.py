@@ -21,6 +21,7 @@ HOST_REASONS = {
     "transpose": "reorders elements; VTA's layout of a tensor is one for the whole model",
 }
 _HOST_ONLY = ("softmax", "sigmoid", "reshape", "transpose", "arithmetic", "function", "reduce", "join", "cut")
+_RENAMES = ("flatten", "unflatten")
 _FOLLOWS_HOST = "works on the result of a host operator"
 _VTA_ONLY = ("conv2d", "conv_transpose2d", "dense", "max_pool2d", "avg_pool2d", "global_avg_pool2d", "activation")
 _CONVOLUTIONS = ("conv2d", "conv_transpose2d", "dense")
@@ -136,7 +137,7 @@ def fuse(graph: Graph) -> tuple[tuple[FusedLayer, ...], dict[str, str]]:
     # convolutions first: an addition belongs to the convolution before it
     order = sorted(graph.nodes, key=lambda node: node.op not in _CONVOLUTIONS)
     for node in order:
-        if node.name in taken or node.op == "flatten":
+        if node.name in taken or node.op in _RENAMES:
             continue
         last, layer = _grow(graph, node, taken)
         layers[last] = replace(layer, inputs=tuple(alias.get(name, name) for name in layer.inputs))
@@ -147,7 +148,7 @@ def fuse(graph: Graph) -> tuple[tuple[FusedLayer, ...], dict[str, str]]:
 def _flatten_aliases(graph: Graph) -> dict[str, str]:
     alias: dict[str, str] = {}
     for node in graph.nodes:
-        if node.op == "flatten":
+        if node.op in _RENAMES:
             alias[node.output] = alias.get(node.inputs[0], node.inputs[0])
     return alias
 

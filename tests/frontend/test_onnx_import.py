@@ -433,6 +433,18 @@ REFUSED = {
         ),
         "concatenation of vectors between layers; allowed: those of .*; concatenate before flattening",
     ),
+    "wide vector": (
+        lambda net: net.conv(
+            net.add(
+                "Reshape",
+                net.add("Gemm", net.add("Flatten", "input"), net.normal("w", 64, 8192)),
+                net.constant("to", np.array([1, 2, 64, 64])),
+            ),
+            2,
+            4,
+        ),
+        r"a vector that becomes a picture of \(1, 2, 64, 64\); allowed: .*; use a smaller picture and enlarge it",
+    ),
     "blocks": (
         lambda net: inner(net, "SpaceToDepth", "input", blocksize=3),
         r"blocks of 3 do not divide \(1, 4, 4, 4\)",

@@ -85,6 +85,30 @@ def test_a_pixel_unshuffle_of_reshapes_is_a_convolution():
     assert ops(compare(net.model())) == ["relu", "conv2d", "conv2d"]
 
 
+def test_a_vector_between_layers_becomes_a_picture():
+    """An autoencoder with a dense bottleneck."""
+    net = Net((1, 3, 4, 4))
+    code = net.add("Gemm", net.add("Flatten", "input"), net.normal("code.weight", 48, 5))
+    wide = net.add("Relu", net.add("Gemm", code, net.normal("wide.weight", 5, 24), net.normal("wide.bias", 24)))
+    behind(net, net.add("Reshape", wide, net.constant("to", np.array([1, 4, 2, 3]))), 4)
+    assert ops(compare(net.model())) == ["flatten", "dense", "dense", "relu", "unflatten", "conv_transpose2d", "conv2d"]
+
+
+def test_a_vector_that_becomes_one_pixel_is_renamed():
+    net = Net((1, 3, 4, 4))
+    mean = net.add("ReduceMean", "input", axes=[2, 3], keepdims=0)
+    wide = net.add("Gemm", mean, net.normal("w", 3, 6))
+    behind(net, net.add("Reshape", wide, net.constant("to", np.array([1, 6, 1, 1]))), 6)
+    assert ops(compare(net.model())) == ["global_avg_pool2d", "flatten", "dense", "unflatten", "conv2d"]
+
+
+def test_reshapes_there_and_back_disappear():
+    net = Net((1, 3, 4, 5))
+    x = net.add("Reshape", net.add("Relu", "input"), net.constant("rows", np.array([1, 3, 20])))
+    behind(net, net.add("Reshape", x, net.constant("back", np.array([1, 3, 4, 5]))), 3)
+    assert ops(compare(net.model())) == ["relu", "conv2d"]
+
+
 def test_steps_over_rows_and_columns_are_windows_of_one_pixel():
     net = Net((1, 3, 6, 7))
     cut = [net.constant(n, np.array(v)) for n, v in (("s", [1, 0]), ("e", [99, 99]), ("x", [2, 3]), ("t", [2, 3]))]

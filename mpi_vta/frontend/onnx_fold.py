@@ -182,7 +182,7 @@ def static_shapes(model: Any, nodes: list[Any], constants: dict[str, Array]) -> 
     light.graph.value_info.extend(entry for entry in model.graph.value_info if entry.name not in constants)
     try:
         graph = shape_inference.infer_shapes(light, data_prop=True).graph
-    except shape_inference.InferenceError:
+    except (shape_inference.InferenceError, ValueError, RuntimeError):
         return {}
     known = {}
     for entry in (*graph.input, *graph.value_info, *graph.output):

@@ -269,6 +269,7 @@ def lower_gathers(net: OnnxNet) -> OnnxNet:
                     reader.name, "Gather", (node.inputs[0], name), reader.output, {"axis": 1}
                 )
                 readers[node.inputs[0]].append(made[reader.output])
+            fates[node.name] = Fate(followers[0].name, "in the order of what its parts take")
         elif is_inner and all(reader.op == "Conv" and reader.attrs.get("group", 1) == 1 for reader in followers):
             for reader in followers:
                 name = f"{reader.name}.weight reordered"

@@ -181,7 +181,10 @@ class _Translation:
         if operator == "relax.split":
             self._split(variable, call)
             return
-        op, attrs = rule(call)
+        try:
+            op, attrs = rule(call)
+        except ModelError as fault:
+            raise ModelError(fault.what, where=self._path, allowed=fault.allowed, remedy=fault.remedy) from fault
         inputs = tuple(self._tensor(argument) for argument in _arguments(call))
         if all(name in self._constants for name in inputs):
             self._constants[self._constant_name(variable, inputs)] = self._computed(op, inputs, call)
@@ -294,7 +297,9 @@ def _adaptive_pool(call: Any) -> tuple[str, dict[str, Any]]:
     if after == (1, 1):
         return "GlobalAveragePool", {}
     if any(n % m for n, m in zip(before, after, strict=True)):
-        raise ModelError(f"adaptive pooling of {before} to {after}", where="exported program", allowed="whole windows")
+        raise ModelError(
+            f"adaptive pooling of {before} to {after}", allowed="whole windows", remedy="use an input that they divide"
+        )
     kernel = [n // m for n, m in zip(before, after, strict=True)]
     return "AveragePool", {"kernel_shape": kernel, "strides": kernel}
 

@@ -145,6 +145,14 @@ def test_an_unsupported_operator_is_named(torch, tmp_path):
         load_model(str(path))
 
 
+def test_windows_that_overlap_are_refused_with_the_file_s_name(torch, tmp_path):
+    path = saved(torch, torch.nn.AdaptiveAvgPool2d(3), tmp_path / "pool.pt2")
+    with pytest.raises(
+        ModelError, match=r"pool\.pt2: adaptive pooling of \(16, 16\) to \(3, 3\); allowed: whole windows; use"
+    ):
+        load_model(str(path))
+
+
 def test_a_symbolic_size_is_refused(torch, tmp_path):
     net = torch.nn.Conv2d(3, 4, 3)
     dynamic = {"input": {2: torch.export.Dim("height", min=4, max=64)}}

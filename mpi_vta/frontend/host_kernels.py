@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
+from mpi_vta.graph.activations import SELU_ALPHA, SELU_SCALE
 from mpi_vta.graph.ir import Graph, Node
 from mpi_vta.graph.reference import execute
 
@@ -184,6 +185,9 @@ def _activation(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
     def below() -> Any:
         return op.subtract(op.exp(op.minimum(x, const(0.0))), const(1.0))
 
+    def selu() -> Any:
+        return op.multiply(op.add(op.nn.relu(x), op.multiply(below(), const(SELU_ALPHA))), const(SELU_SCALE))
+
     rules: Mapping[str, Callable[[], Any]] = {
         "sigmoid": lambda: op.sigmoid(x),
         "tanh": lambda: op.tanh(x),
@@ -193,6 +197,10 @@ def _activation(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
         "mish": lambda: op.multiply(x, op.tanh(op.nn.softplus(x))),
         "elu": lambda: op.add(op.nn.relu(x), below()),
         "gelu": lambda: op.nn.gelu_tanh(x),
+        "quick_gelu": lambda: op.multiply(x, op.sigmoid(op.multiply(x, const(1.702)))),
+        "selu": selu,
+        "softplus": lambda: op.nn.softplus(x),
+        "abs": lambda: op.abs(x),
     }
     return rules[node.attrs["kind"]]()
 
@@ -212,6 +220,39 @@ def _softmax(_graph: Graph, _node: Node, _count: int, x: Any) -> Any:
     return relax.op.nn.softmax(x, axis=-1)
 
 
+def _arithmetic(graph: Graph, node: Node, _count: int, *operands: Any) -> Any:
+    from tvm import relax
+
+    constant = graph.param(node, "constant")
+    both = operands if constant is None else (operands[0], relax.const(constant, "float32"))
+    return getattr(relax.op, node.attrs["rule"])(*(both[::-1] if node.attrs["constant_first"] else both))
+
+
+def _function(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
+    from tvm import relax
+
+    return getattr(relax.op, node.attrs["rule"])(x)
+
+
+def _reduce(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
+    from tvm import relax
+
+    return getattr(relax.op, node.attrs["rule"])(x, node.attrs["axis"], keepdims=True)
+
+
+def _join(_graph: Graph, node: Node, _count: int, *parts: Any) -> Any:
+    from tvm import relax
+
+    return relax.op.concat(list(parts), axis=node.attrs["axis"])
+
+
+def _cut(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
+    from tvm import relax
+
+    low, high = node.attrs["low"][1:], node.attrs["high"][1:]
+    return relax.op.strided_slice(x, list(range(1, len(low) + 1)), list(low), list(high))
+
+
 def _add(_graph: Graph, _node: Node, _count: int, x: Any, y: Any) -> Any:
     from tvm import relax
 
@@ -220,6 +261,7 @@ def _add(_graph: Graph, _node: Node, _count: int, x: Any, y: Any) -> Any:
 
 _RULES: Mapping[str, Callable[..., Any]] = {
     "flatten": _reshape,
+    "unflatten": _reshape,
     "reshape": _reshape,
     "transpose": _transpose,
     "softmax": _softmax,
@@ -230,6 +272,11 @@ _RULES: Mapping[str, Callable[..., Any]] = {
     "activation": _activation,
     "scale_shift": _scale_shift,
     "add": _add,
+    "arithmetic": _arithmetic,
+    "function": _function,
+    "reduce": _reduce,
+    "join": _join,
+    "cut": _cut,
     "concat": _concat,
     "slice2d": _slice,
     "pad2d": _pad,

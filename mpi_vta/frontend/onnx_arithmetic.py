@@ -43,7 +43,8 @@ def _unify(net: OnnxNet) -> OnnxNet:
         elif node.op == "Neg" or (node.op in _ARITHMETIC and is_constant.count(True) == 1 and len(is_constant) == 2):
             nodes.append(_affine(net, node, *_arithmetic_factors(net, node, is_constant), constants))
         elif node.op == "Sub":
-            raise ModelError("difference of two computed tensors", where=net.where(node), allowed="with a constant")
+            shapes = " and ".join(str(net.shapes.get(name, "unknown extents")) for name in node.inputs)
+            raise ModelError(f"difference of {shapes}", where=net.where(node), allowed="equal shapes, or a constant")
         elif node.op == "Div":
             raise ModelError("division by a computed tensor", where=net.where(node), allowed="by a constant")
         else:
@@ -152,6 +153,10 @@ def _scaled(net: OnnxNet, layer: OnnxNode, scale: Array, offset: Array, constant
     weight = net.constant(layer, 1, constants)
     has_bias = len(layer.inputs) > 2 and layer.inputs[2] != ""
     bias = net.constant(layer, 2, constants) if has_bias else np.zeros(len(scale))
+    outputs = weight.shape[1] * layer.attrs.get("group", 1) if layer.op == "ConvTranspose" else weight.shape[0]
+    if outputs != len(scale) or bias.shape != scale.shape:
+        found = f"weight {weight.shape} and bias {bias.shape} for {len(scale)} channels"
+        raise ModelError(found, where=net.where(layer), remedy="check the export")
     names = (f"{layer.name}.weight folded", f"{layer.name}.bias folded")
     if layer.op == "ConvTranspose":
         groups = layer.attrs.get("group", 1)

@@ -22,7 +22,12 @@ def plain_nodes(net: OnnxNet) -> OnnxNet:
     ModelError
         For attributes and operands that have no counterpart in our graph.
     """
-    return replace(net, nodes=tuple(_RULES[node.op](net, node) if node.op in _RULES else node for node in net.nodes))
+    nodes: list[OnnxNode] = []
+    for node in net.nodes:
+        nodes += (
+            _slice(net, node) if node.op == "Slice" else [_RULES[node.op](net, node) if node.op in _RULES else node]
+        )
+    return replace(net, nodes=tuple(nodes))
 
 
 def _plain(node: OnnxNode, op: str, attrs: dict[str, Any]) -> OnnxNode:
@@ -64,11 +69,12 @@ def _resize(net: OnnxNet, node: OnnxNode) -> OnnxNode:
         coordinates, rounding = "asymmetric", "floor"
     index = 1 if len(node.inputs) == 2 else 2
     sizes = _numbers(net, node, 3, "sizes") or []
-    scales = attrs.get("scales") or ([] if sizes else net.constant(node, index).tolist())
-    if attrs.get("mode", "nearest") != "nearest":
-        raise ModelError(f"mode {attrs['mode']}", where=net.where(node), allowed="nearest")
+    scales = attrs.get("scales") or ([] if sizes else net.constant(node, index).reshape(-1).tolist())
+    mode = attrs.get("mode", "nearest")
+    if mode not in ("nearest", "linear", "bilinear"):
+        raise ModelError(f"mode {mode}", where=net.where(node), allowed="nearest, linear")
     plain = {"scales": [float(s) for s in scales]} if scales else {"sizes": [int(s) for s in sizes]}
-    return _plain(node, "Resize", plain | {"coordinates": coordinates, "rounding": rounding})
+    return _plain(node, "Resize", plain | {"mode": mode, "coordinates": coordinates, "rounding": rounding})
 
 
 def _conv(net: OnnxNet, node: OnnxNode) -> OnnxNode:
@@ -131,8 +137,8 @@ def _pad(net: OnnxNet, node: OnnxNode) -> OnnxNode:
     return _plain(node, "Pad", {"pads": [pads[2], pads[3], pads[6], pads[7]], "value": value})
 
 
-def _slice(net: OnnxNet, node: OnnxNode) -> OnnxNode:
-    """Give a Slice a start and an end on every axis."""
+def _slice(net: OnnxNet, node: OnnxNode) -> list[OnnxNode]:
+    """Give a Slice a start and an end on every axis; steps over rows and columns are windows of one pixel."""
     shape = _shape(net, node, node.inputs[0])
     rank = len(shape)
     axes = _numbers(net, node, 3, "axes")
@@ -146,8 +152,9 @@ def _slice(net: OnnxNet, node: OnnxNode) -> OnnxNode:
         raise ModelError("has no starts or ends", where=net.where(node), remedy="check the export")
     axes = list(range(len(starts))) if axes is None else axes
     steps = _numbers(net, node, 4, "steps") or [1] * len(starts)
-    if any(step != 1 for step in steps):
-        raise ModelError(f"steps {steps}", where=net.where(node), allowed="1")
+    strides = {axis % rank: step for axis, step in zip(axes, steps, strict=False) if step != 1}
+    if any(step < 1 for step in strides.values()) or (strides and (rank != 4 or not strides.keys() <= {2, 3})):
+        raise ModelError(f"steps {steps}", where=net.where(node), allowed="1; more over rows and columns")
     if not len(axes) == len(starts) == len(ends) or any(not -rank <= axis < rank for axis in axes):
         raise ModelError(f"axes {axes}, starts {starts}, ends {ends}", where=net.where(node), remedy="check the export")
     low, high = [0] * rank, list(shape)
@@ -156,7 +163,12 @@ def _slice(net: OnnxNet, node: OnnxNode) -> OnnxNode:
         low[axis], high[axis] = (min(max(n + extent if n < 0 else n, 0), extent) for n in (start, end))
     if any(begin >= end for begin, end in zip(low, high, strict=True)):
         raise ModelError(f"an empty slice {low}..{high} of {shape}", where=net.where(node), remedy="check the export")
-    return _plain(node, "Slice", {"low": low, "high": high})
+    box = {"low": low, "high": high}
+    if not strides:
+        return [_plain(node, "Slice", box)]
+    whole = OnnxNode(f"{node.name}.whole", "Slice", node.inputs[:1], f"{node.output} whole", box)
+    window = {"kernel_shape": [1, 1], "strides": [strides.get(2, 1), strides.get(3, 1)]}
+    return [whole, OnnxNode(node.name, "MaxPool", (whole.output,), node.output, window)]
 
 
 def _reshape(net: OnnxNet, node: OnnxNode) -> OnnxNode:
@@ -173,6 +185,5 @@ _RULES: Mapping[str, Callable[[OnnxNet, OnnxNode], OnnxNode]] = {
     "AveragePool": _pool,
     "GlobalMaxPool": _global_max_pool,
     "Pad": _pad,
-    "Slice": _slice,
     **dict.fromkeys(_FLATTENS, _reshape),
 }

@@ -15,29 +15,15 @@ LIGHT_ELEMENTS = 1024  # no shape, pad or scale is longer
 
 # operators that compute shapes, pads or scales, or weights from integers, in the models that we take
 FOLDABLE = (
-    "Add",
-    "Cast",
-    "Concat",
-    "Constant",
-    "ConstantOfShape",
-    "DequantizeLinear",
-    "Div",
-    "Floor",
-    "Gather",
-    "Identity",
-    "Mul",
-    "QuantizeLinear",
-    "Reshape",
-    "Shape",
-    "Slice",
-    "Squeeze",
-    "Sub",
-    "Transpose",
-    "Unsqueeze",
+    *("Add", "Sub", "Mul", "Div", "Mod", "Neg", "Abs", "Pow", "Sqrt", "Floor", "Ceil", "Min", "Max", "Cast"),
+    *("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "And", "Or", "Not", "Where", "ReduceProd"),
+    *("Concat", "Constant", "ConstantOfShape", "Expand", "Flatten", "Gather", "Identity", "Range", "Reshape"),
+    *("ScatterND", "Shape", "Size", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
+    *("DequantizeLinear", "QuantizeLinear"),
 )
 
 
-def fold_constants(model: Any, path: str) -> tuple[list[Any], dict[str, Array], list[Any]]:
+def fold_constants(model: Any, path: str) -> tuple[list[Any], dict[str, Array], list[Any], dict[str, tuple[int, ...]]]:
     """Compute every node whose inputs are constants, and every Shape of a tensor of known extents.
 
     Parameters
@@ -54,28 +40,43 @@ def fold_constants(model: Any, path: str) -> tuple[list[Any], dict[str, Array], 
         Initialisers and everything computed.
     folded : list of onnx.NodeProto
         Those that were computed.
+    shapes : dict of str to tuple of int
+        See `static_shapes`.
 
     Raises
     ------
     ModelError
         If a constant cannot be computed, or a shape is needed that is not known.
     """
-    constants = read_initializers(model, path)
-    needs_shapes = any(node.op_type == "Shape" for node in model.graph.node)
-    shapes = static_shapes(model) if needs_shapes else {}
-    nodes, folded = [], []
-    for node in model.graph.node:
-        if node.op_type == "Shape" and node.input[0] in shapes:
+    constants, nodes, folded = read_initializers(model, path), list(model.graph.node), list[Any]()
+    while True:
+        # a shape computed lets further ones be known: the extents of a Slice come from a Shape before it
+        shapes = static_shapes(model, nodes, constants)
+        left = _fold(model, nodes, constants, shapes, path)
+        known = {id(node) for node in left}
+        folded += [node for node in nodes if id(node) not in known]
+        if len(left) == len(nodes) or not any(node.op_type == "Shape" for node in left):
+            break
+        nodes = left
+    return left, constants, folded, static_shapes(model, left, constants)
+
+
+def _fold(
+    model: Any, nodes: list[Any], constants: dict[str, Array], shapes: dict[str, tuple[int, ...]], path: str
+) -> list[Any]:
+    """Add what can be computed to the constants and return the other nodes."""
+    left = []
+    for node in nodes:
+        if node.op_type in ("Shape", "Size") and node.input[0] in shapes:
             extents = np.array(shapes[node.input[0]], np.int64)
             bounds = {attribute.name: attribute.i for attribute in node.attribute}
-            constants[node.output[0]] = extents[bounds.get("start", 0) : bounds.get("end", len(extents))]
-            folded.append(node)
+            part = extents[bounds.get("start", 0) : bounds.get("end", len(extents))]
+            constants[node.output[0]] = part if node.op_type == "Shape" else np.asarray(np.prod(extents))
         elif node.op_type in FOLDABLE and all(name in constants for name in node.input if name):
-            constants[node.output[0]] = _computed(model, node, constants, path)
-            folded.append(node)
+            constants.update(zip(node.output, _computed(model, node, constants, path), strict=False))
         else:
-            nodes.append(node)
-    return nodes, constants, folded
+            left.append(node)
+    return left
 
 
 def read_initializers(model: Any, path: str) -> dict[str, Array]:
@@ -95,23 +96,23 @@ def read_initializers(model: Any, path: str) -> dict[str, Array]:
     return arrays
 
 
-def _computed(model: Any, node: Any, constants: dict[str, Array], path: str) -> Array:
-    """Return the result of one node on constants, by ONNX's own evaluator where it has the operator."""
+def _computed(model: Any, node: Any, constants: dict[str, Array], path: str) -> list[Array]:
+    """Return the results of one node on constants, by ONNX's own evaluator where it has the operator."""
     from onnx import TensorProto, helper
     from onnx.reference import ReferenceEvaluator
 
     if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-        return _rescaled(node, constants, path)
-    result = helper.make_tensor_value_info(node.output[0], TensorProto.UNDEFINED, None)
+        return [_rescaled(node, constants, path)]
+    results = [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in node.output]
     feeds = {name: constants[name] for name in node.input if name}
     given = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
         for name, array in feeds.items()
     ]
-    single = helper.make_model(helper.make_graph([node], "constant", given, [result]), opset_imports=model.opset_import)
+    single = helper.make_model(helper.make_graph([node], "constant", given, results), opset_imports=model.opset_import)
     try:
-        return np.asarray(ReferenceEvaluator(single).run(None, feeds)[0])
-    except (ValueError, TypeError, IndexError, KeyError, RuntimeError) as fault:
+        return [np.asarray(result) for result in ReferenceEvaluator(single).run(None, feeds)]
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RuntimeError, MemoryError) as fault:
         label = node.name or node.output[0]
         raise ModelError(
             f"the constant cannot be computed ({type(fault).__name__})",
@@ -149,30 +150,39 @@ def _rescaled(node: Any, constants: dict[str, Array], path: str) -> Array:
     return np.clip(np.rint(value / scale) + offset, limits.min, limits.max).astype(zero.dtype)
 
 
-def static_shapes(model: Any) -> dict[str, tuple[int, ...]]:
+def static_shapes(model: Any, nodes: list[Any], constants: dict[str, Array]) -> dict[str, tuple[int, ...]]:
     """Return the tensors whose every extent ONNX's shape inference knows: none, if the model contradicts itself.
 
     The passes then name the node at which something does not fit.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+    nodes : list of onnx.NodeProto
+        Of the model, those to look at.
+    constants : dict of str to ndarray
+        What they read besides the model's input.
     """
-    from onnx import ModelProto, helper, shape_inference
+    from onnx import ModelProto, helper, numpy_helper, shape_inference
 
     # shapes follow from the extents of weights, not from their values: a light copy is enough
     light = ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import)
-    small = [entry for entry in model.graph.initializer if int(np.prod(entry.dims)) <= LIGHT_ELEMENTS]
-    heavy = [
-        helper.make_tensor_value_info(entry.name, entry.data_type, entry.dims)
-        for entry in model.graph.initializer
-        if int(np.prod(entry.dims)) > LIGHT_ELEMENTS
-    ]
-    named = {entry.name for entry in heavy}
-    light.graph.node.extend(model.graph.node)
-    light.graph.input.extend([*(entry for entry in model.graph.input if entry.name not in named), *heavy])
-    light.graph.output.extend(model.graph.output)
-    light.graph.value_info.extend(model.graph.value_info)
-    light.graph.initializer.extend(small)
+    used = {name for node in nodes for name in node.input}
+    for name, array in constants.items():
+        if name not in used or array.dtype == object:
+            continue
+        if array.size <= LIGHT_ELEMENTS:
+            light.graph.initializer.append(numpy_helper.from_array(array, name))
+        else:
+            kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+            light.graph.input.append(helper.make_tensor_value_info(name, kind, array.shape))
+    light.graph.node.extend(nodes)
+    light.graph.input.extend(entry for entry in model.graph.input if entry.name not in constants)
+    light.graph.output.extend(entry for entry in model.graph.output if entry.name not in constants)
+    light.graph.value_info.extend(entry for entry in model.graph.value_info if entry.name not in constants)
     try:
         graph = shape_inference.infer_shapes(light, data_prop=True).graph
-    except shape_inference.InferenceError:
+    except (shape_inference.InferenceError, ValueError, RuntimeError):
         return {}
     known = {}
     for entry in (*graph.input, *graph.value_info, *graph.output):

@@ -25,6 +25,9 @@ _ELEMENTWISE = (
 )
 
 
+_REDUCTIONS = ("ReduceMean", "ReduceMax", "ReduceSum")
+
+
 def sink_transposes(net: OnnxNet) -> OnnxNet:
     """Return the net with channels first, with as few transposes as can be.
 
@@ -54,13 +57,13 @@ class _Sinking:
             self._shape = tuple(net.input_shape[axis] for axis in TO_NCHW)
 
     def _reads_nhwc(self) -> bool:
-        """Tell whether the input passes nothing but elementwise operators on its way to a transpose to NCHW."""
+        """Tell whether the input meets only padding and elementwise operators before a transpose to NCHW."""
         readers, todo = self._net.consumers(), [self._net.input_name]
         while todo:
             for node in readers.get(todo.pop(), []):
                 if node.op == "Transpose" and tuple(node.attrs.get("perm", ())) == TO_NCHW:
                     return True
-                if node.op in _ELEMENTWISE:
+                if node.op in (*_ELEMENTWISE, "Pad"):
                     todo.append(node.output)
         return False
 
@@ -88,9 +91,9 @@ class _Sinking:
             self._nodes.append(node)
         elif node.op in _ELEMENTWISE and self._agree(node):
             self._sink(node, {})
-        elif node.op == "Concat" and self._agree(node):
+        elif node.op in ("Concat", "Gather") and self._agree(node):
             _, order = self._order[moved[0]]
-            self._sink(node, {"axis": order[node.attrs["axis"] % len(order)]})
+            self._sink(node, {"axis": order[node.attrs.get("axis", 0) % len(order)]})
         elif not (self._sinks_axes(node) or self._permutes_dense(node)):
             for name in moved:
                 self._make(name)
@@ -131,7 +134,7 @@ class _Sinking:
     def _undone(self, node: OnnxNode, name: str, order: Order) -> str:
         """Return a constant operand as it is before the transpose."""
         value = self._constants.get(name)
-        if value is None or value.size == 1 or (node.op != "Concat" and value.ndim > len(order)):
+        if value is None or value.size == 1 or node.op == "Gather" or (node.op != "Concat" and value.ndim > len(order)):
             return name
         spread = value.reshape((1,) * (len(order) - value.ndim) + value.shape)
         result = f"{name} for {node.name}"
@@ -141,8 +144,10 @@ class _Sinking:
         return result
 
     def _sinks_axes(self, node: OnnxNode) -> bool:
-        """Do a Pad, or a mean that keeps its axes, before the transpose; tell whether that was possible."""
-        if node.op not in ("Pad", "ReduceMean"):
+        """Do a Pad, a Slice or a mean before the transpose; tell whether that was possible."""
+        if node.op == "Slice":
+            return self._sinks_slice(node)
+        if node.op not in ("Pad", *_REDUCTIONS):
             return False
         source, order = self._order[node.inputs[0]]
         rank = len(order)
@@ -155,17 +160,40 @@ class _Sinking:
             sides = [[listed[side * rank + order.index(axis)] for axis in range(rank)] for side in (0, 1)]
             numbers = sides[0] + sides[1]
         else:
-            if not listed or not node.attrs.get("keepdims", 1):
-                return False
             numbers = sorted(order[axis % rank] for axis in listed)
+            kept = [axis for axis in order if axis not in numbers]
+            is_plain = not node.attrs.get("keepdims", 1)  # then nothing is left to transpose
+            if not listed or (is_plain and kept != sorted(kept)):
+                return False
         constant = f"{key} for {node.name}"
         self._constants[constant] = np.array(numbers, np.int64)
-        output = f"{node.output} before transpose"
+        ends_order = node.op != "Pad" and is_plain
+        output = node.output if ends_order else f"{node.output} before transpose"
         if key in node.attrs:
             made = replace(node, inputs=(source, *node.inputs[1:]), output=output, attrs={**node.attrs, key: numbers})
         else:
             made = replace(node, inputs=(source, constant, *node.inputs[2:]), output=output)
         self._nodes.append(made)
+        if not ends_order:
+            self._order[node.output] = (output, order)
+            self._note_shape(output, node.output, order)
+        return True
+
+    def _sinks_slice(self, node: OnnxNode) -> bool:
+        source, order = self._order[node.inputs[0]]
+        name = node.inputs[3] if len(node.inputs) > 3 else ""
+        axes = node.attrs.get("axes") or (self._constants[name].reshape(-1).tolist() if name in self._constants else [])
+        if not axes or any(entry and entry not in self._constants for entry in node.inputs[1:]):
+            return False
+        numbers, inputs = [order[axis % len(order)] for axis in axes], (source, *node.inputs[1:])
+        output, attrs = f"{node.output} before transpose", dict(node.attrs)
+        if "axes" in attrs:
+            attrs["axes"] = numbers
+        else:
+            constant = f"axes for {node.name}"
+            self._constants[constant] = np.array(numbers, np.int64)
+            inputs = (*inputs[:3], constant, *inputs[4:])
+        self._nodes.append(replace(node, inputs=inputs, output=output, attrs=attrs))
         self._order[node.output] = (output, order)
         self._note_shape(output, node.output, order)
         return True

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mpi_vta.disk import read_bytes
 from mpi_vta.errors import ModelError
-from mpi_vta.frontend.onnx_fold import fold_constants, static_shapes
+from mpi_vta.frontend.onnx_fold import fold_constants
 
 Array = NDArray[Any]
 
@@ -21,10 +21,14 @@ SUPPORTED = (
     *("Mish", "Softplus", "Elu", "Softmax"),
     *("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "Upsample", "Resize"),
     *("Concat", "Slice", "Split", "Pad", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"),
+    *("Pow", "Exp", "Log", "Sqrt", "Abs", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "LogSoftmax"),
+    *("Erf", "Gelu", "Selu", "Expand", "DepthToSpace", "SpaceToDepth", "Gather"),
+    *("Where", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"),
     *("Identity", "Dropout", "QuantizeLinear", "DequantizeLinear"),
 )
 MOST_OPSET = 1000  # far beyond any that exists
 DEQUANTIZED = "_DequantizeLinear_Output"  # what onnxruntime appends to the name of a weight
+_INTEGER_RESULTS = ("ArgMax", "ArgMin", "TopK", "NonMaxSuppression")
 # quantised operators that bring their own arithmetic, where QDQ states only scales
 _QOPERATORS = ("ConvInteger", "MatMulInteger", "DynamicQuantizeLinear")
 
@@ -149,6 +153,14 @@ class OnnxNet:
         return float(value.reshape(-1)[0])
 
 
+def axes_of(net: OnnxNet, node: OnnxNode, rank: int) -> list[int]:
+    """Return the axes of a reduction, in order."""
+    listed = node.attrs.get("axes")
+    if listed is None and len(node.inputs) > 1 and node.inputs[1]:
+        listed = net.constant(node, 1).reshape(-1).tolist()
+    return sorted(int(axis) % rank for axis in (listed if listed else range(rank))) if rank else []
+
+
 def read_model(path: Path) -> Any:
     """Return the ``onnx.ModelProto`` in a file.
 
@@ -198,7 +210,7 @@ def read_net(model: Any, name: str, path: str) -> OnnxNet:
         For an unsupported operator, a dynamic shape, several inputs or a batch other than 1.
     """
     graph = model.graph
-    remaining, constants, folded = fold_constants(model, path)
+    remaining, constants, folded, shapes = fold_constants(model, path)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
     if not 1 <= opset <= MOST_OPSET:
         raise ModelError(f"operator set {opset}", where=path, allowed=f"1 to {MOST_OPSET}")
@@ -212,7 +224,6 @@ def read_net(model: Any, name: str, path: str) -> OnnxNet:
     fates = {proto.name or proto.output[0]: Fate("", "a constant, computed at import") for proto in folded}
     listed = tuple((proto.name or proto.output[0], proto.op_type) for proto in folded)
     listed += tuple((node.name, node.op) for node in nodes)
-    shapes = static_shapes(model)
     return OnnxNet(name, path, opset, input_name, input_shape, outputs, tuple(nodes), constants, shapes, listed, fates)
 
 
@@ -228,6 +239,13 @@ def _check_operator(proto: Any, opset: int, path: str) -> None:
             where=where,
             allowed="float models, and quantised ones in QDQ format",
             remedy="quantise with quant_format=QuantFormat.QDQ",
+        )
+    if proto.op_type in _INTEGER_RESULTS:
+        raise ModelError(
+            f"operator {operator} gives integers",
+            where=where,
+            allowed="outputs in float32",
+            remedy="end the model before it and apply it to the outputs",
         )
     raise ModelError(f"operator {operator} is not supported", where=where, allowed=", ".join(SUPPORTED))
 

@@ -11,10 +11,15 @@ from numpy.typing import NDArray
 from mpi_vta.errors import ModelError
 from mpi_vta.frontend.onnx_arithmetic import fold_arithmetic
 from mpi_vta.frontend.onnx_attributes import plain_nodes
+from mpi_vta.frontend.onnx_borders import correct_borders
+from mpi_vta.frontend.onnx_functions import recognize_functions
 from mpi_vta.frontend.onnx_layout import sink_transposes
 from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode
-from mpi_vta.frontend.onnx_patterns import recognize_activations
+from mpi_vta.frontend.onnx_patterns import recognize_activations, refuse_parts
 from mpi_vta.frontend.onnx_quantized import inherit_ranges, take_ranges
+from mpi_vta.frontend.onnx_rearrangements import lower_gathers, place_vectors, recognize_rearrangements
+from mpi_vta.frontend.onnx_substitutes import join_means, substitute
+from mpi_vta.frontend.onnx_tail import settle_tail
 
 Array = NDArray[Any]
 
@@ -34,11 +39,21 @@ def normalize(net: OnnxNet) -> OnnxNet:
         _drop_copies,
         _drop_dead,
         take_ranges,
+        recognize_rearrangements,
+        _drop_dead,
         sink_transposes,
+        recognize_functions,
         recognize_activations,
+        join_means,
+        settle_tail,
+        substitute,
+        refuse_parts,
         _unify_dense,
         fold_arithmetic,
         plain_nodes,
+        correct_borders,
+        place_vectors,
+        lower_gathers,
         _fold_pads,
         _drop_dead,
         inherit_ranges,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,20 @@ from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode
 
 SIXTH = 1 / 6
 CLOSE = 1e-4
+# operators that are only parts of what VTA can do
+_PARTS = {
+    "Min": "with one number, or of two tensors of one shape",
+    "Max": "with one number, or of two tensors of one shape",
+    "Erf": "as part of GELU",
+    "Exp": "as part of an activation",
+    "Log": "as part of softplus",
+    "Sqrt": "of constants",
+    "Pow": "as part of GELU",
+    "LogSoftmax": "behind the last layer",
+    "ReduceL2": "behind the last layer",
+    **dict.fromkeys(("Where", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"), "as part of an activation"),
+    "ReduceMin": "behind the last layer",
+}
 
 
 def recognize_activations(net: OnnxNet) -> OnnxNet:
@@ -24,7 +38,7 @@ def recognize_activations(net: OnnxNet) -> OnnxNet:
     Raises
     ------
     ModelError
-        For a product of two computed tensors that is none of these, and for slopes per channel.
+        For a use of one of them that has no counterpart.
     """
     made: dict[str, OnnxNode] = {}
     nodes: list[OnnxNode] = []
@@ -42,22 +56,27 @@ def recognize_activations(net: OnnxNet) -> OnnxNet:
             nodes.append(found)
     alive = _alive(nodes, net.outputs)
     kept = tuple(node for node in nodes if node.output in alive)
-    for node in kept:
-        _refuse_parts(net, node, constants)
     result = replace(net, nodes=kept, shapes=shapes, initializers=constants)
     gone = {node.name for node in nodes if node.output not in alive}
     return result.noting({name: fate for name, fate in fates.items() if name in gone})
 
 
-def _refuse_parts(net: OnnxNet, node: OnnxNode, constants: Mapping[str, NDArray[Any]]) -> None:
-    if node.op == "Softplus":
-        raise ModelError("stands alone", where=net.where(node), allowed="x * tanh(softplus(x))")
-    if node.op == "Mul" and not any(name in constants for name in node.inputs):
-        raise ModelError(
-            "product of two computed tensors",
-            where=net.where(node),
-            allowed="x * sigmoid(x), x * hard_sigmoid(x), x * tanh(softplus(x)), products with a constant",
-        )
+def refuse_parts(net: OnnxNet) -> OnnxNet:
+    """Return the net unchanged; raise `ModelError` for what neither an activation nor the host has taken."""
+    for node in net.nodes:
+        if node.op in _PARTS:
+            allowed = _PARTS[node.op]
+            raise ModelError("has no counterpart between layers", where=net.where(node), allowed=allowed)
+        if node.op == "Selu" and node.attrs:
+            raise ModelError("alpha or gamma of its own", where=net.where(node), allowed="those of the paper")
+        if node.op == "Mul" and not any(name in net.initializers for name in node.inputs):
+            raise ModelError(
+                "product of two computed tensors, which VTA cannot form",
+                where=net.where(node),
+                allowed="an activation such as x * sigmoid(x), products with a constant, any at the end of the model",
+                remedy="train without such gates (squeeze and excitation, attention), or end the model before it",
+            )
+    return net
 
 
 def is_plain(hard_sigmoid: OnnxNode) -> bool:
@@ -105,6 +124,8 @@ class _Finder:
             return self._one_sided(node)
         if node.op == "PRelu":
             return self._prelu(node)
+        if node.op == "Where":
+            return self._bent(node)
         if node.op == "Swish":
             alpha = float(node.attrs.get("alpha", 1.0))
             if alpha != 1:
@@ -197,10 +218,23 @@ class _Finder:
             value = self._net.initializers.get(number)
             if value is not None and value.size == 1:
                 return OnnxNode(node.name, "Clip", (x,), node.output, {side: float(value.reshape(-1)[0])})
-        raise ModelError(f"{node.op} of computed tensors", where=self._net.where(node), allowed="with one number")
+        return node
+
+    def _bent(self, node: OnnxNode) -> OnnxNode:
+        """Return the PRelu that is ``x where x > 0, else slope * x``, as PyTorch's programs spell it."""
+        sign, product = self._made.get(node.inputs[0]), self._made.get(node.inputs[2])
+        constants, x = self._net.initializers, node.inputs[1]
+        if sign is None or product is None or sign.op not in ("Greater", "GreaterOrEqual") or product.op != "Mul":
+            return node
+        zero = constants.get(sign.inputs[1])
+        slopes = [name for name in product.inputs if name in constants]
+        if sign.inputs[0] != x or x not in product.inputs or zero is None or zero.any() or len(slopes) != 1:
+            return node
+        self.parts = [sign.name, product.name]
+        return self._prelu(OnnxNode(node.name, "PRelu", (x, slopes[0]), node.output))
 
     def _prelu(self, node: OnnxNode) -> OnnxNode:
         slope = self._net.constant(node, 1).reshape(-1)
-        if np.unique(slope).size != 1:
-            raise ModelError("slopes per channel", where=self._net.where(node), allowed="one slope")
+        if np.unique(slope).size != 1 or not 0 <= slope[0] < 1:
+            return node
         return OnnxNode(node.name, "LeakyRelu", node.inputs[:1], node.output, {"alpha": float(slope[0])})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ def to_relax(net: OnnxNet) -> Any:
     importer = _importer_class()(net)
     try:
         # TVM prints the operands of whatever it cannot convert; the error below says what matters
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Renaming name", UserWarning)  # names are ours by position
             return importer.from_onnx(write_model(net, tensors).graph, net.opset)
     except (
         InternalError,

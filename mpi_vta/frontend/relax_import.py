@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
 from mpi_vta.frontend.onnx_net import OnnxNet, OnnxNode
+from mpi_vta.frontend.onnx_tail import tail_of
 from mpi_vta.frontend.relax import CONV, DENSE, fuse_biases, shape_of, to_relax
 from mpi_vta.graph.ir import Graph, Node, Value, window_output_hw
 from mpi_vta.graph.verify import verify
@@ -23,12 +24,12 @@ _ACTIVATIONS = {
     "Mish": "mish",
     "Tanh": "tanh",
     "Elu": "elu",
+    "Gelu": "gelu",
+    "QuickGelu": "quick_gelu",
+    "Selu": "selu",
+    "Softplus": "softplus",
+    "Abs": "abs",
 }
-# operators that the host does not do: behind them a model has not come to its end
-_BODY = (
-    *("Conv", "ConvTranspose", "Gemm", "MaxPool", "AveragePool", "GlobalAveragePool", "ReduceMean", "Resize"),
-    *("Pad", "Slice"),
-)
 
 
 def import_net(net: OnnxNet) -> Graph:
@@ -90,8 +91,12 @@ class _Walk:
             "ConvTranspose": self._conv_transpose,
             "Slice": self._slice,
             "Pad": self._pad,
+            "Unflatten": lambda node, call: self._emit_node(node, "unflatten", call, {}),
+            "HostArithmetic": self._arithmetic,
+            "HostFunction": lambda node, call: self._emit_node(node, "function", call, dict(node.attrs)),
+            "HostReduce": lambda node, call: self._emit_node(node, "reduce", call, dict(node.attrs)),
         }
-        self._tail = _tail(net)
+        self._tail = tail_of(net)
 
     def graph(self) -> Graph:
         """Walk and return the verified graph."""
@@ -230,6 +235,8 @@ class _Walk:
         axes = [int(axis) % len(shape) for axis in (call.attrs.axis or range(len(shape)))]
         if len(shape) != 4 or sorted(axes) != [2, 3]:
             raise ModelError(f"mean over axes {axes}", where=self._net.where(node), allowed="height and width")
+        if call.args[0] not in self._name_of:
+            self._refuse(node, call)
         if call.attrs.keepdims:
             self._emit(node, "global_avg_pool2d", call, {})
             return
@@ -242,8 +249,11 @@ class _Walk:
         self._emit(node, "upsample2d", call, {"scales": (after[2] // before[2], after[3] // before[3])})
 
     def _concat(self, node: OnnxNode, call: Any) -> None:
-        operands = _operands(call)
-        if int(call.attrs.axis) % len(shape_of(call)) != 1 or any(arg not in self._name_of for arg in operands):
+        operands, axis = _operands(call), int(call.attrs.axis) % len(shape_of(call))
+        if node.name in self._tail and axis > 0 and (axis, len(shape_of(call))) != (1, 4) and len(operands) > 1:
+            self._emit(node, "join", call, {"axis": axis})
+            return
+        if axis != 1 or any(arg not in self._name_of for arg in operands):
             raise ModelError(
                 f"concatenation along axis {call.attrs.axis}, or with a constant",
                 where=self._net.where(node),
@@ -253,11 +263,35 @@ class _Walk:
             self._alias[node.output] = self._name_of[operands[0]]
             self._name_of[next(k for k, v in self._name_of.items() if v == node.output)] = self._alias[node.output]
             return
+        if len(shape_of(call)) == 2:
+            self._concat_vectors(node, call, [self._name_of[arg] for arg in operands])
+            return
         self._emit(node, "concat", call, {})
+
+    def _concat_vectors(self, node: OnnxNode, call: Any, names: list[str]) -> None:
+        """Join vectors as pictures of one pixel, which they must have been."""
+        made = {entry.output: entry for entry in self._nodes}
+        sources = [made[name].inputs[0] if name in made and made[name].op == "flatten" else "" for name in names]
+        shapes = [self._values[source].shape if source else () for source in sources]
+        if any(len(shape) != 4 or shape[2:] != (1, 1) for shape in shapes):
+            raise ModelError(
+                "concatenation of vectors between layers",
+                where=self._net.where(node),
+                allowed="those of (1, C, 1, 1), flattened; pictures along channels",
+                remedy="concatenate before flattening",
+            )
+        readers = self._net.consumers()
+        unread = {n for n in names if len(readers[n]) == 1 and n not in self._net.outputs}
+        self._nodes = [entry for entry in self._nodes if entry.output not in unread]
+        for name in unread:
+            del self._values[name]
+        joined, (_, count) = f"{node.output} joined", shape_of(call)
+        self._append(f"{node.name}.join", "concat", tuple(sources), joined, (1, count, 1, 1), {}, {})
+        self._append(node.name, "flatten", (joined,), node.output, (1, count), {}, {})
 
     def _reshape(self, node: OnnxNode, call: Any) -> None:
         before, after = shape_of(call.args[0]), shape_of(call)
-        if after == (1, int(np.prod(before))):
+        if after == (1, int(np.prod(before))) and len(before) in (2, 4):
             self._emit(node, "flatten", call, {})
         elif node.name in self._tail and after[0] == 1:
             self._emit(node, "reshape", call, {"shape": after})
@@ -302,10 +336,19 @@ class _Walk:
 
     def _slice(self, node: OnnxNode, call: Any) -> None:
         low, high = node.attrs["low"], node.attrs["high"]
+        if node.name in self._tail and len(low) != 4 and (low[0], high[0]) == (0, 1):
+            self._emit_node(node, "cut", call, {"low": _ints(low), "high": _ints(high)})
+            return
         if len(low) != 4 or (low[0], high[0]) != (0, 1):
             raise ModelError(f"slice {low}..{high}", where=self._net.where(node), allowed="of (1, C, H, W)")
         box = {key: (low[axis], high[axis]) for axis, key in enumerate(("channels", "rows", "cols"), start=1)}
         self._emit_node(node, "slice2d", call, box)
+
+    def _arithmetic(self, node: OnnxNode, call: Any) -> None:
+        known = self._net.initializers
+        computed = tuple(self._alias.get(name, name) for name in node.inputs if name not in known)
+        params = dict(zip(("constant",), (known[name] for name in node.inputs if name in known), strict=False))
+        self._append(node.name, "arithmetic", computed, node.output, shape_of(call), dict(node.attrs), params)
 
     def _pad(self, node: OnnxNode, call: Any) -> None:
         self._emit_node(node, "pad2d", call, {"pads": _ints(node.attrs["pads"])})
@@ -324,17 +367,6 @@ class _Walk:
             where=self._net.where(node),
             remedy="export the model with constant folding and batch norm in evaluation mode",
         )
-
-
-def _tail(net: OnnxNet) -> set[str]:
-    """Return the nodes behind which no layer for VTA comes."""
-    readers = net.consumers()
-    tail: set[str] = set()
-    for node in reversed(net.nodes):
-        followers = readers.get(node.output, [])
-        if all(reader.op not in _BODY and reader.name in tail for reader in followers):
-            tail.add(node.name)
-    return tail
 
 
 def _operands(call: Any) -> list[Any]:

@@ -60,6 +60,13 @@ def _elu(_node: OnnxNode, inputs: Any) -> Any:
     return relax.op.add(relax.op.nn.relu(x), below)
 
 
+def _unchanged(_node: OnnxNode, inputs: Any) -> Any:
+    """Stand for an elementwise function: only the shape counts here."""
+    from tvm import relax
+
+    return relax.op.abs(inputs[0])
+
+
 def _conv_transpose(node: OnnxNode, inputs: Any) -> Any:
     from tvm import relax
 
@@ -86,10 +93,34 @@ def _pad(node: OnnxNode, inputs: Any) -> Any:
     return relax.op.nn.pad(inputs[0], [0, 0, 0, 0, top, bottom, left, right], "constant", 0.0)
 
 
+def _unflatten(_node: OnnxNode, inputs: Any) -> Any:
+    from tvm import relax
+
+    return relax.op.reshape(inputs[0], (*inputs[0].ty.shape, 1, 1))
+
+
 def _reshape(node: OnnxNode, inputs: Any) -> Any:
     from tvm import relax
 
     return relax.op.reshape(inputs[0], node.attrs["shape"])
+
+
+def _host_arithmetic(node: OnnxNode, inputs: Any) -> Any:
+    from tvm import relax
+
+    return getattr(relax.op, node.attrs["rule"])(*(inputs[::-1] if node.attrs["constant_first"] else inputs))
+
+
+def _host_function(node: OnnxNode, inputs: Any) -> Any:
+    from tvm import relax
+
+    return getattr(relax.op, node.attrs["rule"])(inputs[0])
+
+
+def _host_reduce(node: OnnxNode, inputs: Any) -> Any:
+    from tvm import relax
+
+    return getattr(relax.op, node.attrs["rule"])(inputs[0], node.attrs["axis"], keepdims=True)
 
 
 OWN_CONVERTERS: Mapping[str, Callable[[OnnxNode, Any], Any]] = {
@@ -100,8 +131,13 @@ OWN_CONVERTERS: Mapping[str, Callable[[OnnxNode, Any], Any]] = {
     "Silu": _silu,
     "Mish": _mish,
     "Elu": _elu,
+    **dict.fromkeys(("Gelu", "QuickGelu", "Selu", "Softplus", "Abs"), _unchanged),
     "ConvTranspose": _conv_transpose,
     "Slice": _slice,
     "Pad": _pad,
     "Reshape": _reshape,
+    "Unflatten": _unflatten,
+    "HostArithmetic": _host_arithmetic,
+    "HostFunction": _host_function,
+    "HostReduce": _host_reduce,
 }

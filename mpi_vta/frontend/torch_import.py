@@ -66,7 +66,9 @@ def import_program(program: Any, name: str, path: str = "exported program") -> I
         module = from_exported_program(program, keep_params_as_input=True)
     except (InternalError, AssertionError, RuntimeError, ValueError, TypeError, KeyError, NotImplementedError) as fault:
         lines = str(fault).strip().splitlines() or [type(fault).__name__]
-        raise ModelError(f"the program cannot be imported: {lines[-1]}", where=path) from fault
+        raise ModelError(
+            f"the program cannot be imported: {lines[-1]}", where=path, remedy="export the model to ONNX instead"
+        ) from fault
     signature = program.graph_signature
     names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
     return import_normalized(normalize(_Translation(module, name, path, names).net()))
@@ -153,6 +155,8 @@ class _Translation:
         """Return the name of a tensor; a constant in the program gets one."""
         from tvm.ir import GenericConst
 
+        if isinstance(value, str):  # a part of a split
+            return value
         if value in self._tensors:
             return self._tensors[value]
         if isinstance(value, GenericConst):
@@ -170,8 +174,17 @@ class _Translation:
         rule = _RULES.get(operator)
         short = operator.removeprefix("relax.").removeprefix("nn.")
         if rule is None:
-            raise ModelError(f"operator {short} is not supported", where=self._path, allowed=", ".join(_shorts()))
-        op, attrs = rule(call)
+            raise ModelError(
+                f"operator {short} is not supported", where=self._path, allowed=", ".join(_shorts()),
+                remedy="or export the model to ONNX",
+            )  # fmt: skip
+        if operator == "relax.split":
+            self._split(variable, call)
+            return
+        try:
+            op, attrs = rule(call)
+        except ModelError as fault:
+            raise ModelError(fault.what, where=self._path, allowed=fault.allowed, remedy=fault.remedy) from fault
         inputs = tuple(self._tensor(argument) for argument in _arguments(call))
         if all(name in self._constants for name in inputs):
             self._constants[self._constant_name(variable, inputs)] = self._computed(op, inputs, call)
@@ -185,6 +198,23 @@ class _Translation:
         else:
             self._shapes[output] = shape_of(call)
         self._tensors[variable] = output
+
+    def _split(self, variable: Any, call: Any) -> None:
+        """Add a Slice for each part."""
+        source, axis = self._tensor(call.args[0]), int(call.attrs.axis)
+        extent, sections = shape_of(call.args[0])[axis], call.attrs.indices_or_sections
+        parts = int(sections) if isinstance(sections, int) or hasattr(sections, "value") else 0
+        ends = [-(-extent // parts) * (i + 1) for i in range(parts)] if parts else [*_ints(sections), extent]
+        name, start, outputs = self._node_name("Slice", (source,), "split"), 0, []
+        for index, end in enumerate(min(end, extent) for end in ends):
+            part, output = f"{name}.{index}" if index else name, f"{name} result {index}"
+            attrs = {"axes": [axis], "starts": [start], "ends": [end]}
+            self._nodes.append(OnnxNode(part, "Slice", (source,), output, attrs))
+            shape = list(shape_of(call.args[0]))
+            shape[axis] = end - start
+            self._shapes[output], start = tuple(shape), end
+            outputs.append(output)
+        self._tuples[variable] = outputs
 
     def _constant_name(self, variable: Any, inputs: tuple[str, ...]) -> str:
         """Name a reshaped or transposed parameter after it."""
@@ -267,13 +297,15 @@ def _adaptive_pool(call: Any) -> tuple[str, dict[str, Any]]:
     if after == (1, 1):
         return "GlobalAveragePool", {}
     if any(n % m for n, m in zip(before, after, strict=True)):
-        raise ModelError(f"adaptive pooling of {before} to {after}", where="exported program", allowed="whole windows")
+        raise ModelError(
+            f"adaptive pooling of {before} to {after}", allowed="whole windows", remedy="use an input that they divide"
+        )
     kernel = [n // m for n, m in zip(before, after, strict=True)]
     return "AveragePool", {"kernel_shape": kernel, "strides": kernel}
 
 
-def _mean(call: Any) -> tuple[str, dict[str, Any]]:
-    return "ReduceMean", {"axes": _ints(call.attrs.axis), "keepdims": int(call.attrs.keepdims)}
+def _reduction(op: str) -> Rule:
+    return lambda call: (op, {"axes": _ints(call.attrs.axis or []), "keepdims": int(call.attrs.keepdims)})
 
 
 def _clip(call: Any) -> tuple[str, dict[str, Any]]:
@@ -317,6 +349,20 @@ _RULES: Mapping[str, Rule] = {
     "relax.minimum": _plain("Min"),
     "relax.maximum": _plain("Max"),
     "relax.nn.relu": _plain("Relu"),
+    "relax.nn.gelu": _plain("Gelu"),
+    "relax.nn.gelu_tanh": _plain("Gelu"),
+    "relax.erf": _plain("Erf"),
+    "relax.exp": _plain("Exp"),
+    "relax.log": _plain("Log"),
+    "relax.sqrt": _plain("Sqrt"),
+    "relax.abs": _plain("Abs"),
+    "relax.power": _plain("Pow"),
+    "relax.where": _plain("Where"),
+    "relax.greater": _plain("Greater"),
+    "relax.less": _plain("Less"),
+    "relax.greater_equal": _plain("GreaterOrEqual"),
+    "relax.less_equal": _plain("LessOrEqual"),
+    "relax.broadcast_to": _plain("Expand"),
     "relax.nn.leakyrelu": lambda call: ("LeakyRelu", {"alpha": float(call.attrs.alpha)}),
     "relax.clip": _clip,
     "relax.sigmoid": _plain("Sigmoid"),
@@ -327,7 +373,12 @@ _RULES: Mapping[str, Rule] = {
     "relax.nn.max_pool2d": _pool("MaxPool"),
     "relax.nn.avg_pool2d": _pool("AveragePool"),
     "relax.nn.adaptive_avg_pool2d": _adaptive_pool,
-    "relax.mean": _mean,
+    "relax.mean": _reduction("ReduceMean"),
+    "relax.sum": _reduction("ReduceSum"),
+    "relax.max": _reduction("ReduceMax"),
+    "relax.min": _reduction("ReduceMin"),
+    "relax.nn.log_softmax": lambda call: ("LogSoftmax", {"axis": int(call.attrs.axis)}),
+    "relax.split": _plain("Slice"),
     "relax.concat": lambda call: ("Concat", {"axis": int(call.attrs.axis)}),
     "relax.strided_slice": _slice,
     "relax.reshape": _plain("Reshape"),

@@ -73,10 +73,27 @@ FLOAT_OPS: Mapping[str, OpSpec] = {
     "concat": OpSpec((2, 64), {}, {}, "along the channel axis"),
     "slice2d": OpSpec((1, 1), {}, _BOX, "[low, high) of the channels, rows and columns"),
     "flatten": OpSpec((1, 1), {}, {}, "(1, C, H, W) to (1, C*H*W)"),
+    "unflatten": OpSpec((1, 1), {}, {}, "(1, C) to (1, C, 1, 1)"),
     "reshape": OpSpec((1, 1), {}, {"shape": "ints"}, "to `shape`, which begins with 1; at the end of a model"),
     "transpose": OpSpec((1, 1), {}, {"order": "ints"}, "axes in this order, 0 first; at the end of a model"),
     "softmax": OpSpec((1, 1), {}, {}, "over the last axis"),
     "sigmoid": OpSpec((1, 1), {}, {}, "1 / (1 + exp(-x))"),
+    "arithmetic": OpSpec(
+        (1, 2),
+        {"constant": "float32?"},
+        {"rule": "str", "constant_first": "int"},
+        "one of `mpi_vta.graph.tail.ARITHMETIC` of two operands that broadcast, of which one may be a constant; "
+        "at the end of a model",
+    ),
+    "function": OpSpec((1, 1), {}, {"rule": "str"}, "one of `mpi_vta.graph.tail.FUNCTIONS`; at the end of a model"),
+    "reduce": OpSpec(
+        (1, 1),
+        {},
+        {"rule": "str", "axis": "int"},
+        "one of `mpi_vta.graph.tail.REDUCTIONS` over an axis, which stays with extent 1; at the end of a model",
+    ),
+    "join": OpSpec((2, 64), {}, {"axis": "int"}, "concatenation along any axis; at the end of a model"),
+    "cut": OpSpec((1, 1), {}, {"low": "ints", "high": "ints"}, "[low, high) of every axis; at the end of a model"),
 }
 
 INT8_OPS: Mapping[str, OpSpec] = {

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mpi_vta.errors import GraphError
 from mpi_vta.graph.activations import ACTIVATIONS, sigmoid
 from mpi_vta.graph.ir import Graph, Node
+from mpi_vta.graph.tail import FUNCTIONS, arithmetic, cut, reduced
 
 Array = NDArray[Any]
 Int32 = NDArray[np.int32]
@@ -304,11 +305,19 @@ _OPERATORS: Mapping[str, Mapping[str, Callable[..., Array]]] = {
         "pad2d": _pad,
         "concat": _concat,
         "slice2d": _slice,
+        "unflatten": lambda _g, _n, x: x[:, :, None, None],
         "flatten": lambda _g, _n, x: x.reshape(x.shape[0], -1),
         "reshape": lambda _g, n, x: x.reshape(x.shape[0], *n.attrs["shape"][1:]),
         "transpose": lambda _g, n, x: x.transpose(n.attrs["order"]),
         "softmax": _softmax,
         "sigmoid": lambda _g, _n, x: sigmoid(x),
+        "arithmetic": lambda g, n, *x: arithmetic(
+            n.attrs["rule"], x, g.param(n, "constant"), bool(n.attrs["constant_first"])
+        ),
+        "function": lambda _g, n, x: FUNCTIONS[n.attrs["rule"]](x),
+        "reduce": lambda _g, n, x: reduced(n.attrs["rule"], n.attrs["axis"], x),
+        "join": lambda _g, n, *x: np.concatenate(x, n.attrs["axis"]),
+        "cut": lambda _g, n, x: cut(n.attrs["low"], n.attrs["high"], x),
     },
     "int8": {
         "conv2d": _int8_conv2d,

@@ -10,7 +10,7 @@ from mpi_vta.graph.ir import window_output_hw
 
 Shape = tuple[int, ...]
 
-_UNCHANGED = ("relu", "leaky_relu", "clip", "activation", "softmax", "sigmoid", "add", "sum", "piecewise")
+_UNCHANGED = ("relu", "leaky_relu", "clip", "activation", "softmax", "sigmoid", "add", "sum", "piecewise", "function")
 
 
 _RESIZED: Mapping[str, Callable[[int, int, Mapping[str, Any]], Shape]] = {
@@ -51,15 +51,11 @@ def infer_shape(
     if op == "flatten":
         _require_rank(inputs, (2, 4), op, where)
         return (first[0], _product(first[1:]))
-    if op == "reshape":
-        shape = tuple(attrs["shape"])
-        _require(shape[:1] == (1,) and _product(shape) == _product(first), f"reshape of {first} to {shape}", where)
-        return shape
-    if op == "transpose":
-        order = tuple(attrs["order"])
-        legal = order[:1] == (0,) and sorted(order) == list(range(len(first)))
-        _require(legal, f"order {order} of the axes of {first}", where)
-        return tuple(first[axis] for axis in order)
+    if op == "unflatten":
+        _require_rank(inputs, (2,), op, where)
+        return (*first, 1, 1)
+    if op in _TAIL:
+        return _TAIL[op](inputs, attrs, params, where)
     if op == "dense":
         _require_rank(inputs, (2,), op, where)
         return (first[0], _dense_outputs(first, params, where))
@@ -90,6 +86,62 @@ def infer_shape(
         _require(inside, f"channels, rows, columns {ranges} leave input {first}", where)
         return (first[0], *(high - low for low, high in box))
     raise GraphError(f"no shape rule for operator {op!r}", where=where)
+
+
+def _reshaped(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+    first, shape = inputs[0], tuple(attrs["shape"])
+    _require(shape[:1] == (1,) and _product(shape) == _product(first), f"reshape of {first} to {shape}", where)
+    return shape
+
+
+def _transposed(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+    first, order = inputs[0], tuple(attrs["order"])
+    legal = order[:1] == (0,) and sorted(order) == list(range(len(first)))
+    _require(legal, f"order {order} of the axes of {first}", where)
+    return tuple(first[axis] for axis in order)
+
+
+def _broadcast(inputs: tuple[Shape, ...], _attrs: Mapping[str, Any], params: Mapping[str, Shape], where: str) -> Shape:
+    operands = (*inputs, *params.values())
+    _require(len(operands) == 2, f"{len(operands)} operands, not 2", where)
+    reversed_extents = []
+    for axis in range(1, max(map(len, operands)) + 1):
+        extents = {shape[-axis] for shape in operands if axis <= len(shape)} - {1}
+        _require(len(extents) <= 1, f"operands of shapes {_listed(operands)}", where)
+        reversed_extents.append(extents.pop() if extents else 1)
+    return tuple(reversed(reversed_extents))
+
+
+def _reduced(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+    first, axis = inputs[0], attrs["axis"]
+    _require(0 < axis < len(first), f"axis {axis} of {first}", where)
+    return (*first[:axis], 1, *first[axis + 1 :])
+
+
+def _joined(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+    first, axis = inputs[0], attrs["axis"]
+    _require(0 < axis < len(first), f"axis {axis} of {first}", where)
+    rest = {(len(shape), *shape[:axis], *shape[axis + 1 :]) for shape in inputs}
+    _require(len(rest) == 1, f"inputs differ beyond axis {axis}: {_listed(inputs)}", where)
+    return (*first[:axis], sum(shape[axis] for shape in inputs), *first[axis + 1 :])
+
+
+def _cut(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+    first, low, high = inputs[0], attrs["low"], attrs["high"]
+    inside = len(low) == len(high) == len(first) and (low[0], high[0]) == (0, 1)
+    inside = inside and all(0 <= a < b <= n for a, b, n in zip(low, high, first, strict=True))
+    _require(inside, f"{low}..{high} leaves input {first}", where)
+    return tuple(b - a for a, b in zip(low, high, strict=True))
+
+
+_TAIL: Mapping[str, Callable[[tuple[Shape, ...], Mapping[str, Any], Mapping[str, Shape], str], Shape]] = {
+    "reshape": _reshaped,
+    "transpose": _transposed,
+    "arithmetic": _broadcast,
+    "reduce": _reduced,
+    "join": _joined,
+    "cut": _cut,
+}
 
 
 def _conv_shape(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], params: Mapping[str, Shape], where: str) -> Shape:

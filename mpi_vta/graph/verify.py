@@ -12,6 +12,7 @@ from mpi_vta.graph.activations import ACTIVATIONS
 from mpi_vta.graph.ir import Graph, Node, Value
 from mpi_vta.graph.ops import CHANNEL_SHIFT_MAX, DIALECTS, SHIFTED_RESIDUAL_SHIFT_MAX, OpSpec
 from mpi_vta.graph.shapes import infer_shape
+from mpi_vta.graph.tail import RULES
 
 SHIFT_MAX = 30
 OPERAND_SHIFT_MAX = 15
@@ -233,6 +234,8 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "groups": (_within(1, _INT_MAX), "at least 1"),
     "pads": (_within(0, _INT_MAX), "at least 0"),
     "output_pads": (_within(0, _INT_MAX), "at least 0"),
+    "rule": (lambda value: value in RULES, ", ".join(RULES)),
+    "constant_first": (_within(0, 1), "0 or 1"),
     "kind": (lambda value: value in ACTIVATIONS, ", ".join(ACTIVATIONS)),
     "multipliers": (_within(INT8_MIN, INT8_MAX), f"{INT8_MIN}..{INT8_MAX} each"),
     "sides": (_within(-1, 1), "-1, 0 or 1 each"),

@@ -88,7 +88,11 @@ class _Finder:
         layer = self._maker(node.output)
         if layer is None:
             return NodePlace(name, op, IMPORT, "", "changes nothing in integers")
-        why = "only renames elements, read as they lie" if node.op == "flatten" else f"fused into {layer.name}"
+        why = (
+            "only renames elements, read as they lie"
+            if node.op in ("flatten", "unflatten")
+            else f"fused into {layer.name}"
+        )
         return NodePlace(name, op, VTA, layer.name, why)
 
     def _maker(self, value: str) -> Node | None:

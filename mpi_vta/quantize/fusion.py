@@ -13,9 +13,15 @@ HOST_REASONS = {
     "sigmoid": "needs exponentials, which VTA's ALU lacks",
     "flatten": "only renames elements; the outputs are reshaped where they arrive",
     "reshape": "only renames elements; the outputs are reshaped where they arrive",
+    "arithmetic": "VTA multiplies no two tensors; a detector decodes its boxes here",
+    "function": "needs exponentials or roots, which VTA's ALU lacks",
+    "reduce": "works on tensors that are no pictures",
+    "join": "joins tensors that are no pictures",
+    "cut": "cuts tensors that are no pictures",
     "transpose": "reorders elements; VTA's layout of a tensor is one for the whole model",
 }
-_HOST_ONLY = ("softmax", "sigmoid", "reshape", "transpose")
+_HOST_ONLY = ("softmax", "sigmoid", "reshape", "transpose", "arithmetic", "function", "reduce", "join", "cut")
+_RENAMES = ("flatten", "unflatten")
 _FOLLOWS_HOST = "works on the result of a host operator"
 _VTA_ONLY = ("conv2d", "conv_transpose2d", "dense", "max_pool2d", "avg_pool2d", "global_avg_pool2d", "activation")
 _CONVOLUTIONS = ("conv2d", "conv_transpose2d", "dense")
@@ -131,7 +137,7 @@ def fuse(graph: Graph) -> tuple[tuple[FusedLayer, ...], dict[str, str]]:
     # convolutions first: an addition belongs to the convolution before it
     order = sorted(graph.nodes, key=lambda node: node.op not in _CONVOLUTIONS)
     for node in order:
-        if node.name in taken or node.op == "flatten":
+        if node.name in taken or node.op in _RENAMES:
             continue
         last, layer = _grow(graph, node, taken)
         layers[last] = replace(layer, inputs=tuple(alias.get(name, name) for name in layer.inputs))
@@ -142,7 +148,7 @@ def fuse(graph: Graph) -> tuple[tuple[FusedLayer, ...], dict[str, str]]:
 def _flatten_aliases(graph: Graph) -> dict[str, str]:
     alias: dict[str, str] = {}
     for node in graph.nodes:
-        if node.op == "flatten":
+        if node.op in _RENAMES:
             alias[node.output] = alias.get(node.inputs[0], node.inputs[0])
     return alias
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -67,13 +68,22 @@ def fit_pieces(function: Callable[[Array], Array], in_log2: int, out_log2: int, 
     ModelError
         If no fit of up to 12 terms is as near.
     """
+    pieces = _fewest(function, in_log2, out_log2)
+    if pieces is None:
+        raise ModelError(f"an activation that {MOST_TERMS} straight pieces do not fit", where=where)
+    return pieces
+
+
+@cache
+def _fewest(function: Callable[[Array], Array], in_log2: int, out_log2: int) -> Pieces | None:
+    """Return the fit; kept, as a network has one activation at few scales in many places."""
     exact = np.ldexp(function(np.ldexp(EVERY.astype(np.float64), in_log2)), -out_log2)
     wanted = np.clip(np.floor(exact + 0.5), INT8_MIN, INT8_MAX).astype(np.int64)
     for count in range(MOST_TERMS):
         pieces = _fit(exact, wanted, count)
         if pieces is not None and _is_near(pieces, exact, wanted):
             return pieces
-    raise ModelError(f"an activation that {MOST_TERMS} straight pieces do not fit", where=where)
+    return None
 
 
 def _is_near(pieces: Pieces, exact: Array, wanted: Array) -> bool:

@@ -16,7 +16,8 @@ def chain(*steps, shape=(1, 6, 4, 5)):
     values, nodes, constants = {"x": Value("x", shape, "float32")}, [], {}
     for index, (op, attrs, result, params) in enumerate(steps):
         source = nodes[-1].output if nodes else "x"
-        inputs = (source, source) if op in ("add", "concat") else (source,)
+        is_pair = op in ("add", "concat", "join") or (op == "arithmetic" and not params)
+        inputs = (source, source) if is_pair else (source,)
         roles = {role: f"{index}.{role}" for role in params}
         constants |= {roles[role]: array for role, array in params.items()}
         nodes.append(Node(f"n{index}", op, inputs, f"v{index}", attrs, roles))
@@ -48,6 +49,21 @@ def test_every_operator_of_a_tail_equals_numpy():
         ("transpose", {"order": (0, 2, 3, 1)}, (1, 10, 5, 6), {}),
         ("reshape", {"shape": (1, 50, 6)}, (1, 50, 6), {}),
         ("softmax", {}, (1, 50, 6), {}),
+        *(
+            ("arithmetic", {"rule": rule, "constant_first": 0}, (1, 50, 6), {})
+            for rule in ("add", "multiply", "maximum")
+        ),
+        ("arithmetic", {"rule": "subtract", "constant_first": 1}, (1, 50, 6), {"constant": factors["scale"]}),
+        ("function", {"rule": "exp"}, (1, 50, 6), {}),
+        ("function", {"rule": "log"}, (1, 50, 6), {}),
+        ("function", {"rule": "exp"}, (1, 50, 6), {}),
+        ("arithmetic", {"rule": "divide", "constant_first": 1}, (1, 50, 6), {"constant": np.ones(1, np.float32)}),
+        ("function", {"rule": "sqrt"}, (1, 50, 6), {}),
+        ("arithmetic", {"rule": "power", "constant_first": 0}, (1, 50, 6), {"constant": np.full(1, 2, np.float32)}),
+        ("arithmetic", {"rule": "minimum", "constant_first": 0}, (1, 50, 6), {}),
+        ("join", {"axis": 2}, (1, 50, 12), {}),
+        ("cut", {"low": (0, 10, 3), "high": (1, 20, 9)}, (1, 10, 6), {}),
+        *(("reduce", {"rule": rule, "axis": 1}, (1, 1, 6), {}) for rule in ("sum", "mean", "max", "min")),
     )
     x = rng.normal(0, 2, size=(3, *full[1:])).astype(np.float32)
     found, wanted = run_compiled(graph, {"x": x}), execute(graph, {"x": x})

@@ -248,6 +248,23 @@ def test_transposes_between_layers_cancel():
     check(net, ops(graph), layout=(0, 2, 3, 1))
 
 
+def test_padding_parts_and_a_mean_of_channels_last():
+    """Keras: padding before the first layer, a split along the last axis, GlobalAveragePooling2D."""
+    net = Net((1, 6, 7, 3))
+    x = net.add("Pad", "input", net.constant("p", np.array([0, 1, 1, 0, 0, 1, 1, 0])))
+    x = to_channels_last(net, net.conv(to_channels_first(net, x), 3, 4))
+    cut = [net.constant(n, np.array(v)) for n, v in (("s", [1, 0]), ("e", [4, 99]), ("x", [3, 1]), ("t", [1, 2]))]
+    x = net.add("Slice", x, *cut)
+    net.nodes.append(
+        helper.make_node("Split", [x, net.constant("n", np.array([1, 2]))], ["a", "b"], axis=3, name="split")
+    )
+    joined = net.add("Concat", "b", "a", axis=3)
+    net.add("Gemm", net.add("ReduceMean", joined, axes=[1, 2], keepdims=0), net.normal("w", 3, 2))
+    graph = import_model(net.model(), "net", "net.onnx")
+    assert "transpose" not in ops(graph)
+    check(net, ops(graph), layout=(0, 2, 3, 1))
+
+
 def test_a_dense_layer_behind_channels_last_has_its_weights_reordered():
     net = Net((1, 4, 5, 3))
     x = to_channels_last(net, net.add("Relu", to_channels_first(net, "input")))

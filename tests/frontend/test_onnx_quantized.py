@@ -206,3 +206,23 @@ def test_an_operator_with_integer_arithmetic_of_its_own_is_refused():
     model = helper.make_model(helper.make_graph([node], "g", [given], [made]))
     with pytest.raises(ModelError, match="QLinearConv computes on integers in its own way; allowed: float models"):
         import_whole(model, "net", "net")
+
+
+def test_an_activation_of_several_nodes_is_recognized_between_its_pairs(tmp_path):
+    """Ranges of uint8 that begin at 0 stand within GELU as they would behind a dropped ReLU."""
+    net = Net(SHAPE)
+    x = net.conv("input", 3, 8)
+    root, one, half = (net.constant(n, np.float32(v)) for n, v in (("root", 2**0.5), ("one", 1), ("half", 0.5)))
+    gate = net.add("Add", net.add("Erf", net.add("Div", x, root)), one)
+    net.conv(net.add("Mul", net.add("Mul", x, gate), half), 8, 4)
+    path = quantized(net, tmp_path, activation_type=QuantType.QUInt8)
+    assert ops(load_model(str(path)).graph) == ["conv2d", "activation", "conv2d"]
+
+
+def test_a_channel_shuffle_is_recognized_between_its_pairs(tmp_path):
+    net = Net(SHAPE)
+    x = net.conv("input", 3, 8, pads=[1] * 4)
+    x = net.add("Reshape", x, net.constant("first", np.array([1, 2, 4, 12, 12])))
+    x = net.add("Transpose", x, perm=[0, 2, 1, 3, 4])
+    net.conv(net.add("Reshape", x, net.constant("last", np.array([1, 8, 12, 12]))), 8, 4)
+    assert ops(load_model(str(quantized(net, tmp_path))).graph) == ["conv2d", "conv2d"]

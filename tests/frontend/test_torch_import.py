@@ -77,6 +77,33 @@ def test_a_program_computes_what_pytorch_computes(torch, tmp_path):
     np.testing.assert_allclose(found, net(image).detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
+def test_what_programs_spell_out_is_recognized(torch, tmp_path):
+    """Parts of unequal size, slopes per channel, ELU, GELU and Mish by their formulas, shuffled channels, a head."""
+    nn, functional = torch.nn, torch.nn.functional
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.bend, self.last = nn.Conv2d(3, 12, 3), nn.PReLU(6), nn.Conv2d(12, 6, 1)
+
+        def forward(self, x):
+            a, b, c = self.first(x).split([2, 6, 4], 1)
+            x = torch.cat([functional.elu(a), self.bend(b), functional.mish(c)], 1)
+            x = functional.gelu(functional.channel_shuffle(x, 3), approximate="tanh") + functional.softplus(x)
+            x = self.last(x).view(1, 2, 3, -1).transpose(1, 2)
+            return functional.log_softmax(x * x.sum(3, keepdim=True).abs().sqrt(), 1)
+
+    net = Net().eval()
+    with torch.no_grad():
+        net.bend.weight.copy_(torch.linspace(-0.2, 1.5, 6))
+    graph = load_model(str(saved(torch, net, tmp_path / "mine.pt2", (1, 3, 6, 6)))).graph
+    kinds = {node.attrs["kind"] for node in graph.nodes if node.op == "activation"}
+    assert {"elu", "mish", "gelu", "softplus"} <= kinds
+    image = torch.randn(1, 3, 6, 6)
+    found = execute(graph, {graph.inputs[0]: image.numpy()})[graph.outputs[0]]
+    np.testing.assert_allclose(found, net(image).detach().numpy(), rtol=1e-3, atol=1e-3)
+
+
 def test_the_graph_is_that_of_the_onnx_model(torch, tmp_path):
     """The same residual net written as ONNX and as a module: same operators, extents and constants."""
     nn = torch.nn
@@ -116,6 +143,14 @@ def test_an_unsupported_operator_is_named(torch, tmp_path):
 
     path = saved(torch, Net(), tmp_path / "odd.pt2")
     with pytest.raises(ModelError, match=r"odd\.pt2: operator cumsum is not supported; allowed: conv2d, "):
+        load_model(str(path))
+
+
+def test_windows_that_overlap_are_refused_with_the_file_s_name(torch, tmp_path):
+    path = saved(torch, torch.nn.AdaptiveAvgPool2d(3), tmp_path / "pool.pt2")
+    with pytest.raises(
+        ModelError, match=r"pool\.pt2: adaptive pooling of \(16, 16\) to \(3, 3\); allowed: whole windows; use"
+    ):
         load_model(str(path))
 
 

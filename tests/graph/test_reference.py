@@ -194,11 +194,26 @@ def test_activations_compute_what_their_names_say():
         "hard_swish": wide * gate, "mish": wide * np.tanh(np.log1p(np.exp(wide))),
         "elu": np.where(wide > 0, wide, np.exp(wide) - 1),
         "gelu": wide / 2 * (1 + np.vectorize(math.erf)(wide / math.sqrt(2))),
+        "quick_gelu": wide / (1 + np.exp(-1.702 * wide)), "softplus": np.log1p(np.exp(wide)), "abs": abs(wide),
+        "selu": 1.0507009873554805 * np.where(wide > 0, wide, 1.6732632423543772 * (np.exp(wide) - 1)),
     }  # fmt: skip
     assert expected.keys() == ACTIVATIONS.keys()
     for kind, values in expected.items():
         result = run(single("activation", (1, 33), {"kind": kind}), x)
         np.testing.assert_allclose(result, values, rtol=1e-5, atol=6e-4 if kind == "gelu" else 1e-6)
+
+
+def test_what_the_host_alone_does_broadcasts_reduces_joins_and_cuts():
+    x = np.arange(24, dtype=np.float32).reshape(2, 3, 4)  # two images
+    shape = (1, 3, 4)
+    rule = {"rule": "subtract", "constant_first": 1}
+    constant = np.array([[1], [2], [3]], np.float32)
+    result = run(single("arithmetic", shape, rule, constant=constant), x)
+    np.testing.assert_array_equal(result, constant - x)
+    for name, values in (("sum", x.sum(1)), ("mean", x.mean(1)), ("max", x.max(1)), ("min", x.min(1))):
+        np.testing.assert_array_equal(run(single("reduce", shape, {"rule": name, "axis": 1}), x)[:, 0], values)
+    box = {"low": (0, 1, 0), "high": (1, 3, 2)}
+    np.testing.assert_array_equal(run(single("cut", shape, box), x), x[:, 1:3, :2])
 
 
 def test_a_factor_per_channel_fits_maps_and_rows():

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from codegen.execution import config_named, run_program
+from codegen.execution import assert_equals_reference, config_named, run_program
 from onnx_nets import Net
 
 from mpi_vta.codegen.compiler import compile_graph
@@ -48,3 +48,45 @@ def test_its_program_has_the_reference_s_bits_and_its_answers_are_onnxruntime_s(
     ours = model.quantized.finish(found)["classes"]
     assert ours.shape == exact.shape == (1, 256, 12)
     assert np.abs(ours - exact).max() < 0.05
+
+
+@pytest.fixture
+def rewritten(tmp_path):
+    """A network of what the front end rewrites."""
+    net = Net((1, 3, 16, 16), seed=3)
+    x = net.add(
+        "PRelu",
+        net.conv("input", 3, 16, pads=[1] * 4),
+        net.constant("slopes", np.linspace(0, 1, 16, dtype=np.float32).reshape(16, 1, 1)),
+    )
+    x = net.add("AveragePool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1] * 4, ceil_mode=1)
+    x = net.add("Reshape", x, net.constant("split", np.array([1, 4, 4, 9, 9])))
+    x = net.add("Transpose", x, perm=[0, 2, 1, 3, 4])
+    x = net.add("Relu", net.add("Reshape", x, net.constant("join", np.array([1, 16, 9, 9]))))
+    erf = net.add("Erf", net.add("Div", x, net.constant("root", np.float32(2**0.5))))
+    gate = net.add("Add", erf, net.constant("one", np.float32(1)))
+    x = net.add("Mul", net.add("Mul", x, gate), net.constant("half", np.float32(0.5)))
+    code = net.add("Gemm", net.add("Flatten", x), net.normal("code.weight", 1296, 8, spread=0.04))
+    x = net.add("Gemm", code, net.normal("wide.weight", 8, 64, spread=0.3), net.normal("wide.bias", 64))
+    x = net.add("Reshape", x, net.constant("picture", np.array([1, 4, 4, 4])))
+    factors = net.constant("factors", np.array([1, 1, 2, 2], np.float32))
+    x = net.add("Resize", x, "", factors, mode="linear", coordinate_transformation_mode="half_pixel")
+    x = net.add("Max", x, net.conv(x, 4, 4, pads=[1] * 4))
+    x = net.add("Reshape", net.conv(x, 4, 6, 1), net.constant("boxes", np.array([1, 2, 3, 64])))
+    net.add("Mul", x, net.add("Exp", x), name="product")
+    onnx.save(net.model("product"), tmp_path / "net.onnx")
+    return str(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("config", ["pynq_1x16", "pynq_4x8"])
+def test_what_was_rewritten_has_the_reference_s_bits_too(rewritten, config):
+    assert_equals_reference(ready_model(rewritten, seed=0, weights=None).graph, config_named(config), seed=0)
+
+
+def test_what_was_rewritten_answers_as_onnxruntime_does(rewritten):
+    model = ready_model(rewritten, seed=0, weights=None).quantized
+    images = np.random.default_rng(0).random((4, 3, 16, 16), np.float32)
+    found = model.finish(execute(model.graph, model.quantize_input(images)))["product"]
+    session = onnxruntime.InferenceSession(rewritten, providers=["CPUExecutionProvider"])
+    exact = np.concatenate([session.run(None, {"input": image[None]})[0] for image in images])
+    assert 10 * np.log10(np.square(exact).mean() / np.square(exact - found).mean()) > 15

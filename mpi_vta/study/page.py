@@ -8,8 +8,10 @@ from pathlib import Path
 
 from mpi_vta.artifact import write_atomically
 from mpi_vta.errors import ArtifactError, InputError
-from mpi_vta.study.findings import findings, short_findings
+from mpi_vta.study.findings import findings
 from mpi_vta.study.groups import FIGURES, Group, groups_of
+from mpi_vta.study.lessons import lessons
+from mpi_vta.study.words import listed, sentence
 from mpi_vta.trace.study_file import Study, read_study
 
 # Of many VTA builds, the best ones are shown
@@ -65,14 +67,19 @@ def page_text(studies: Sequence[Study], folder: str) -> str:
         "[methodology](methodology.md) and [network model](network_model.md) what the model is. Weights are synthetic: "
         "they do not change times. Power figures are the estimates of the board and cluster files.",
         "",
-        "## In short",
+        "## What is learnt",
         "",
-        *(f"- {sentence}" for sentence in short_findings(every)),
+        f"All of it is modelled, from the studies {_links(studies)}; the commands that make them are there.",
         "",
+        *(line for lesson in lessons(every) for line in (f"**{lesson.question}** {' '.join(lesson.sentences)}", "")),
     ]
     for study in studies:
         lines += _section(study, folder)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _links(studies: Sequence[Study]) -> str:
+    return listed([f"[{name}](#{name})" for name in (str(study.attributes["name"]) for study in studies)])
 
 
 def command_of(study: Study) -> str:
@@ -115,7 +122,7 @@ def _section(study: Study, folder: str) -> list[str]:
         lines += [
             f"![{name}: {_CAPTIONS[suffix]}]({folder}/{name}{suffix}.png)",
             "",
-            f"{_CAPTIONS[suffix].capitalize()}; modelled, by `{command_of(study)}`.",
+            f"{sentence(_CAPTIONS[suffix])}; modelled, by `{command_of(study)}`.",
             "",
         ]
     reasons = Counter(row["reason"] for group in groups for row in group.rows if not row["valid"])
@@ -163,15 +170,18 @@ def _shown_lines(group: Group) -> list[tuple[str, int]]:
 
 def _front(group: Group) -> list[str]:
     """Return the front over throughput, latency and energy."""
+    several = len(group.configs) > 1
     lines = [
         f"Best in throughput, latency and energy at once: {len(group.front)} of {len(group.valid)} points.",
         "",
-        "| boards | strategy | images/s | latency p50, ms | J per image | images/s per W | busy VTA |",
-        "|---|---|---|---|---|---|---|",
+        f"|{' VTA build |' * several} boards | strategy | images/s | latency p50, ms | J per image | images/s per W "
+        "| busy VTA |",
+        f"{'|---' * (7 + several)}|",
     ]
     for row in group.front:
         busy = ", ".join(f"{100 * kind['vta_busy']:.0f} %" for kind in group.types_of[row["point"]])
         names = ("throughput_images_per_s", "latency_p50_ms", "energy_j_per_image", "images_per_s_per_w")
         figures = " | ".join(f"{row[name]:.4g}" for name in names)
-        lines.append(f"| {row['boards']} | {row['strategy']} | {figures} | {busy} |")
+        build = f" {row['config']} |" if several else ""
+        lines.append(f"|{build} {row['boards']} | {row['strategy']} | {figures} | {busy} |")
     return lines

@@ -39,6 +39,15 @@ def rows_of(wanted):
     return rows
 
 
+def test_a_build_that_may_not_fit_has_a_note():
+    builds = [Build(VTAConfig.load(find("vta_configs", name, ".json"))) for name in ("pynq_2x16", "pynq_1x16")]
+    pynqs = Cluster.load("pynq4")
+    notes = [rows_of(point(cluster=pynqs, boards=2, build=build))["points"][0]["notes"] for build in builds]
+    assert notes[0].startswith("fits in doubt: ")
+    assert "of 53,200 that XC7Z020 has (modelled)" in notes[0]
+    assert "doubt" not in notes[1]
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_figures_are_those_of_the_plan(strategy):
     wanted = point(strategy=strategy)

@@ -86,7 +86,7 @@ DOCS = Path(__file__).parent.parent.parent / "docs"
 
 def shipped():
     """Return the shipped results in the order of the page."""
-    names = re.findall(r"^## (?!In short)(.*)$", (DOCS / "study.md").read_text(), re.MULTILINE)
+    names = re.findall(r"^## (?!What is learnt)(.*)$", (DOCS / "study.md").read_text(), re.MULTILINE)
     return {name: read_study(DOCS / "study" / f"{name}.h5") for name in names}
 
 

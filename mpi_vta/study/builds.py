@@ -82,7 +82,7 @@ def _fitting(part: Part, search: Search) -> list[VTAConfig]:
     configs = [build.config for build in largest_builds(builds)]
     if not configs:
         smallest = summarise_shapes(builds, search.clock_mhz)[0]
-        raise ConfigError(f"no build fits: {smallest.reason}", where=part.name, remedy="choose another clock_mhz")
+        raise ConfigError(f"no build fits: {smallest.reason}", where=part.name, remedy="choose another part")
     return configs
 
 

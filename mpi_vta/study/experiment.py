@@ -181,27 +181,25 @@ def _configurations(table: TomlTable, folder: Path) -> tuple[tuple[VTAConfig | I
                 configs.append(_named_config(path))
     search = None
     if inner.has("part") or not inner.has("names"):
-        search = Search(
-            _part(inner, folder),
-            inner.number("clock_mhz", 1, FASTEST_MHZ),
-            inner.integer("limit", 1, 100_000, 200),
-        )
+        search = Search(*_part_and_clock(inner, folder), inner.integer("limit", 1, 100_000, 200))
     inner.refuse_unknown()
     return tuple(configs), search
 
 
-def _part(table: TomlTable, folder: Path) -> str:
-    """Return a shipped part's name, or the path of a file beside the experiment's or below."""
-    name = table.text("part")
+def _part_and_clock(table: TomlTable, folder: Path) -> tuple[str, float]:
+    """Return a shipped part's name, or the path of a file beside the experiment's or below, and the clock."""
+    name, clock_mhz = table.text("part"), table.number("clock_mhz", 1, FASTEST_MHZ)
     if not name:
-        return name
+        return name, clock_mhz
     try:
         path = find_beside("parts", name, ".toml", folder)
-        load_part(str(path))
+        fastest_mhz = load_part(str(path)).clocks[-1].mhz
     except ConfigError as fault:
         table.fault("part", f"cannot be used ({fault})")
-        return name
-    return name if path.parent == HW_ROOT / "parts" else str(path)
+        return name, clock_mhz
+    if clock_mhz > fastest_mhz:
+        table.fault("clock_mhz", f"is {clock_mhz:g} (allowed: a number 1..{fastest_mhz:g}, the highest with a source)")
+    return name if path.parent == HW_ROOT / "parts" else str(path), clock_mhz
 
 
 def _named_config(path: Path) -> VTAConfig | IllegalConfig:

@@ -10,7 +10,7 @@ from mpi_vta.artifact import write_atomically
 from mpi_vta.errors import ArtifactError, InputError
 from mpi_vta.study.findings import findings
 from mpi_vta.study.groups import FIGURES, Group, groups_of
-from mpi_vta.study.lessons import lessons
+from mpi_vta.study.lessons import Lesson, lessons
 from mpi_vta.study.words import listed, sentence
 from mpi_vta.trace.study_file import Study, read_study
 
@@ -67,19 +67,24 @@ def page_text(studies: Sequence[Study], folder: str) -> str:
         "[methodology](methodology.md) and [network model](network_model.md) what the model is. Weights are synthetic: "
         "they do not change times. Power figures are the estimates of the board and cluster files.",
         "",
-        "## What is learnt",
-        "",
-        f"All of it is modelled, from the studies {_links(studies)}; the commands that make them are there.",
-        "",
-        *(line for lesson in lessons(every) for line in (f"**{lesson.question}** {' '.join(lesson.sentences)}", "")),
+        *_learnt(studies, lessons(every)),
     ]
     for study in studies:
         lines += _section(study, folder)
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _links(studies: Sequence[Study]) -> str:
-    return listed([f"[{name}](#{name})" for name in (str(study.attributes["name"]) for study in studies)])
+def _learnt(studies: Sequence[Study], found: Sequence[Lesson]) -> list[str]:
+    if not found:
+        return []
+    links = listed([f"[{name}](#{name})" for name in (str(study.attributes["name"]) for study in studies)])
+    return [
+        "## What is learnt",
+        "",
+        f"All of it is modelled, from the studies {links}; the commands that make them are there.",
+        "",
+        *(line for lesson in found for line in (f"**{lesson.question}** {' '.join(lesson.sentences)}", "")),
+    ]
 
 
 def command_of(study: Study) -> str:

@@ -23,9 +23,11 @@ FRONT_FIGURES = {
 def print_study(study: Study, stream: TextIO) -> None:
     """Print a table and a front for each mix of models, cluster and objective, then what is not valid, and why."""
     for group in groups_of(study):
-        _print_figures(group, stream)
         if group.valid:
+            _print_figures(group, stream)
             _print_front(group, stream)
+        else:
+            print(f"{group.case}, for {group.objective}: no point can be run", file=stream)
     reasons = Counter(row["reason"] for row in study.rows() if not row["valid"])
     for reason, count in reasons.most_common():
         print(f"not valid   {count} point{'s' if count > 1 else ''}: {reason}", file=stream)

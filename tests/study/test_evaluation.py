@@ -102,9 +102,12 @@ def test_several_models_share_the_boards():
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"boards": 18}, "18 ranks but only 17 boards"),
-        ({"models": ("m.onnx", "n.onnx"), "boards": 1}, "2 models on 1 boards"),
-        ({"build": Build(VTAConfig.load(find("vta_configs", "ultra96_1x16", ".json")))}, "128-bit memory bus"),
+        ({"boards": 18}, "cluster mixed17: 18 boards, it has 17"),
+        ({"models": ("m.onnx", "n.onnx"), "boards": 1}, "boards = 1: 2 models at once need as many boards"),
+        (
+            {"build": Build(VTAConfig.load(find("vta_configs", "ultra96_1x16", ".json")))},
+            "a build for 128-bit memory buses, pynq_z1 has 64",
+        ),
         ({"build": Build(IllegalConfig("odd", "A is larger than I")), "boards": 2}, "odd: A is larger than I"),
     ],
 )

@@ -102,6 +102,10 @@ def test_files_beside_the_experiment(tmp_path):
             "configurations.part cannot be used (XC7Z010: no such file and no shipped parts entry; allowed: a .toml "
             "file, or one of: XC7Z020, ZU3EG, ZU7EV",
         ),
+        (
+            {"extra": '[configurations]\npart = "XC7Z020"\nclock_mhz = 250\n'},
+            "configurations.clock_mhz is 250 (allowed: a number 1..200, the highest with a source)",
+        ),
         ({"extra": '[configurations]\nnames = ["x"]\n'}, "configurations.names holds one that cannot be used (x:"),
         ({"extra": '[configurations]\nnames = ["pynq_1x16"]\nclock = 1\n'}, "configurations.clock is unknown"),
         ({"extra": '[configurations]\npart = "P"\nclock_mhz = 0\n'}, "configurations.clock_mhz is 0"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from mpi_vta.errors import ConfigError
@@ -99,7 +100,8 @@ class Experiment:
         table = TomlTable.load(path)
         name = table.text("name")
         mixes = table.parsed("models", _mixes, "a list of different models, or of mixes") or ()
-        models = tuple(tuple(_model(table, model, path.parent) for model in mix) for mix in mixes)
+        found_models = {name: _model(table, name, path.parent) for name in dict.fromkeys(chain.from_iterable(mixes))}
+        models = tuple(tuple(found_models[name] for name in mix) for mix in mixes)
         named = table.parsed("clusters", _names, "a list of different clusters") or ()
         boards = table.parsed("boards", _boards, f'"1..12", a list of 1..{MAX_BOARDS}, or "{ALL_BOARDS}"') or ()
         strategies = _choices(table, "strategies", (*STRATEGIES, AUTO))

@@ -11,7 +11,7 @@ from mpi_vta.errors import ArtifactError, InputError
 from mpi_vta.study.findings import findings
 from mpi_vta.study.groups import FIGURES, Group, groups_of
 from mpi_vta.study.lessons import Lesson, lessons
-from mpi_vta.study.words import listed, sentence
+from mpi_vta.study.words import figure, listed, sentence
 from mpi_vta.trace.study_file import Study, read_study
 
 # Of many VTA builds, the best ones are shown
@@ -154,8 +154,8 @@ def _table(group: Group) -> list[str]:
         cells = [
             *([config] if len(group.configs) > 1 else []),
             str(boards),
-            *(f"{rows[name][group.column]:.4g}" if name in rows else "-" for name in group.strategies),
-            *(f"{best[column]:.4g}" for column, _, _ in other),
+            *(figure(rows[name][group.column]) if name in rows else "-" for name in group.strategies),
+            *(figure(best[column]) for column, _, _ in other),
             f"{best['average_power_w']:.1f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -186,7 +186,7 @@ def _front(group: Group) -> list[str]:
     for row in group.front:
         busy = ", ".join(f"{100 * kind['vta_busy']:.0f} %" for kind in group.types_of[row["point"]])
         names = ("throughput_images_per_s", "latency_p50_ms", "energy_j_per_image", "images_per_s_per_w")
-        figures = " | ".join(f"{row[name]:.4g}" for name in names)
+        figures = " | ".join(figure(row[name]) for name in names)
         build = f" {row['config']} |" if several else ""
         lines.append(f"|{build} {row['boards']} | {row['strategy']} | {figures} | {busy} |")
     return lines

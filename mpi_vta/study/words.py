@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+# Four digits would be written with an exponent
+_EXPONENT = 9999.5
+
 
 def counted_boards(count: int) -> str:
     """Return ``1 board`` or ``2 boards``."""
@@ -18,6 +21,11 @@ def listed(names: Sequence[str]) -> str:
 def quoted(names: Sequence[str]) -> str:
     """Return names as code, as a list."""
     return listed([f"`{name}`" for name in names])
+
+
+def figure(value: float) -> str:
+    """Return a figure with four digits, or more before the point."""
+    return f"{value:.4g}" if abs(value) < _EXPONENT else f"{value:,.0f}"
 
 
 def span(numbers: Sequence[int]) -> str:

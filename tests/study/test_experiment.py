@@ -124,7 +124,7 @@ def test_all_faults_at_once(tmp_path):
         load(
             tmp_path,
             '[configurations]\npart = "P"\nclock_mhz = 90\n',
-            models='["yolo", ["nosuch", "no/net.onnx"]]',
+            models='["yolo", "nosuch", ["nosuch", "no/net.onnx"]]',
             images="0",
             strategies='["fast", "auto"]',
             boards='"x"',

@@ -4,6 +4,7 @@ import pytest
 
 from mpi_vta.study.words import (
     counted_boards,
+    figure,
     figure_range,
     how_often,
     listed,
@@ -17,6 +18,13 @@ from mpi_vta.study.words import (
 def test_lists_end_with_and():
     assert [listed(["a"]), listed(["a", "b"]), listed(["a", "b", "c"])] == ["a", "a and b", "a, b and c"]
     assert quoted(["a", "b"]) == "`a` and `b`"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.00063561, "0.0006356"), (9999.4, "9999"), (9999.5, "10,000"), (23380.2, "23,380")]
+)
+def test_figures_have_no_exponent(value, text):
+    assert figure(value) == text
 
 
 def test_ranges_of_one_value_are_that_value():

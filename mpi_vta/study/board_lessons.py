@@ -62,7 +62,7 @@ def _last_rounds(groups: Sequence[Group]) -> list[str]:
     if not even or not uneven or min(even) <= min(uneven):
         return []
     return [
-        f"What is lost is mostly the last round: where boards are alike and their number divides the job's images, "
+        f"The last round of a job costs: where boards are alike and their number divides the job's images, "
         f"{percent_range(even)} % of the ideal is reached, else {percent_range(uneven)} %; jobs of many more images "
         "than boards, or of a multiple of them, lose less."
     ]
@@ -78,7 +78,7 @@ def what_energy(groups: Sequence[Group]) -> list[str]:
         f"Speed {'and energy mostly agree' if 2 * len(alike) > len(several) else 'costs energy'}: in "
         f"{how_often(len(alike), len(several))} cases an image of the fastest plan costs less than "
         f"{100 * ALIKE:.0f} % more than one of the cheapest plan.",
-        f"An image costs least with {listed([_cheapest(group) for group in several])}.",
+        *_cheapest(several),
     ]
     ones = [(group, one, _least(group)) for group in several if group.boards[0] == 1 and (one := group.best(1))]
     if ones:
@@ -86,10 +86,10 @@ def what_energy(groups: Sequence[Group]) -> list[str]:
         shares = [one["network_j_per_image"] / one["energy_j_per_image"] for _, one, _ in ones]
         fewer = [least["network_j_per_image"] / least["energy_j_per_image"] for _, _, least in ones]
         sentences.append(
-            f"One board alone takes {figure_range(factors, '.2f')} times that: it has the switch to itself, and "
+            f"One board alone takes {figure_range(factors, '.2f')} times the least: it has the switch to itself, and "
             f"{percent_range(shares)} % of its energy is the network's, in the cheapest plans {percent_range(fewer)} %."
         )
-    return [*sentences, *_cheapest_clusters(several), *_one_image(groups)]
+    return [*sentences, *_one_image(groups)]
 
 
 def _least(group: Group) -> Row:
@@ -102,24 +102,18 @@ def _dearer(group: Group) -> float:
     return float(fastest["energy_j_per_image"] / _least(group)["energy_j_per_image"])
 
 
-def _cheapest(group: Group) -> str:
-    least = _least(group)
-    return f"{counted_boards(least['boards'])} for {group.case} ({least['energy_j_per_image']:.4g} J)"
-
-
-def _cheapest_clusters(groups: Sequence[Group]) -> list[str]:
-    """Compare the clusters on which the same models run."""
-    found = []
+def _cheapest(groups: Sequence[Group]) -> list[str]:
+    """Say, for the same models on different clusters, on how many boards an image costs least; the cheapest first."""
+    sentences = []
     for models in dict.fromkeys(group.models for group in groups):
-        clusters = {group.cluster: _least(group) for group in groups if group.models == models}
-        if len(clusters) > 1:
-            (name, least), *others = sorted(clusters.items(), key=lambda entry: entry[1]["energy_j_per_image"])
-            ratios = [
-                f"{row['energy_j_per_image'] / least['energy_j_per_image']:.2f} times as much on {other}"
-                for other, row in others
-            ]
-            found.append(f"{models} on {name}, {listed(ratios)}")
-    return [f"Of the clusters the cheapest are: {'; '.join(found)}."] if found else []
+        clusters = [(group, _least(group)) for group in groups if group.models == models]
+        clusters.sort(key=lambda entry: entry[1]["energy_j_per_image"])
+        told = [
+            f"{counted_boards(least['boards'])} of {group.cluster} ({least['energy_j_per_image']:.4g} J)"
+            for group, least in clusters
+        ]
+        sentences.append(f"An image of {models} costs least on {listed(told)}.")
+    return sentences
 
 
 def _one_image(groups: Sequence[Group]) -> list[str]:

@@ -30,12 +30,17 @@ def cases_of(groups: Sequence[Group]) -> list[Case]:
 
 
 def scaling(groups: Sequence[Group]) -> list[Group]:
-    """Return the groups that look for throughput on several numbers of boards with their own VTA builds."""
-    return [
-        group
-        for group in groups
-        if group.objective == "throughput" and len(group.boards) > 1 and len(group.configs) == 1
-    ]
+    """Return the groups that look for throughput on several numbers of boards with their own VTA builds.
+
+    Of those with the same models and cluster, which differ in the number of images, the one with most board counts.
+    """
+    found: dict[str, Group] = {}
+    for group in groups:
+        if group.objective == "throughput" and len(group.boards) > 1 and len(group.configs) == 1:
+            known = found.get(group.case)
+            if known is None or len(group.boards) > len(known.boards):
+                found[group.case] = group
+    return list(found.values())
 
 
 def best_strategy(groups: Sequence[Group]) -> list[str]:
@@ -121,23 +126,16 @@ def _losses(name: str, cases: Sequence[Case]) -> list[str]:
 
 def what_sets_the_pace(groups: Sequence[Group]) -> list[str]:
     """Say which resource is the busiest one, of all plans, and how much VTA wait where one image passes at a time."""
-    parts = [
-        (row["strategy"], part["bottleneck"])
-        for group in groups
-        if group.objective == "throughput"
-        for row in group.valid
-        for part in group.models_of[row["point"]]
-    ]
+    streaming = [group for group in groups if group.objective == "throughput"]
+    busiest = [part["bottleneck"] for group in streaming for row in group.valid for part in _parts(group, row)]
     sentences = []
-    if parts:
-        counts = Counter(resource for _, resource in parts)
-        shares = [f"{_NAMES[resource]} in {how_often(count, len(parts))}" for resource, count in counts.most_common()]
+    if busiest:
+        counts = Counter(busiest)
+        shares = [f"{_NAMES[resource]} in {how_often(count, len(busiest))}" for resource, count in counts.most_common()]
         sentences.append(f"Where images stream, the busiest resource of the job is {listed(shares)} plans.")
         for resource in (name for name in counts if name != "vta"):
-            by = Counter(strategy for strategy, busiest in parts if busiest == resource)
-            sentences.append(
-                f"It is {_NAMES[resource]} with {listed([f'`{name}` ({n})' for name, n in by.most_common()])}."
-            )
+            told = [text for group in streaming for text in _where_busiest(group, resource)]
+            sentences.append(f"It is {_NAMES[resource]} with {listed(told)}.")
     single = [group for group in groups if group.objective == "latency" and len(group.boards) > 1]
     waits = [
         f"{100 * group.vta_busy(best):.0f} % of the time with {group.models} on {counted_boards(best['boards'])}"
@@ -150,6 +148,21 @@ def what_sets_the_pace(groups: Sequence[Group]) -> list[str]:
             "exchanges between layers and waiting for them take the rest."
         )
     return sentences
+
+
+def _parts(group: Group, row: Row) -> Sequence[Row]:
+    return group.models_of[row["point"]]
+
+
+def _where_busiest(group: Group, resource: str) -> list[str]:
+    """Say on how many boards of a group a resource is the busiest, and what rate is reached there."""
+    rows = [row for row in group.valid if any(part["bottleneck"] == resource for part in _parts(group, row))]
+    if not rows:
+        return []
+    most = max(row["throughput_images_per_s"] for row in rows)
+    boards = sorted({row["boards"] for row in rows})
+    names = quoted(list(dict.fromkeys(row["strategy"] for row in rows)))
+    return [f"{group.case} on {span(boards)} boards ({names}: {most:.4g} images/s at most)"]
 
 
 def how_soon(groups: Sequence[Group]) -> list[str]:

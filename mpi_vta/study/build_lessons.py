@@ -10,15 +10,16 @@ from mpi_vta.study.words import counted_boards, listed
 
 def which_build(groups: Sequence[Group]) -> list[str]:
     """Say which build is best for each model and mix."""
-    return [
-        text
-        for group in groups
-        if len(group.configs) > 1 and group.objective == "throughput"
-        for text in _best_builds(group)
-    ]
+    return [text for group in groups if compares_builds(group) for text in best_builds(group)]
 
 
-def _best_builds(group: Group) -> list[str]:
+def compares_builds(group: Group) -> bool:
+    """Return whether the group looks for the VTA build of most images a second."""
+    return len(group.configs) > 1 and group.objective == "throughput"
+
+
+def best_builds(group: Group) -> list[str]:
+    """Say which build is best for a group's models, whether it surely fits, and what is best with GEMM batch 1."""
     boards = group.boards[-1]
     rows = [row for row in group.valid if row["boards"] == boards]
     best, worst = (choose(rows, key=group.merit) for choose in (max, min))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from mpi_vta.study.build_lessons import best_builds, compares_builds
 from mpi_vta.study.groups import GAIN, Group, Row
 from mpi_vta.study.words import counted_boards, sentence, span
 
@@ -21,7 +22,14 @@ def findings(group: Group) -> list[str]:
         return ["No point of it can be run."]
     if group.objective == "latency":
         return _latency_findings(group)
+    if compares_builds(group):
+        return [*best_builds(group), _cheapest_build(group), *_mix_findings(group)]
     return [*_rate_findings(group), *_energy_findings(group), *_mix_findings(group)]
+
+
+def _cheapest_build(group: Group) -> str:
+    cheapest = min(group.valid, key=lambda row: row["energy_j_per_image"])
+    return f"An image costs least with `{cheapest['config']}`, {cheapest['energy_j_per_image']:.4g} J."
 
 
 def _rate_findings(group: Group) -> list[str]:

@@ -79,5 +79,14 @@ def test_models_that_share_the_boards():
     assert "first board alone" not in found
 
 
+def test_builds_are_named_where_they_are_compared():
+    rows = [row(i, 1, "a", rate, 1.0, rate, config=f"pynq_1x{8 * i + 8}_i8") for i, rate in enumerate((5.0, 9.0))]
+    assert findings(group_of(rows)) == [
+        "Of 2 builds on 1 board of stack the best for net is `pynq_1x16_i8` (9 images/s, half of the images within 1 ms"
+        ", 9 J); the last of them gives 5 images/s.",
+        "An image costs least with `pynq_1x8_i8`, 5 J.",
+    ]
+
+
 def test_nothing_to_say_where_nothing_can_be_run():
     assert text(throughput_rows()[-2:]) == "No point of it can be run."

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from mpi_vta.study.groups import GAIN, Group, Row
 from mpi_vta.study.strategy_lessons import scaling
-from mpi_vta.study.words import counted_boards, figure_range, how_often, listed, percent_range, quoted
+from mpi_vta.study.words import counted_boards, figure, figure_range, how_often, listed, percent_range, quoted
 
 WHOLE = "scatter-gather"
 # Energies that differ by less are called alike
@@ -56,7 +56,12 @@ def _last_rounds(groups: Sequence[Group]) -> list[str]:
     for group in groups:
         for boards in group.boards[1:]:
             row = group.best(boards)
-            if row is None or row["stages"] != 1 or len(group.types_of[row["point"]]) > 1:
+            if (
+                row is None
+                or row["stages"] != 1
+                or len(group.types_of[row["point"]]) > 1
+                or not group.paced_by_vta(row)
+            ):
                 continue
             (uneven if row["images"] % boards else even).append(float(row["ideal_fraction"]))
     if not even or not uneven or min(even) <= min(uneven):
@@ -145,8 +150,8 @@ def small_memories(groups: Sequence[Group]) -> list[str]:
         assert best is not None
         level = quoted([name for name in group.level_with_best(most) if name != WHOLE])
         text = (
-            f"On {group.cluster} `{WHOLE}` cannot run {group.models} ({lost[-1]['reason']}). Layers divided over "
-            f"{counted_boards(numbers[0])} or more can be run: on {counted_boards(most)} {level} "
+            f"On {group.cluster} `{WHOLE}` cannot run {group.models} ({lost[-1]['reason'].split(';')[0]}). "
+            f"Layers divided over {counted_boards(numbers[0])} or more can be run: on {counted_boards(most)} {level} "
             f"{'gives' if ' and ' not in level else 'give'} {best['throughput_images_per_s']:.4g} images/s"
         )
         behind = [
@@ -235,12 +240,12 @@ def several_models(groups: Sequence[Group]) -> list[str]:
         after_ms = sum(row["makespan_ms"] for row in alone if row is not None)
         ratio = after_ms / best["makespan_ms"]
         joule = sum(row["energy_j_per_image"] for row in alone if row is not None) / len(parts)
-        verdict = "sooner" if ratio > 1 else "later"
+        percent = round(100 * abs(ratio - 1))
+        verdict = f"is {percent} % {'sooner' if ratio > 1 else 'later'}" if percent else "takes as long"
         sentences.append(
             f"{group.models} at once on {counted_boards(best['boards'])} of {group.cluster}, {best['images']} images "
-            f"of each, take {best['makespan_ms']:.4g} ms and {best['energy_j_per_image']:.4g} J an image; one after "
-            f"the other, each on all boards, {after_ms:.4g} ms and {joule:.4g} J: at once is "
-            f"{100 * abs(ratio - 1):.0f} % {verdict}."
+            f"of each, take {figure(best['makespan_ms'])} ms and {best['energy_j_per_image']:.4g} J an image; one "
+            f"after the other, each on all boards, {figure(after_ms)} ms and {joule:.4g} J: at once {verdict}."
         )
     return sentences
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mpi_vta.study.groups import DOUBT, Group, Row
-from mpi_vta.study.words import counted_boards, listed
+from mpi_vta.study.words import counted_boards, figure, listed
 
 
 def which_build(groups: Sequence[Group]) -> list[str]:
     """Say which build is best for each model and mix."""
-    return [text for group in groups if compares_builds(group) for text in best_builds(group)]
+    compared: dict[tuple[str, str, int], list[Group]] = {}
+    for group in groups:
+        if compares_builds(group):
+            compared.setdefault((group.study, group.cluster, group.boards[-1]), []).append(group)
+    return [text for alike in compared.values() for text in best_builds(alike)]
 
 
 def compares_builds(group: Group) -> bool:
@@ -18,25 +22,33 @@ def compares_builds(group: Group) -> bool:
     return len(group.configs) > 1 and group.objective == "throughput"
 
 
-def best_builds(group: Group) -> list[str]:
-    """Say which build is best for a group's models, whether it surely fits, and what is best with GEMM batch 1."""
-    boards = group.boards[-1]
-    rows = [row for row in group.valid if row["boards"] == boards]
-    best, worst = (choose(rows, key=group.merit) for choose in (max, min))
-    builds = len({row["config"] for row in rows})
-    sentences = [
-        f"Of {builds} builds on {counted_boards(boards)} of {group.cluster} the best for {group.models} is "
-        f"{_told(best)}; the last of them gives {worst['throughput_images_per_s']:.4g} images/s."
+def best_builds(groups: Sequence[Group]) -> list[str]:
+    """Say which build is best for models on the same boards, whether it surely fits, and the best for GEMM batch 1."""
+    boards = groups[0].boards[-1]
+    rows_of = [[row for row in group.valid if row["boards"] == boards] for group in groups]
+    best = [max(rows, key=group.merit) for group, rows in zip(groups, rows_of, strict=True)]
+    sure = [max(fit, key=group.merit) for group, rows in zip(groups, rows_of, strict=True) if (fit := _sure(rows))]
+    single = [
+        max(alone, key=group.merit)
+        for group, rows in zip(groups, rows_of, strict=True)
+        if (alone := [row for row in _sure(rows) if gemm_batch(row["config"]) == 1])
     ]
-    sure = [row for row in rows if not doubts(row)]
-    if doubts(best):
-        sentences.append(f"It may not fit: {listed(doubts(best))}.")
+    builds = len({row["config"] for rows in rows_of for row in rows})
+    sentences = [
+        f"Of {builds} builds on {counted_boards(boards)} of {groups[0].cluster} most images a second come from "
+        f"{_told(best)}."
+    ]
+    if doubtful := dict.fromkeys((row["config"], text) for row in best for text in doubts(row)):
+        sentences += [f"Whether `{config}` fits is in doubt: {text}." for config, text in doubtful]
         if sure:
-            sentences.append(f"Of those that surely fit it is {_told(max(sure, key=group.merit))}.")
-    single = [row for row in sure if gemm_batch(row["config"]) == 1]
-    if single and gemm_batch(max(sure, key=group.merit)["config"]) != 1:
-        sentences.append(f"With one image in a launch it is {_told(max(single, key=group.merit))}.")
+            sentences.append(f"Of those that surely fit it is {_told(sure)}.")
+    if single and any(gemm_batch(row["config"]) != 1 for row in sure):
+        sentences.append(f"With one image in a launch it is {_told(single)}.")
     return sentences
+
+
+def _sure(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if not doubts(row)]
 
 
 def doubts(row: Row) -> list[str]:
@@ -55,8 +67,12 @@ def gemm_shape(config: str) -> str:
     return config.split("_i")[0].rpartition("_")[2]
 
 
-def _told(row: Row) -> str:
-    return (
-        f"`{row['config']}` ({row['throughput_images_per_s']:.4g} images/s, half of the images within "
-        f"{row['latency_p50_ms']:.4g} ms, {row['energy_j_per_image']:.4g} J)"
-    )
+def _told(rows: Sequence[Row]) -> str:
+    """Return the builds of rows, each with the models for which it was chosen and its figures."""
+    texts: dict[str, list[str]] = {}
+    for row in rows:
+        texts.setdefault(row["config"], []).append(
+            f"{row['models']}: {figure(row['throughput_images_per_s'])} images/s, median latency "
+            f"{figure(row['latency_p50_ms'])} ms, {figure(row['energy_j_per_image'])} J"
+        )
+    return listed([f"`{config}` ({'; '.join(told)})" for config, told in texts.items()])

@@ -23,7 +23,7 @@ def findings(group: Group) -> list[str]:
     if group.objective == "latency":
         return _latency_findings(group)
     if compares_builds(group):
-        return [*best_builds(group), _cheapest_build(group), *_mix_findings(group)]
+        return [*best_builds([group]), _cheapest_build(group), *_mix_findings(group)]
     return [*_rate_findings(group), *_energy_findings(group), *_mix_findings(group)]
 
 

@@ -134,6 +134,10 @@ class Group:
         types = self.types_of[row["point"]]
         return float(sum(kind["boards"] * kind["vta_busy"] for kind in types) / sum(kind["boards"] for kind in types))
 
+    def paced_by_vta(self, row: Row) -> bool:
+        """Return whether VTA, not processors or ports, set the pace of all models of a row."""
+        return all(part["bottleneck"] == "vta" for part in self.models_of[row["point"]])
+
     @cached_property
     def front(self) -> tuple[Row, ...]:
         """The rows that no other one beats in throughput, latency and energy at once, by falling throughput."""

@@ -68,17 +68,23 @@ def best_strategy(groups: Sequence[Group]) -> list[str]:
 def _whole_images(cases: Sequence[Case]) -> list[str]:
     """Say how often the best plan is the whole model on every board, and how near to the ideal that comes."""
     whole = [
-        row
+        (group, row)
         for group, boards in cases
-        if (row := group.best(boards)) and row["stages"] == len(group.models_of[row["point"]])
+        if (row := group.best(boards)) is not None and row["stages"] == len(_parts(group, row))
     ]
     sentences = [
         f"In {how_often(len(whole), len(cases))} cases the best plan is the whole model on every board that it uses: "
         "boards get whole images, and nothing passes between layers."
     ]
-    ideal = [row["ideal_fraction"] for row in whole if row["ideal_fraction"] == row["ideal_fraction"]]
-    if ideal:
-        sentences.append(f"That reaches {percent_range(ideal)} % of what the boards would do each for itself.")
+    alone = [(group, row) for group, row in whole if row["ideal_fraction"] == row["ideal_fraction"]]
+    paced, other = ([row for group, row in alone if group.paced_by_vta(row) == vta] for vta in (True, False))
+    if paced:
+        ideal = percent_range([row["ideal_fraction"] for row in paced])
+        rest = percent_range([row["ideal_fraction"] for row in other]) if other else ""
+        sentences.append(
+            f"That reaches {ideal} % of what the boards would do each for itself"
+            f"{f', but {rest} % where the network sets the pace' if rest else ''}."
+        )
     return sentences
 
 

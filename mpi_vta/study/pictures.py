@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from itertools import count
-from math import hypot
+from math import copysign, hypot
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -22,9 +22,10 @@ DOTS_PER_INCH = 90
 COLOURS = 128
 # Above the largest value
 ROOM = 1.08
-# Names of points: dots from the point to the middle of its name, in the order of trial, and what a name takes
+# Names of points: dots from the point to the middle of its name, in the order of trial; width of a letter,
+# height of a line, half the width of a point
 _OFFSETS = [(13, 11), (13, -11), (-13, 11), (-13, -11), (0, 16), (0, -16), (20, 0), (-20, 0), (26, 14), (26, -14)]
-_NAME_WIDTH, _NAME_HEIGHT = 17, 10
+_LETTER, _HEIGHT, _POINT = 7.0, 10.0, 8.0
 # The same name is written once within so many dots
 _NAME_AGAIN = 40
 # Colours and marks by strategy, so that all pictures agree
@@ -95,23 +96,30 @@ def _place(row: Row) -> tuple[float, float]:
 
 
 def _name_front(axes: Any, group: Group) -> None:
-    """Write the names of the front's points, each where no other name and no point is."""
-    points = [tuple(axes.transData.transform(_place(row))) for row in group.front]
-    frame, taken = axes.get_window_extent(), [tuple(axes.transData.transform(_place(row))) for row in group.valid]
+    """Write the names of the front's points, or every shape of builds once, where no other name and no point is."""
+    builds = len(group.configs) > 1
+    dots = {row["point"]: axes.transData.transform(_place(row)) for row in group.valid}
+    taken = [(x, y, _POINT) for x, y in dots.values()]
     named: dict[str, tuple[float, float]] = {}
-    for row, (x, y) in zip(group.front, points, strict=True):
-        name = _name(group, row)
-        if name in named and hypot(x - named[name][0], y - named[name][1]) < _NAME_AGAIN:
+    for row in (*group.front, *(group.valid if builds else ())):
+        name, (x, y) = _name(group, row), dots[row["point"]]
+        if name in named and (builds or hypot(x - named[name][0], y - named[name][1]) < _NAME_AGAIN):
             continue
+        half = _LETTER * len(name) / 2
         for dx, dy in _OFFSETS:
-            middle = (x + dx, y + dy)
-            if frame.contains(*middle) and all(
-                abs(middle[0] - a) > _NAME_WIDTH or abs(middle[1] - b) > _NAME_HEIGHT for a, b in taken
-            ):
-                axes.annotate(name, axes.transData.inverted().transform(middle), fontsize=7, ha="center", va="center")
-                taken.append(middle)
+            # a longer name lies further to the side
+            place = (x + dx + copysign(max(half - _POINT, 0), dx) * (dx != 0), y + dy)
+            if _free(axes.get_window_extent(), taken, *place, half):
+                axes.annotate(name, axes.transData.inverted().transform(place), fontsize=7, ha="center", va="center")
+                taken.append((*place, half))
                 named[name] = (x, y)
                 break
+
+
+def _free(frame: Any, taken: Sequence[tuple[float, float, float]], x: float, y: float, half: float) -> bool:
+    """Return whether a name of some half width has its place at (x, y), in dots."""
+    inside = frame.x0 < x - half and x + half < frame.x1 and frame.y0 < y - _HEIGHT and y + _HEIGHT < frame.y1
+    return inside and all(abs(x - a) > half + width or abs(y - b) > _HEIGHT for a, b, width in taken)
 
 
 def _name(group: Group, row: Row) -> str:

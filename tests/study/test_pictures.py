@@ -32,7 +32,7 @@ def test_names_of_close_points_lie_apart(named):
     assert names[:4] == ["4", "3", "2", "1"]
     places = [place for _, *place in named[:4]]
     assert all(
-        abs(x - a) > pictures._NAME_WIDTH or abs(y - b) > pictures._NAME_HEIGHT
+        abs(x - a) > pictures._LETTER or abs(y - b) > pictures._HEIGHT
         for i, (x, y) in enumerate(places)
         for a, b in places[:i]
     )
@@ -43,6 +43,14 @@ def test_same_name_of_close_points_is_written_once(named):
     rows.append(row(2, 1, "a", 10.0, 90.0, 0.6))
     draw_fronts([group_of(rows)], "c")
     assert [name for name, *_ in named] == ["7"]
+
+
+def test_every_shape_of_builds_is_named_once_within_the_picture(named):
+    builds = [("pynq_1x16_i8_a", 1.0), ("pynq_16x4_i8_a", 9.0), ("pynq_16x4_i8_b", 8.0), ("pynq_4x8_i8", 7.0)]
+    rows = [row(i, 8, "a", rate, 1.0 + i, 1.0, config=name) for i, (name, rate) in enumerate(builds)]
+    picture = Image.open(io.BytesIO(draw_fronts([group_of(rows)], "c")))
+    assert sorted(name for name, *_ in named) == ["16x4", "1x16", "4x8"]
+    assert all(x - 3 * len(name) > 0 and x + 3 * len(name) < picture.width for name, x, _ in named)
 
 
 def test_a_strategy_that_cannot_be_run_is_drawn_as_nothing():

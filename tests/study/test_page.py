@@ -116,7 +116,9 @@ def shared_cache(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "boards"), [("zynq12", 2), ("ultrascale5", 3), ("latency12", 1), ("mixed17", 12)])
+@pytest.mark.parametrize(
+    ("name", "boards"), [("zynq12", 2), ("ultrascale5", 3), ("latency12", 1), ("mixed17", 12), ("network12", 4)]
+)
 def test_shipped_figures_are_those_of_a_new_run(tmp_path, shared_cache, monkeypatch, name, boards):
     monkeypatch.setenv("MPI_VTA_CACHE", str(shared_cache))
     study = shipped()[name]

@@ -1,8 +1,9 @@
-"""The best VTA build per part, for resnet18, yolo and both: ``python benchmarks/builds.py > docs/builds.md``.
+"""The best VTA build per part, for resnet18, yolo and both: ``python benchmarks/builds.py``, a table of docs/builds.md.
 
 Builds that fit for sure, and those that fit in doubt, apart. Of the largest builds the GEMM shapes whose bound is
 near the best one's are screened; the screening's first few are compiled and timed (profile ``rtl``), beside the
 published build of the part. Clocks are the published bitstreams': that a larger core closes at them is not known.
+Screenings and programs are kept in the program cache: a run that was ended goes on.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from math import fsum, inf
 
 from mpi_vta.codegen.bound import layer_bounds
 from mpi_vta.codegen.compiler import compile_graph
-from mpi_vta.codegen.screening import Screened, screen
 from mpi_vta.errors import CompileError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.config import VTAConfig
@@ -26,6 +26,7 @@ from mpi_vta.job.ready_model import ready_model
 from mpi_vta.schedule.cache import ProgramCache
 from mpi_vta.schedule.cost import time_program
 from mpi_vta.study.builds import best_first
+from mpi_vta.study.screenings import screened_builds
 
 PARTS = ("XC7Z020", "ZU3EG", "ZU7EV")
 MIXES = (("resnet18",), ("yolo",), ("resnet18", "yolo"))
@@ -75,8 +76,8 @@ def near_builds(builds: Sequence[Build], models: Models) -> list[VTAConfig]:
 def print_group(part: Part, title: str, builds: Sequence[Build], models: Models, first: int) -> None:
     """Print the best build of a group for every mix, after compiling the screening's first few."""
     configs = near_builds(builds, models)
-    screened: dict[str, dict[VTAConfig, Screened]] = {
-        model: {config: screen(graph, config) for config in configs} for model, graph in models.graphs.items()
+    screened = {
+        model: screened_builds(graph, configs, lambda done, total: None) for model, graph in models.graphs.items()
     }
     told = f"{part.name}, {title}: {len(builds)} largest builds, {len(configs)} screened"
     print(told, file=sys.stderr, flush=True)

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta import artifact
-from mpi_vta.disk import read_bytes, write_atomically
-from mpi_vta.errors import ArtifactError, InputError
+from mpi_vta.disk import read_bytes
+from mpi_vta.errors import ArtifactError
 from mpi_vta.frontend.detection import Detector
 from mpi_vta.frontend.images import Preprocess
 from mpi_vta.frontend.models import DATA, LoadedModel, load_model
@@ -26,7 +26,7 @@ from mpi_vta.job.explain import NodePlace, places_of
 from mpi_vta.quantize.model import QuantizedModel
 from mpi_vta.quantize.options import QuantizeOptions
 from mpi_vta.quantize.quantizer import DEFAULTS, quantize
-from mpi_vta.schedule.cache import CACHE_REMEDY, cache_directory, sources_hash
+from mpi_vta.schedule.cache import cache_directory, cache_path, keep, read_kept, sources_hash
 
 FORMAT_VERSION = 3
 _IMPORT_ROOMS = ("frontend", "quantize", "graph")
@@ -145,7 +145,7 @@ def ready_model(
         If the cache cannot be read or written.
     """
     path = _cache_path(name_or_path, seed, weights, options)
-    data = _read(path) if path else None
+    data = read_kept(path, "model") if path else None
     if path is not None and data is not None:
         try:
             return ReadyModel.from_bytes(data, where=str(path))
@@ -155,7 +155,7 @@ def ready_model(
     on_import()
     model = _import(load_model(name_or_path, seed=seed, weights=weights), options)
     if path is not None:
-        _write(path, model.to_bytes())
+        keep(path, model.to_bytes(), "model")
     return model
 
 
@@ -186,26 +186,4 @@ def _cache_path(name_or_path: str, seed: int, weights: Path | None, options: Qua
     except OSError:
         return None
     key = json.dumps([name_or_path, seed, contents, options.as_dict(), sources_hash(_IMPORT_ROOMS)])
-    digest = hashlib.sha256(key.encode()).hexdigest()
-    return cache_directory() / digest[:2] / f"{digest[2:]}.model"
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as fault:
-        raise _unusable(fault) from fault
-
-
-def _write(path: Path, data: bytes) -> None:
-    write_atomically(path, data, "the model cache", CACHE_REMEDY)
-
-
-def _unusable(fault: OSError) -> InputError:
-    return InputError(
-        f"the model cache cannot be used ({fault.strerror})",
-        where=str(cache_directory()),
-        remedy=CACHE_REMEDY,
-    )
+    return cache_path(cache_directory(), "model", key)

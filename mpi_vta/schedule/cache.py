@@ -27,16 +27,42 @@ TIMING_VERSION = 1
 _PACKAGE = Path(__file__).resolve().parent.parent
 # of hw the compiler knows the VTA build alone: a new board or cluster leaves programs as they are
 _COMPILER_ROOMS = ("codegen", "simulator", "isa", "graph", "hw/config.py")  # schedules are chosen by simulated cycles
+_REMEDY = "set MPI_VTA_CACHE to a folder that can be written"
 _SIMULATOR_ROOMS = ("simulator", "isa", "hw/config.py")
-
-
-CACHE_REMEDY = "set MPI_VTA_CACHE to a folder that can be written"
 
 
 def cache_directory() -> Path:
     """Return ``MPI_VTA_CACHE``, or ``~/.cache/mpi_vta``."""
     named = os.environ.get("MPI_VTA_CACHE")
     return Path(named) if named else Path.home() / ".cache" / "mpi_vta"
+
+
+def cache_path(directory: Path, kind: str, *parts: str) -> Path:
+    """Return where a cache keeps what was made from `parts`, all that decides it."""
+    key = hashlib.sha256("|".join((kind, *parts)).encode()).hexdigest()
+    return directory / key[:2] / f"{key[2:]}.{kind}"
+
+
+def read_kept(path: Path, what: str) -> bytes | None:
+    """Return what the cache of `what` holds at a path, None for nothing; raises `InputError` if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as fault:
+        raise unusable(path, what, fault) from fault
+
+
+def keep(path: Path, data: bytes, what: str) -> None:
+    """Put something into the cache of `what`; raises `InputError` if it cannot be written."""
+    write_atomically(path, data, f"the {what} cache", _REMEDY)
+
+
+def unusable(path: Path, what: str, fault: OSError) -> InputError:
+    """Return the error of a cache that cannot be used."""
+    return InputError(
+        f"the {what} cache cannot be used ({fault.strerror})", where=str(path.parent.parent), remedy=_REMEDY
+    )
 
 
 @cache
@@ -129,11 +155,11 @@ class ProgramCache:
             if program is None:
                 self.misses += 1
                 program = self.compile_graph(graph, config)
-                self._write(path, program.to_bytes())
+                keep(path, program.to_bytes(), "program")
         return program
 
     def _known_program(self, path: Path) -> Program | None:
-        data = self._read(path)
+        data = read_kept(path, "program")
         if data is None:
             return None
         try:
@@ -154,7 +180,7 @@ class ProgramCache:
             # a record lock, as it is not inherited by the compiler's worker processes
             fcntl.lockf(stream, fcntl.LOCK_EX)
         except OSError as fault:
-            raise self._unusable(fault) from fault
+            raise unusable(path, "program", fault) from fault
         with stream:
             try:
                 yield
@@ -163,7 +189,7 @@ class ProgramCache:
 
     def _timing(self, program: Program) -> ProgramTiming:
         path = self._path("timing", _SIMULATOR_ROOMS, program.sha256)
-        data = self._read(path)
+        data = read_kept(path, "program")
         if data is not None:
             try:
                 header, arrays = artifact.unpack(data, "timing", TIMING_VERSION, str(path))
@@ -175,27 +201,8 @@ class ProgramCache:
         self.misses += 1
         timing = self.time_program(program)
         arrays = {"layer_cycles": timing.layer_cycles}
-        self._write(path, artifact.pack("timing", TIMING_VERSION, {"cycles": timing.cycles}, arrays))
+        keep(path, artifact.pack("timing", TIMING_VERSION, {"cycles": timing.cycles}, arrays), "program")
         return timing
 
     def _path(self, kind: str, rooms: tuple[str, ...], *parts: str) -> Path:
-        key = hashlib.sha256("|".join((kind, sources_hash(rooms), *parts)).encode()).hexdigest()
-        return self.directory / key[:2] / f"{key[2:]}.{kind}"
-
-    def _read(self, path: Path) -> bytes | None:
-        try:
-            return path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as fault:
-            raise self._unusable(fault) from fault
-
-    def _write(self, path: Path, data: bytes) -> None:
-        write_atomically(path, data, "the program cache", CACHE_REMEDY)
-
-    def _unusable(self, fault: OSError) -> InputError:
-        return InputError(
-            f"the program cache cannot be used ({fault.strerror})",
-            where=str(self.directory),
-            remedy=CACHE_REMEDY,
-        )
+        return cache_path(self.directory, kind, sources_hash(rooms), *parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from math import fsum
 
-from mpi_vta.codegen.screening import Screened, screen_all
+from mpi_vta.codegen.screening import Screened
 from mpi_vta.errors import ConfigError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.config import VTAConfig
@@ -14,6 +14,7 @@ from mpi_vta.hw.parts import Part, load_part
 from mpi_vta.runtime.progress import Progress
 from mpi_vta.study.experiment import Experiment, Search
 from mpi_vta.study.points import Build
+from mpi_vta.study.screenings import screened_builds
 
 
 def builds_of(experiment: Experiment, graphs: Mapping[str, Graph], progress: Progress) -> tuple[Build | None, ...]:
@@ -36,8 +37,12 @@ def builds_of(experiment: Experiment, graphs: Mapping[str, Graph], progress: Pro
     named = tuple(Build(config) for config in experiment.configs)
     if experiment.search is None:
         return named or (None,)
-    found = (Build(config, experiment.search.clock_mhz) for config in _searched(experiment, graphs, progress))
-    return (*named, *(build for build in found if build not in named))
+    clock_mhz = experiment.search.clock_mhz
+    found = (Build(config, clock_mhz) for config in _searched(experiment, graphs, progress))
+    # a named build runs at the boards' clock: is that the search's, it is the same build
+    alike = all(board.clock_mhz == clock_mhz for cluster in experiment.clusters for board in cluster.boards)
+    known = {build.config for build in named if alike}
+    return (*named, *(build for build in found if build.config not in known))
 
 
 def best_first(
@@ -68,7 +73,7 @@ def _searched(experiment: Experiment, graphs: Mapping[str, Graph], progress: Pro
     screened = {}
     for model, graph in graphs.items():
         progress.phase(f"screening {len(configs)} builds of {search.part} for {graph.name}")
-        screened[model] = {one.config: one for one in screen_all(graph, configs, progress.step)}
+        screened[model] = screened_builds(graph, configs, progress.step)
     return list(_in_turn(best_first(experiment.models, screened)))[: search.limit]
 
 
@@ -77,7 +82,7 @@ def _fitting(part: Part, search: Search) -> list[VTAConfig]:
     configs = [build.config for build in largest_builds(builds)]
     if not configs:
         smallest = summarise_shapes(builds, search.clock_mhz)[0]
-        raise ConfigError(f"no build fits: {smallest.reason}", where=part.name, remedy="choose another clock_mhz")
+        raise ConfigError(f"no build fits: {smallest.reason}", where=part.name, remedy="choose another part")
     return configs
 
 

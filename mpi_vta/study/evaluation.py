@@ -11,12 +11,16 @@ from typing import Any
 from mpi_vta.errors import CompileError, ConfigError, PlanError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.energy import Usage, job_energy
+from mpi_vta.hw.enumeration import check_build
+from mpi_vta.hw.parts import load_part
+from mpi_vta.hw.paths import is_shipped
 from mpi_vta.job.several import labels_of, part_of, share_cluster
 from mpi_vta.schedule.cost import CompiledCosts
 from mpi_vta.schedule.load import bottleneck, usages
 from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.schedule.plan import Plan
 from mpi_vta.schedule.strategies import make_plan
+from mpi_vta.study.groups import DOUBT
 from mpi_vta.study.points import Point
 
 
@@ -66,6 +70,7 @@ def evaluate(point: Point, costs: Mapping[str, CompiledCosts]) -> dict[str, list
                 **about,
                 "valid": True,
                 **_figures(point, plans, makespan_ns / 1e6),
+                "notes": " | ".join((*_doubts(point, cluster), *(note for plan in plans for note in plan.notes))),
                 **energy.figures(point.images * len(plans)),
                 "peak_power_w": _peak_w(cluster, plans),
             }
@@ -96,6 +101,17 @@ def _plans(
     return parts, plans
 
 
+def _doubts(point: Point, cluster: Cluster) -> list[str]:
+    """Return a note for every part that the point's build may be too large for."""
+    notes = []
+    for board in dict.fromkeys(cluster.boards) if point.build is not None else ():
+        if is_shipped("parts", board.part):
+            resources = check_build(board.config, load_part(board.part), board.clock_mhz).resources
+            if resources is not None and resources.doubt:
+                notes.append(f"{DOUBT}{resources.doubt} that {board.part} has (modelled)")
+    return list(dict.fromkeys(notes))
+
+
 def _peak_w(cluster: Cluster, plans: Sequence[Plan]) -> float:
     """Return a bound on the power at once: of several models the sum of theirs, the switch counted once."""
     together = math.fsum(plan.predicted["peak_power_w"] for plan in plans)
@@ -120,7 +136,6 @@ def _figures(point: Point, plans: Sequence[Plan], makespan_ms: float) -> dict[st
         "stages": sum(len(plan.stages) for plan in plans),
         "in_flight_groups": max(plan.in_flight_groups for plan in plans),
         "cycles": sum(stage.cycles for plan in plans for stage in plan.stages),
-        "notes": " | ".join(note for plan in plans for note in plan.notes),
     }
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from mpi_vta.errors import ConfigError
+from mpi_vta.frontend.zoo import BUILDERS
 from mpi_vta.hw.board import FASTEST_MHZ
 from mpi_vta.hw.cluster import MAX_BOARDS, Cluster
 from mpi_vta.hw.config import VTAConfig
-from mpi_vta.hw.paths import find_beside, inside
+from mpi_vta.hw.parts import load_part
+from mpi_vta.hw.paths import HW_ROOT, find_beside, inside
 from mpi_vta.hw.toml_table import TomlTable
 from mpi_vta.schedule.problem import OBJECTIVES
 from mpi_vta.schedule.strategies import AUTO, STRATEGIES
@@ -96,10 +99,10 @@ class Experiment:
         """
         table = TomlTable.load(path)
         name = table.text("name")
-        models = (
-            table.parsed("models", lambda value: _models(value, path.parent), "a list of models, or of mixes") or ()
-        )
-        named = table.parsed("clusters", _names, "a list of clusters") or ()
+        mixes = table.parsed("models", _mixes, "a list of different models, or of mixes") or ()
+        found_models = {name: _model(table, name, path.parent) for name in dict.fromkeys(chain.from_iterable(mixes))}
+        models = tuple(tuple(found_models[name] for name in mix) for mix in mixes)
+        named = table.parsed("clusters", _names, "a list of different clusters") or ()
         boards = table.parsed("boards", _boards, f'"1..12", a list of 1..{MAX_BOARDS}, or "{ALL_BOARDS}"') or ()
         strategies = _choices(table, "strategies", (*STRATEGIES, AUTO))
         objectives = _choices(table, "objectives", tuple(OBJECTIVES))
@@ -120,7 +123,7 @@ def _names(value: object) -> tuple[str, ...] | None:
     return tuple(value) if len(set(value)) == len(value) else None
 
 
-def _models(value: object, folder: Path) -> tuple[tuple[str, ...], ...] | None:
+def _mixes(value: object) -> tuple[tuple[str, ...], ...] | None:
     if not isinstance(value, list) or not value:
         return None
     found = []
@@ -128,8 +131,20 @@ def _models(value: object, folder: Path) -> tuple[tuple[str, ...], ...] | None:
         mix = (entry,) if isinstance(entry, str) else tuple(entry) if isinstance(entry, list) else ()
         if not mix or not all(isinstance(model, str) and model for model in mix):
             return None
-        found.append(tuple(_local(model, folder) for model in mix))
+        found.append(mix)
     return tuple(found) if len(set(found)) == len(found) else None
+
+
+def _model(table: TomlTable, name: str, folder: Path) -> str:
+    """Return the path of a file beside the experiment's or below, or a model of the zoo."""
+    try:
+        path = inside(folder, name)
+    except ConfigError as fault:
+        table.fault("models", f"holds one that cannot be used ({fault})")
+        return name
+    if path is None and name not in BUILDERS:
+        table.fault("models", f"holds {name!r} (allowed: {', '.join(BUILDERS)}, or a file in {folder} or below it)")
+    return name if path is None else str(path)
 
 
 def _boards(value: object) -> tuple[int, ...] | None:
@@ -146,7 +161,7 @@ def _boards(value: object) -> tuple[int, ...] | None:
 
 
 def _choices(table: TomlTable, key: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    names = table.parsed(key, _names, f"a list of {', '.join(known)}") or ()
+    names = table.parsed(key, _names, f"a list of different ones of {', '.join(known)}") or ()
     for name in names:
         if name not in known:
             table.fault(key, f"holds {name!r} (allowed: {', '.join(known)})")
@@ -159,7 +174,7 @@ def _configurations(table: TomlTable, folder: Path) -> tuple[tuple[VTAConfig | I
     inner = table.table("configurations")
     configs: list[VTAConfig | IllegalConfig] = []
     if inner.has("names"):
-        for name in inner.parsed("names", _names, "a list of VTA configurations") or ():
+        for name in inner.parsed("names", _names, "a list of different VTA configurations") or ():
             try:
                 path = find_beside("vta_configs", name, ".json", folder)
             except ConfigError as fault:
@@ -168,13 +183,25 @@ def _configurations(table: TomlTable, folder: Path) -> tuple[tuple[VTAConfig | I
                 configs.append(_named_config(path))
     search = None
     if inner.has("part") or not inner.has("names"):
-        search = Search(
-            inner.text("part"),
-            inner.number("clock_mhz", 1, FASTEST_MHZ),
-            inner.integer("limit", 1, 100_000, 200),
-        )
+        search = Search(*_part_and_clock(inner, folder), inner.integer("limit", 1, 100_000, 200))
     inner.refuse_unknown()
     return tuple(configs), search
+
+
+def _part_and_clock(table: TomlTable, folder: Path) -> tuple[str, float]:
+    """Return a shipped part's name, or the path of a file beside the experiment's or below, and the clock."""
+    name, clock_mhz = table.text("part"), table.number("clock_mhz", 1, FASTEST_MHZ)
+    if not name:
+        return name, clock_mhz
+    try:
+        path = find_beside("parts", name, ".toml", folder)
+        fastest_mhz = load_part(str(path)).clocks[-1].mhz
+    except ConfigError as fault:
+        table.fault("part", f"cannot be used ({fault})")
+        return name, clock_mhz
+    if clock_mhz > fastest_mhz:
+        table.fault("clock_mhz", f"is {clock_mhz:g} (allowed: a number 1..{fastest_mhz:g}, the highest with a source)")
+    return name if path.parent == HW_ROOT / "parts" else str(path), clock_mhz
 
 
 def _named_config(path: Path) -> VTAConfig | IllegalConfig:
@@ -190,9 +217,3 @@ def _cluster(table: TomlTable, name: str, folder: Path) -> Cluster | None:
     except ConfigError as fault:
         table.fault("clusters", f"holds one that cannot be used ({fault})")
         return None
-
-
-def _local(name: str, folder: Path) -> str:
-    """Return the path of a file beside the experiment's or below, or the name as it is."""
-    path = inside(folder, name)
-    return name if path is None else str(path)

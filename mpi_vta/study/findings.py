@@ -2,68 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import groupby
 
-from mpi_vta.study.groups import Group, Row
+from mpi_vta.study.build_lessons import best_builds, compares_builds
+from mpi_vta.study.groups import GAIN, Group, Row
+from mpi_vta.study.words import counted_boards, sentence, span
 
 RESOURCES = {"vta": "the VTA", "cpu": "the processor", "nic_out": "the port out", "nic_in": "the port in"}
-WHOLE = "scatter-gather"
 BOUND = "what bounds it"  # begins the planner's note about a split image
 # A strategy that falls further behind the best one is spoken of
 BEHIND = 0.02
-# A further board that gains less is not called a gain
-GAIN = 0.03
 # Energies that differ by less are called alike
 ALIKE = 0.1
-
-
-def short_findings(groups: Sequence[Group]) -> list[str]:
-    """Return a few sentences over all groups."""
-    sentences = []
-    whole = [group for group in groups if group.objective == "throughput" and len(group.boards) > 1]
-    if whole:
-        led = {
-            strategy: sum(strategy in group.level_with_best(group.boards[-1]) for group in whole)
-            for strategy in dict.fromkeys(name for group in whole for name in group.strategies)
-        }
-        for strategy, count in sorted(led.items(), key=lambda entry: -entry[1]):
-            behind = [_fraction(group, strategy) for group in whole if strategy in group.strategies]
-            reached = [fraction for fraction in behind if fraction is not None]
-            if reached:
-                sentences.append(_lead_sentence(strategy, count, len(behind), reached))
-        sentences += _why_whole(whole)
-    for group in groups:
-        if group.objective == "latency" and len(group.boards) > 1:
-            sentences.append(_split_sentence(group))
-    return sentences
-
-
-def _lead_sentence(strategy: str, count: int, comparisons: int, reached: Sequence[float]) -> str:
-    if count == comparisons:
-        return f"For throughput on all boards `{strategy}` is the best, or level with it, in all {count} comparisons."
-    often = f"in {count} of {comparisons} comparisons" if count else "never"
-    return (
-        f"For throughput on all boards `{strategy}` is {often} the best or level with it; "
-        f"it reaches {_range(reached)} % of the best."
-    )
-
-
-def _why_whole(groups: Sequence[Group]) -> list[str]:
-    """Say when giving every board whole images is right, if the figures do."""
-    resources = []
-    for group in groups:
-        best = group.best(group.boards[-1])
-        assert best is not None
-        if best["strategy_used"].split("+")[0] == WHOLE:
-            resources += [part["bottleneck"] for part in group.models_of[best["point"]]]
-    vta = resources.count("vta")
-    if not vta:
-        return []
-    return [
-        f"Where `{WHOLE}` is best, VTA set the pace and not the network in {vta} of {len(resources)} cases: while a "
-        "board holds the whole model, whole images keep every VTA busy, and boards exchange nothing between layers."
-    ]
 
 
 def findings(group: Group) -> list[str]:
@@ -72,7 +22,14 @@ def findings(group: Group) -> list[str]:
         return ["No point of it can be run."]
     if group.objective == "latency":
         return _latency_findings(group)
+    if compares_builds(group):
+        return [*best_builds([group]), _cheapest_build(group), *_mix_findings(group)]
     return [*_rate_findings(group), *_energy_findings(group), *_mix_findings(group)]
+
+
+def _cheapest_build(group: Group) -> str:
+    cheapest = min(group.valid, key=lambda row: row["energy_j_per_image"])
+    return f"An image costs least with `{cheapest['config']}`, {cheapest['energy_j_per_image']:.4g} J."
 
 
 def _rate_findings(group: Group) -> list[str]:
@@ -84,11 +41,11 @@ def _rate_findings(group: Group) -> list[str]:
     if best["speedup"] == best["speedup"]:
         speedup = (
             f", {best['speedup']:.2f} times the first board alone and {100 * best['ideal_fraction']:.1f} % of what "
-            f"{_boards(most)} would do each for itself"
+            f"{counted_boards(most)} would do each for itself"
         )
     sentences = [
-        f"On {_boards(most)} {level} {_is(level)} best: {_figure(group, best)}{speedup}.",
-        f"{_sentence(_pace(group, best))}.",
+        f"On {counted_boards(most)} {level} {_is(level)} best: {_figure(group, best)}{speedup}.",
+        f"{sentence(_pace(group, best))}.",
     ]
     if best["steady_images_per_s"] > (1 + GAIN) * best["throughput_images_per_s"]:
         sentences.append(
@@ -99,7 +56,7 @@ def _rate_findings(group: Group) -> list[str]:
         sentences += [_winners(group), _growth(group), _last_gain(group)]
     for strategy in group.strategies:
         row = group.best(most, strategy)
-        fraction = _fraction(group, strategy)
+        fraction = group.fraction_of_best(most, strategy)
         if row is not None and fraction is not None and fraction < 1 - BEHIND:
             sentences.append(f"`{strategy}` reaches {100 * fraction:.1f} % of that: {_pace(group, row)}.")
     return sentences
@@ -112,7 +69,7 @@ def _winners(group: Group) -> str:
     ]
     if len(runs) == 1:
         return f"That is so for every number of boards from {group.boards[0]} on."
-    parts = [f"{'/'.join(f'`{name}`' for name in names)} on {_span(boards)}" for names, boards in runs]
+    parts = [f"{'/'.join(f'`{name}`' for name in names)} on {span(boards)}" for names, boards in runs]
     return f"Best by number of boards: {', '.join(parts)}."
 
 
@@ -129,18 +86,10 @@ def _growth(group: Group) -> str:
 
 def _last_gain(group: Group) -> str:
     """Say from which number of boards on a further one is hardly worth it."""
-    bests = [(boards, group.best(boards)) for boards in group.boards]
-    figures = [(boards, group.merit(row)) for boards, row in bests if row is not None]
-    worth = [figures[0][0]]
-    reached = figures[0][1]
-    for boards, merit in figures[1:]:
-        if merit > reached + GAIN * abs(reached):
-            worth.append(boards)
-            reached = merit
-    last = worth[-1]
-    if last == figures[-1][0]:
+    last = group.last_gain()
+    if last == group.boards[-1]:
         return f"The last boards still pay: {last} are at least {100 * GAIN:.0f} % better than fewer."
-    return f"Beyond {_boards(last)} none gains {100 * GAIN:.0f} % more."
+    return f"Beyond {counted_boards(last)} none gains {100 * GAIN:.0f} % more."
 
 
 def _pace(group: Group, row: Row) -> str:
@@ -167,7 +116,7 @@ def _energy_findings(group: Group) -> list[str]:
     assert fastest is not None
     network = 100 * fastest["network_j_per_image"] / fastest["energy_j_per_image"]
     here = (
-        f"An image costs least on {_boards(cheapest['boards'])} with `{cheapest['strategy']}`, "
+        f"An image costs least on {counted_boards(cheapest['boards'])} with `{cheapest['strategy']}`, "
         f"{cheapest['energy_j_per_image']:.4g} J"
     )
     if cheapest["point"] == fastest["point"]:
@@ -175,7 +124,7 @@ def _energy_findings(group: Group) -> list[str]:
     ratio = fastest["energy_j_per_image"] / cheapest["energy_j_per_image"]
     verdict = "so speed costs little energy" if ratio < 1 + ALIKE else f"{ratio:.2f} times as much"
     return [
-        f"{here}; the fastest on {_boards(most)} takes {fastest['energy_j_per_image']:.4g} J, {verdict}, "
+        f"{here}; the fastest on {counted_boards(most)} takes {fastest['energy_j_per_image']:.4g} J, {verdict}, "
         f"{network:.0f} % of it the network's, and draws {fastest['average_power_w']:.1f} W."
     ]
 
@@ -187,27 +136,29 @@ def _mix_findings(group: Group) -> list[str]:
     if len(parts) == 1:
         return []
     shares = [
-        f"{part['model']} {part['throughput_images_per_s']:.4g} images/s on {_boards(len(part['ranks'].split(',')))}"
+        f"{part['model']} {part['throughput_images_per_s']:.4g} images/s on "
+        f"{counted_boards(len(part['ranks'].split(',')))}"
         for part in parts
     ]
     return [f"Of these {best['boards']} boards the models have: {'; '.join(shares)}."]
 
 
 def _latency_findings(group: Group) -> list[str]:
-    sentences = [_split_sentence(group), _winners(group), _last_gain(group)] if len(group.boards) > 1 else []
+    sentences = [split_sentence(group), _winners(group), _last_gain(group)] if len(group.boards) > 1 else []
     if not sentences:
         best = group.best(group.boards[0])
         assert best is not None
-        return [f"On {_boards(group.boards[0])}: {_figure(group, best)}."]
+        return [f"On {counted_boards(group.boards[0])}: {_figure(group, best)}."]
     best = group.best()
     assert best is not None
     bounds = [note for note in best["notes"].split(" | ") if note.startswith(BOUND)]
-    sentences += [f"{_sentence(note)}." for note in bounds]
+    sentences += [f"{sentence(note)}." for note in bounds]
     divisions = ", ".join(f"`{part['division']}`" for part in group.models_of[best["point"]])
-    return [*sentences, f"On {_boards(best['boards'])} the layers are divided so: {divisions}."]
+    return [*sentences, f"On {counted_boards(best['boards'])} the layers are divided so: {divisions}."]
 
 
-def _split_sentence(group: Group) -> str:
+def split_sentence(group: Group) -> str:
+    """Say how much sooner several boards have one image done, and for what energy."""
     one, many = group.best(group.boards[0]), group.best()
     assert one is not None
     assert many is not None
@@ -216,36 +167,10 @@ def _split_sentence(group: Group) -> str:
         return f"One image of {group.models} gains nothing from more boards of {group.cluster}."
     energy = many["energy_j_per_image"] / one["energy_j_per_image"]
     return (
-        f"One image of {group.models} takes {one['latency_p50_ms']:.4g} ms on {_boards(one['boards'])} of "
+        f"One image of {group.models} takes {one['latency_p50_ms']:.4g} ms on {counted_boards(one['boards'])} of "
         f"{group.cluster} and {many['latency_p50_ms']:.4g} ms on {many['boards']} with `{many['strategy_used']}`: "
         f"{times:.2f} times as fast at {energy:.2f} times the energy."
     )
-
-
-def _fraction(group: Group, strategy: str) -> float | None:
-    most = group.boards[-1]
-    best, row = group.best(most), group.best(most, strategy)
-    if best is None or row is None:
-        return None
-    ratio = float(row[group.column] / best[group.column])
-    return ratio if group.merit(best) > 0 else 1 / ratio
-
-
-def _range(fractions: Sequence[float]) -> str:
-    low, high = 100 * min(fractions), 100 * max(fractions)
-    return f"{low:.0f}" if round(low) == round(high) else f"{low:.0f} to {high:.0f}"
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]
-
-
-def _span(boards: Sequence[int]) -> str:
-    return str(boards[0]) if len(boards) == 1 else f"{boards[0]} to {boards[-1]}"
-
-
-def _boards(count: int) -> str:
-    return f"{count} board" if count == 1 else f"{count} boards"
 
 
 def _is(names: str) -> str:

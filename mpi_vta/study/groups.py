@@ -18,6 +18,10 @@ FIGURES: Mapping[str, tuple[str, str, int]] = {
 }
 # Figures that differ by less are called equal
 LEVEL = 0.001
+# A further board that gains less is not called a gain
+GAIN = 0.03
+# Begins the note of a point whose VTA build may not fit
+DOUBT = "fits in doubt: "
 
 Row = Mapping[str, Any]
 
@@ -36,6 +40,8 @@ class Group:
         By point, rows of the table ``models``.
     types_of : mapping of int to tuple of mapping
         By point, rows of the table ``board_types``.
+    study : str
+        Name of the study.
     """
 
     models: str
@@ -44,6 +50,12 @@ class Group:
     rows: tuple[Row, ...]
     models_of: Mapping[int, tuple[Row, ...]]
     types_of: Mapping[int, tuple[Row, ...]]
+    study: str
+
+    @property
+    def case(self) -> str:
+        """What runs where."""
+        return f"{self.models} on {self.cluster}"
 
     @property
     def column(self) -> str:
@@ -100,6 +112,32 @@ class Group:
             if (row := self.best(boards, strategy)) is not None and self.merit(row) >= self.merit(best) - margin
         )
 
+    def fraction_of_best(self, boards: int, strategy: str) -> float | None:
+        """Return how much of the best one's figure a strategy reaches; None where either cannot be run."""
+        best, row = self.best(boards), self.best(boards, strategy)
+        if best is None or row is None:
+            return None
+        ratio = float(row[self.column] / best[self.column])
+        return ratio if FIGURES[self.objective][2] > 0 else 1 / ratio
+
+    def last_gain(self, strategy: str | None = None) -> int:
+        """Return the number of boards beyond which none is better by `GAIN`, of a strategy or of the best."""
+        figures = [(boards, self.merit(row)) for boards in self.boards if (row := self.best(boards, strategy))]
+        last, reached = figures[0]
+        for boards, merit in figures[1:]:
+            if merit > reached + GAIN * abs(reached):
+                last, reached = boards, merit
+        return last
+
+    def vta_busy(self, row: Row) -> float:
+        """Return the share of the job in which a VTA runs, over all boards."""
+        types = self.types_of[row["point"]]
+        return float(sum(kind["boards"] * kind["vta_busy"] for kind in types) / sum(kind["boards"] for kind in types))
+
+    def paced_by_vta(self, row: Row) -> bool:
+        """Return whether VTA, not processors or ports, set the pace of all models of a row."""
+        return all(part["bottleneck"] == "vta" for part in self.models_of[row["point"]])
+
     @cached_property
     def front(self) -> tuple[Row, ...]:
         """The rows that no other one beats in throughput, latency and energy at once, by falling throughput."""
@@ -114,7 +152,8 @@ def groups_of(study: Study) -> tuple[Group, ...]:
     grouped: dict[tuple[str, str, str], list[Row]] = {}
     for row in study.rows():
         grouped.setdefault((row["models"], row["cluster"], row["objective"]), []).append(row)
-    return tuple(Group(*key, tuple(rows), models_of, types_of) for key, rows in grouped.items())
+    name = str(study.attributes["name"])
+    return tuple(Group(*key, tuple(rows), models_of, types_of, name) for key, rows in grouped.items())
 
 
 def _by_point(rows: Sequence[Row]) -> dict[int, tuple[Row, ...]]:

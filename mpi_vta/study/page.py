@@ -8,8 +8,10 @@ from pathlib import Path
 
 from mpi_vta.disk import write_atomically
 from mpi_vta.errors import ArtifactError
-from mpi_vta.study.findings import findings, short_findings
+from mpi_vta.study.findings import findings
 from mpi_vta.study.groups import FIGURES, Group, groups_of
+from mpi_vta.study.lessons import Lesson, lessons
+from mpi_vta.study.words import figure, listed, sentence
 from mpi_vta.trace.study_file import Study, read_study
 
 # Of many VTA builds, the best ones are shown
@@ -62,14 +64,24 @@ def page_text(studies: Sequence[Study], folder: str) -> str:
         "[methodology](methodology.md) and [network model](network_model.md) what the model is. Weights are synthetic: "
         "they do not change times. Power figures are the estimates of the board and cluster files.",
         "",
-        "## In short",
-        "",
-        *(f"- {sentence}" for sentence in short_findings(every)),
-        "",
+        *_learnt(studies, lessons(every)),
     ]
     for study in studies:
         lines += _section(study, folder)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _learnt(studies: Sequence[Study], found: Sequence[Lesson]) -> list[str]:
+    if not found:
+        return []
+    links = listed([f"[{name}](#{name})" for name in (str(study.attributes["name"]) for study in studies)])
+    return [
+        "## What is learnt",
+        "",
+        f"All of it is modelled, from the studies {links}; the commands that make them are there.",
+        "",
+        *(line for lesson in found for line in (f"**{lesson.question}** {' '.join(lesson.sentences)}", "")),
+    ]
 
 
 def command_of(study: Study) -> str:
@@ -112,7 +124,7 @@ def _section(study: Study, folder: str) -> list[str]:
         lines += [
             f"![{name}: {_CAPTIONS[suffix]}]({folder}/{name}{suffix}.png)",
             "",
-            f"{_CAPTIONS[suffix].capitalize()}; modelled, by `{command_of(study)}`.",
+            f"{sentence(_CAPTIONS[suffix])}; modelled, by `{command_of(study)}`.",
             "",
         ]
     reasons = Counter(row["reason"] for group in groups for row in group.rows if not row["valid"])
@@ -139,8 +151,8 @@ def _table(group: Group) -> list[str]:
         cells = [
             *([config] if len(group.configs) > 1 else []),
             str(boards),
-            *(f"{rows[name][group.column]:.4g}" if name in rows else "-" for name in group.strategies),
-            *(f"{best[column]:.4g}" for column, _, _ in other),
+            *(figure(rows[name][group.column]) if name in rows else "-" for name in group.strategies),
+            *(figure(best[column]) for column, _, _ in other),
             f"{best['average_power_w']:.1f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
@@ -160,15 +172,18 @@ def _shown_lines(group: Group) -> list[tuple[str, int]]:
 
 def _front(group: Group) -> list[str]:
     """Return the front over throughput, latency and energy."""
+    several = len(group.configs) > 1
     lines = [
         f"Best in throughput, latency and energy at once: {len(group.front)} of {len(group.valid)} points.",
         "",
-        "| boards | strategy | images/s | latency p50, ms | J per image | images/s per W | busy VTA |",
-        "|---|---|---|---|---|---|---|",
+        f"|{' VTA build |' * several} boards | strategy | images/s | latency p50, ms | J per image | images/s per W "
+        "| busy VTA |",
+        f"{'|---' * (7 + several)}|",
     ]
     for row in group.front:
         busy = ", ".join(f"{100 * kind['vta_busy']:.0f} %" for kind in group.types_of[row["point"]])
         names = ("throughput_images_per_s", "latency_p50_ms", "energy_j_per_image", "images_per_s_per_w")
-        figures = " | ".join(f"{row[name]:.4g}" for name in names)
-        lines.append(f"| {row['boards']} | {row['strategy']} | {figures} | {busy} |")
+        figures = " | ".join(figure(row[name]) for name in names)
+        build = f" {row['config']} |" if several else ""
+        lines.append(f"|{build} {row['boards']} | {row['strategy']} | {figures} | {busy} |")
     return lines

@@ -20,7 +20,18 @@ from mpi_vta.schedule.cache import sources_hash
 from mpi_vta.study.experiment import Experiment, IllegalConfig
 
 # Rooms and modules that decide a point's figures: rows made by another version of them are made again
-_SOURCES = ("frontend", "quantize", "graph", "codegen", "simulator", "isa", "hw", "schedule", "study/evaluation.py")
+_SOURCES = (
+    "frontend",
+    "quantize",
+    "graph",
+    "codegen",
+    "simulator",
+    "isa",
+    "hw",
+    "schedule",
+    "study/evaluation.py",
+    "study/points.py",
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +72,11 @@ class Build:
         """
         if isinstance(self.config, IllegalConfig):
             raise ConfigError(self.config.reason, where=self.config.name)
+        for board in cluster.boards:
+            if board.config.bus_bits != self.config.bus_bits:
+                raise ConfigError(
+                    f"a build for {self.config.bus_bits}-bit memory buses, {board.name} has {board.config.bus_bits}"
+                )
         cluster = cluster.with_config(self.config)
         if self.clock_mhz is not None:
             clocked = tuple(replace(board, clock_mhz=self.clock_mhz) for board in cluster.boards)
@@ -69,7 +85,7 @@ class Build:
             if is_shipped("parts", board.part):
                 build = check_build(board.config, load_part(board.part), board.clock_mhz)
                 if not build.usable:
-                    raise ConfigError(f"does not fit {board.part}: {build.reason} (modelled)", where=self.config.name)
+                    raise ConfigError(f"does not fit {board.part}: {build.reason} (modelled)")
         return cluster
 
 
@@ -132,8 +148,13 @@ class Point:
         Raises
         ------
         ConfigError
-            If there are too few boards, or the build cannot be on one.
+            If there are too few boards or more than the cluster has, or the build cannot be on one.
         """
+        there = len(self.cluster.boards)
+        if self.boards > there:
+            raise ConfigError(f"{self.boards} boards, it has {there}", where=f"cluster {self.cluster.name}")
+        if self.boards < len(self.models):
+            raise ConfigError(f"{len(self.models)} models at once need as many boards", where=f"boards = {self.boards}")
         cluster = self.cluster.first(self.boards)
         return cluster if self.build is None else self.build.on(cluster)
 

@@ -8,6 +8,7 @@ from typing import TextIO
 
 from mpi_vta.runtime.report import REPORT_COLUMNS
 from mpi_vta.study.groups import Group, groups_of
+from mpi_vta.study.words import figure as shown
 from mpi_vta.trace.study_file import Study
 
 MOST_ROWS = 24
@@ -23,9 +24,11 @@ FRONT_FIGURES = {
 def print_study(study: Study, stream: TextIO) -> None:
     """Print a table and a front for each mix of models, cluster and objective, then what is not valid, and why."""
     for group in groups_of(study):
-        _print_figures(group, stream)
         if group.valid:
+            _print_figures(group, stream)
             _print_front(group, stream)
+        else:
+            print(f"{group.case}, for {group.objective}: no point can be run", file=stream)
     reasons = Counter(row["reason"] for row in study.rows() if not row["valid"])
     for reason, count in reasons.most_common():
         print(f"not valid   {count} point{'s' if count > 1 else ''}: {reason}", file=stream)
@@ -67,7 +70,7 @@ def _print_front(group: Group, stream: TextIO) -> None:
             *([row["config"]] if several else []),
             str(row["boards"]),
             row["strategy"],
-            *(f"{row[name]:.4g}" for name in FRONT_FIGURES),
+            *(shown(row[name]) for name in FRONT_FIGURES),
         )
         for row in group.front[:MOST_OF_FRONT]
     ]
@@ -91,4 +94,4 @@ def _print(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], stre
 
 
 def _cell(figure: float | None) -> str:
-    return "-" if figure is None else f"{figure:.4g}"
+    return "-" if figure is None else shown(figure)

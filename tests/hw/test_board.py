@@ -90,7 +90,7 @@ def test_unknown_configuration_is_named(tmp_path):
 
 
 def test_unknown_board_lists_the_shipped_ones():
-    with pytest.raises(ConfigError, match=r"nosuch: .*pynq_z1, ultra96, zcu104"):
+    with pytest.raises(ConfigError, match=r"nosuch: .*pynq_z1, pynq_z1_128mib, ultra96, zcu104"):
         Board.load("nosuch")
 
 

@@ -42,6 +42,8 @@ def write(tmp_path, text):
         ("ultrascale5", {"zcu104": 1, "ultra96": 4}),
         ("mixed4", {"pynq_z1": 2, "ultra96": 2}),
         ("mixed17", {"pynq_z1": 12, "ultra96": 5}),
+        ("zynq12_100mbit", {"pynq_z1": 12}),
+        ("zynq12_128mib", {"pynq_z1_128mib": 12}),
     ],
 )
 def test_shipped_cluster_has_its_boards(name, boards):

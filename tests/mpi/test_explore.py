@@ -47,7 +47,7 @@ def test_same_file_on_any_number_of_ranks(explore, tmp_path):
         assert (ended.status, ended.stderr) == (0, "")
         files.append((tmp_path / "r.h5").read_bytes())
     assert files[0] == files[1] == files[2]
-    assert "not valid   10 points: cluster mixed4: 5 ranks but only 4 boards" in ended.stdout
+    assert "not valid   10 points: cluster mixed4: 5 boards, it has 4" in ended.stdout
     assert "digits on mixed4, 16 images: images/s, modelled" in ended.stdout
     study = read_study(tmp_path / "r.h5")
     assert (study.complete, len(study.rows())) == (True, 40)
@@ -130,7 +130,7 @@ def test_list_and_print_compute_nothing(explore, tmp_path):
     listed = explore(0, "--list")
     assert listed.status == 0
     assert len(listed.stdout.splitlines()) == 41
-    assert listed.stdout.splitlines()[-1] == "40 points, 10 of them known not to be valid before planning"
+    assert listed.stdout.splitlines()[-1] == "40 points, 15 of them known not to be valid before planning"
     printed = explore(2, "--print")
     assert printed.status == 2
     assert "no such study" in printed.stderr

@@ -39,6 +39,15 @@ def rows_of(wanted):
     return rows
 
 
+def test_a_build_that_may_not_fit_has_a_note():
+    builds = [Build(VTAConfig.load(find("vta_configs", name, ".json"))) for name in ("pynq_2x16", "pynq_1x16")]
+    pynqs = Cluster.load("pynq4")
+    notes = [rows_of(point(cluster=pynqs, boards=2, build=build))["points"][0]["notes"] for build in builds]
+    assert notes[0].startswith("fits in doubt: ")
+    assert "of 53,200 that XC7Z020 has (modelled)" in notes[0]
+    assert "doubt" not in notes[1]
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_figures_are_those_of_the_plan(strategy):
     wanted = point(strategy=strategy)
@@ -93,9 +102,12 @@ def test_several_models_share_the_boards():
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"boards": 18}, "18 ranks but only 17 boards"),
-        ({"models": ("m.onnx", "n.onnx"), "boards": 1}, "2 models on 1 boards"),
-        ({"build": Build(VTAConfig.load(find("vta_configs", "ultra96_1x16", ".json")))}, "128-bit memory bus"),
+        ({"boards": 18}, "cluster mixed17: 18 boards, it has 17"),
+        ({"models": ("m.onnx", "n.onnx"), "boards": 1}, "boards = 1: 2 models at once need as many boards"),
+        (
+            {"build": Build(VTAConfig.load(find("vta_configs", "ultra96_1x16", ".json")))},
+            "a build for 128-bit memory buses, pynq_z1 has 64",
+        ),
         ({"build": Build(IllegalConfig("odd", "A is larger than I")), "boards": 2}, "odd: A is larger than I"),
     ],
 )

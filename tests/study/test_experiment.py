@@ -66,18 +66,25 @@ def test_files_beside_the_experiment(tmp_path):
     assert len(found.clusters[0].boards) == 4
     assert found.configs[0].block == 8
     assert found.models == ((str(tmp_path / "net.onnx"),), ("yolo",))
+    (tmp_path / "own_part.toml").write_text((HW_ROOT / "parts" / "XC7Z020.toml").read_text())
+    search = load(tmp_path, '[configurations]\npart = "own_part.toml"\nclock_mhz = 100\n').search
+    assert search.part == str(tmp_path / "own_part.toml")
 
 
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
         ({"name": ""}, "name is missing"),
-        ({"models": "[]"}, "models is [] (allowed: a list of models, or of mixes)"),
+        ({"models": "[]"}, "models is [] (allowed: a list of different models, or of mixes)"),
+        ({"models": '["nosuch"]'}, "models holds 'nosuch' (allowed: "),
+        ({"models": '["none.onnx"]'}, "or a file in "),
+        ({"models": '["no/net.onnx"]'}, "models holds one that cannot be used (no/net.onnx: no such file"),
         ({"models": '["yolo", "yolo"]'}, "models is"),
         ({"models": "[[]]"}, "models is"),
         ({"models": "[1]"}, "models is"),
         ({"models": '"yolo"'}, "models is"),
-        ({"clusters": "[1]"}, "clusters is [1] (allowed: a list of clusters)"),
+        ({"clusters": "[1]"}, "clusters is [1] (allowed: a list of different clusters)"),
+        ({"strategies": '["fused", "fused"]'}, "(allowed: a list of different ones of pipeline, "),
         ({"clusters": '["nowhere"]'}, "clusters holds one that cannot be used (nowhere: no such file"),
         ({"boards": '"4..2"'}, 'boards is \'4..2\' (allowed: "1..12", a list of 1..4096, or "all")'),
         ({"boards": "0"}, "boards is 0"),
@@ -90,6 +97,15 @@ def test_files_beside_the_experiment(tmp_path):
         ({"seed": "-1"}, "seed is -1"),
         ({"image": "8"}, "image is unknown"),
         ({"extra": "[configurations]\n"}, "configurations.part is missing"),
+        (
+            {"extra": '[configurations]\npart = "XC7Z010"\nclock_mhz = 90\n'},
+            "configurations.part cannot be used (XC7Z010: no such file and no shipped parts entry; allowed: a .toml "
+            "file, or one of: XC7Z020, ZU3EG, ZU7EV",
+        ),
+        (
+            {"extra": '[configurations]\npart = "XC7Z020"\nclock_mhz = 250\n'},
+            "configurations.clock_mhz is 250 (allowed: a number 1..200, the highest with a source)",
+        ),
         ({"extra": '[configurations]\nnames = ["x"]\n'}, "configurations.names holds one that cannot be used (x:"),
         ({"extra": '[configurations]\nnames = ["pynq_1x16"]\nclock = 1\n'}, "configurations.clock is unknown"),
         ({"extra": '[configurations]\npart = "P"\nclock_mhz = 0\n'}, "configurations.clock_mhz is 0"),
@@ -105,8 +121,15 @@ def test_fault_names_key_and_what_is_allowed(tmp_path, changed, words):
 
 def test_all_faults_at_once(tmp_path):
     with pytest.raises(ConfigError) as fault:
-        load(tmp_path, images="0", strategies='["fast", "auto"]', boards='"x"')
-    assert str(fault.value).count(" | ") == 2
+        load(
+            tmp_path,
+            '[configurations]\npart = "P"\nclock_mhz = 90\n',
+            models='["yolo", "nosuch", ["nosuch", "no/net.onnx"]]',
+            images="0",
+            strategies='["fast", "auto"]',
+            boards='"x"',
+        )
+    assert str(fault.value).count(" | ") == 5
 
 
 def test_file_that_is_not_there(tmp_path):

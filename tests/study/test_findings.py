@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from study_cases import group_of, latency_rows, row, throughput_rows
 
-from mpi_vta.study.findings import findings, short_findings
+from mpi_vta.study.findings import findings
 
 
 def text(rows):
@@ -79,16 +79,14 @@ def test_models_that_share_the_boards():
     assert "first board alone" not in found
 
 
+def test_builds_are_named_where_they_are_compared():
+    rows = [row(i, 1, "a", rate, 1.0, rate, config=f"pynq_1x{8 * i + 8}_i8") for i, rate in enumerate((5.0, 9.0))]
+    assert findings(group_of(rows)) == [
+        "Of 2 builds on 1 board of stack most images a second come from `pynq_1x16_i8` (net: 9 images/s, median "
+        "latency 1 ms, 9 J).",
+        "An image costs least with `pynq_1x8_i8`, 5 J.",
+    ]
+
+
 def test_nothing_to_say_where_nothing_can_be_run():
     assert text(throughput_rows()[-2:]) == "No point of it can be run."
-
-
-def test_short_findings_count_over_groups():
-    groups = [group_of(throughput_rows()), group_of(latency_rows())]
-    first, second, why, third = short_findings(groups)
-    assert "VTA set the pace and not the network in 1 of 1 cases" in why
-    assert first == "For throughput on all boards `scatter-gather` is the best, or level with it, in all 1 comparisons."
-    assert second == (
-        "For throughput on all boards `pipeline` is never the best or level with it; it reaches 60 % of the best."
-    )
-    assert third.startswith("One image of net takes 80 ms")

@@ -95,8 +95,9 @@ def test_build_on_a_board_whose_part_nobody_described_is_not_judged():
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"boards": 5}, "5 ranks but only 4 boards"),
-        ({"build": Build(config("ultra96_1x16"))}, "has a 128-bit memory bus"),
+        ({"boards": 5}, "cluster pynq4: 5 boards, it has 4"),
+        ({"models": ("a", "b")}, "boards = 1: 2 models at once need as many boards"),
+        ({"build": Build(config("ultra96_1x16"))}, "a build for 128-bit memory buses, pynq_z1 has 64"),
         ({"build": Build(config("pynq_1x32"))}, "does not fit XC7Z020: 323.5 BRAM36 of 140"),
         ({"build": Build(config("pynq_1x16"), 900.0)}, "does not fit XC7Z020: "),
         ({"build": Build(IllegalConfig("odd", "A is larger than I"))}, "odd: A is larger than I"),

@@ -25,6 +25,14 @@ def test_figures_by_boards_and_strategy():
     assert "not valid   2 points: only 3 boards" in text
 
 
+def test_nothing_that_can_be_run_is_one_line_and_the_reason():
+    text = printed(throughput_rows()[-2:])
+    assert text.splitlines() == [
+        "net on stack, for throughput: no point can be run",
+        "not valid   2 points: only 3 boards",
+    ]
+
+
 def test_front_follows():
     text = printed(throughput_rows())
     assert "best in throughput, latency and energy at once (4), modelled" in text

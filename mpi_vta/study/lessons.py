@@ -1,0 +1,47 @@
+"""What studies teach together: questions answered in sentences, every figure and every verdict of which is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from mpi_vta.study.board_lessons import how_many_boards, mixed_boards, several_models, small_memories, what_energy
+from mpi_vta.study.build_lessons import which_build
+from mpi_vta.study.groups import Group
+from mpi_vta.study.strategy_lessons import best_strategy, how_soon, other_strategies, what_sets_the_pace
+
+_QUESTIONS: dict[str, Callable[[Sequence[Group]], list[str]]] = {
+    "Which strategy gives most images a second?": best_strategy,
+    "What do the others lose?": other_strategies,
+    "Is it VTA or the network?": what_sets_the_pace,
+    "How soon is an image done?": how_soon,
+    "Where do more boards stop to pay?": how_many_boards,
+    "What does an image cost?": what_energy,
+    "When is a board's memory too small?": small_memories,
+    "What do mixed boards bring?": mixed_boards,
+    "Several models at once, or one after the other?": several_models,
+    "Which VTA build?": which_build,
+}
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """A question and its answer.
+
+    Attributes
+    ----------
+    question : str
+        What is asked.
+    sentences : tuple of str
+        The answer.
+    """
+
+    question: str
+    sentences: tuple[str, ...]
+
+
+def lessons(groups: Sequence[Group]) -> list[Lesson]:
+    """Return what groups of one or several studies teach; questions that they do not answer are left out."""
+    valid = [group for group in groups if group.valid]
+    found = [Lesson(question, tuple(answer(valid))) for question, answer in _QUESTIONS.items()]
+    return [lesson for lesson in found if lesson.sentences]

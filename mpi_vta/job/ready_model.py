@@ -23,6 +23,7 @@ from mpi_vta.frontend.zoo import BUILDERS
 from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.reference import execute
 from mpi_vta.job.explain import NodePlace, places_of
+from mpi_vta.job.import_process import import_apart, is_foreign
 from mpi_vta.quantize.model import QuantizedModel
 from mpi_vta.quantize.options import QuantizeOptions
 from mpi_vta.quantize.quantizer import DEFAULTS, quantize
@@ -153,6 +154,17 @@ def ready_model(
             # a damaged entry is made again
             path.unlink(missing_ok=True)
     on_import()
+    if path is not None and is_foreign(name_or_path, weights):
+        import_apart(name_or_path, seed, weights, options)
+        data = read_kept(path, "model")
+        if data is not None:
+            return ReadyModel.from_bytes(data, where=str(path))
+    return import_and_keep(name_or_path, seed, weights, options)
+
+
+def import_and_keep(name_or_path: str, seed: int, weights: Path | None, options: QuantizeOptions) -> ReadyModel:
+    """Import and quantise a model in this process, and keep it in the cache; see `ready_model`."""
+    path = _cache_path(name_or_path, seed, weights, options)
     model = _import(load_model(name_or_path, seed=seed, weights=weights), options)
     if path is not None:
         keep(path, model.to_bytes(), "model")

@@ -607,7 +607,7 @@ def onnx_attribute(rng: random.Random, model: Any) -> None:
 def onnx_initializer(rng: random.Random, model: Any) -> None:
     tensor = rng.choice(model.graph.initializer)
     match rng.randrange(5):
-        case 0:
+        case 0 if tensor.dims:
             tensor.dims[rng.randrange(len(tensor.dims))] = rng.choice(ODD_NUMBERS)
         case 1:
             tensor.data_type = rng.choice((0, 2, 7, 8, 9, 10, 11, 14, 16, 99))

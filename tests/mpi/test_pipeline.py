@@ -270,7 +270,7 @@ DIGITS = ("--model", "digits")
         ((*DIGITS, "--plan", "nowhere.json"), r"nowhere.json: cannot read the plan .*"),
         ((*DIGITS, "--output", "file"), r"--output file: cannot write there .*"),
         ((*DIGITS, "--watchdog-s", "-1"), r"--watchdog-s: -1 s; allowed: 0 or more"),
-        ((*DIGITS, "--seed", "x"), r"command line: argument --seed: invalid int value: 'x'; .*"),
+        ((*DIGITS, "--seed", "x"), r"command line: argument --seed: 'x'; allowed: 0 to 2147483647; .*"),
         ((*DIGITS, "--fly"), r"command line: unrecognized arguments: --fly; .*"),
         ((), r"command line: the following arguments are required: --model; .*"),
     ],

@@ -24,9 +24,9 @@ from mpi_vta.schedule.assembly import one_board_ns
 from mpi_vta.schedule.cost import CompiledCosts
 from mpi_vta.schedule.problem import Problem
 from mpi_vta.schedule.sharing import Demand, parse_shares, share_boards
-from mpi_vta.trace.merge import ModelRecord, RunRecord, merge
+from mpi_vta.trace.merge import merge
 from mpi_vta.trace.reader import read
-from mpi_vta.trace.repair import Opening
+from mpi_vta.trace.repair import ModelOpening, Opening
 
 
 def labels_of(models: Sequence[str]) -> tuple[str, ...]:
@@ -110,31 +110,44 @@ def prepare_several(request: Request, ranks: int, progress: Progress) -> tuple[P
 
 
 def open_several(request: Request, prepared: Sequence[Prepared]) -> None:
-    """Leave beside the ranks' files what ``trace merge`` needs of the model on rank 0 if the job ends early."""
-    (at_rank_0,) = [single for single in prepared if 0 in single.job.ranks]
-    ranks = sum(len(single.job.ranks) for single in prepared)
-    job = at_rank_0.job
+    """Leave beside the ranks' files what ``trace merge`` needs if the job ends early."""
     clear(request.folder, [single.remainder.outputs for single in prepared if single.remainder.outputs is not None])
-    Opening(job.plan.to_json(), ranks, job.images, provenance_of(at_rank_0)).save(request.folder)
+    _opening(request, prepared).save(request.folder)
+
+
+def _opening(request: Request, prepared: Sequence[Prepared]) -> Opening:
+    labels = labels_of(request.models)
+    models = tuple(
+        ModelOpening(single.job.plan.to_json(), single.job.images, attributes_of(single, label))
+        for label, single in zip(labels, prepared, strict=True)
+    )
+    ranks = sum(len(single.job.ranks) for single in prepared)
+    provenance = {**provenance_of(prepared[0]), "models": list(labels)}
+    return Opening(models[0].plan_json, ranks, models[0].images, provenance, models)
+
+
+def attributes_of(prepared: Prepared, label: str) -> dict[str, Any]:
+    """Return what a trace says of one of several models in the place of what it says of the first, JSON-able."""
+    own = ("model", "strategy", "graph_sha256", "program_sha256")
+    found = provenance_of(prepared)
+    return {"name": label, "ranks": list(prepared.job.ranks), **{name: found[name] for name in own}}
 
 
 def conclude_several(request: Request, prepared: Sequence[Prepared], results: Sequence[RunResult]) -> dict[str, Any]:
     """Write one ``run.h5``, ``summary.json`` and the pictures of all models, and return the summary."""
     folder, labels = request.folder, labels_of(request.models)
-    records = []
-    for label, single, result in zip(labels, prepared, results, strict=True):
-        hashed = "" if result.outputs is None else output_sha256(result.outputs, single.model.graph.outputs)
-        own = {name: value for name, value in provenance_of(single).items() if name.endswith("sha256")}
-        attributes = {"name": label, "ranks": list(single.job.ranks), **own, "output_sha256": hashed}
-        records.append(ModelRecord(single.job.plan.to_json(), result.times, attributes))
+    hashes = [
+        "" if result.outputs is None else output_sha256(result.outputs, single.model.graph.outputs)
+        for single, result in zip(prepared, results, strict=True)
+    ]
     files = {
         rank: data
         for single, result in zip(prepared, results, strict=True)
         for rank, data in zip(single.job.ranks, result.rank_files, strict=True)
     }
-    provenance = {**provenance_of(prepared[0]), **records[0].attributes, "models": list(labels)}
-    first = RunRecord(records[0].plan_json, records[0].images, provenance, tuple(records))
-    merge(folder / "run.h5", [files[rank] for rank in sorted(files)], first)
+    opening = _opening(request, prepared)
+    record = opening.record([result.times for result in results], [{"output_sha256": hashed} for hashed in hashes])
+    merge(folder / "run.h5", [files[rank] for rank in sorted(files)], record)
     forget_ranks(folder)
     trace = read(folder / "run.h5")
     summaries = [
@@ -145,6 +158,6 @@ def conclude_several(request: Request, prepared: Sequence[Prepared], results: Se
         }
         for number, (single, result) in enumerate(zip(prepared, results, strict=True))
     ]
-    summary = {"ranks": len(files), "time": provenance["time"], "models": summaries}
+    summary = {"ranks": len(files), "time": opening.provenance["time"], "models": summaries}
     write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode(), "the summary")
     return summary

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpi_vta.job.command_line import (
     add_model_options,
@@ -21,9 +21,9 @@ from mpi_vta.job.command_line import (
 from mpi_vta.job.request import Request
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.assignment import VIRTUAL, WALL
-from mpi_vta.runtime.progress import shown_progress
+from mpi_vta.runtime.progress import Progress, shown_progress
 from mpi_vta.runtime.report import print_plan, print_report
-from mpi_vta.runtime.session import Leader, take_part
+from mpi_vta.runtime.session import Leader, RunResult, take_part
 from mpi_vta.schedule.figures import group_count
 
 if TYPE_CHECKING:
@@ -81,75 +81,67 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _lead(leader: Leader, arguments: Sequence[str]) -> int:
     # only rank 0 prepares: the other ranks start faster, and a board need not have what this imports
-    from mpi_vta.job.prepare import prepare
-    from mpi_vta.job.results import answer_lines, conclude, open_run, write_page
+    from mpi_vta.job.prepare import prepare, to_run
+    from mpi_vta.job.results import conclude, open_run
 
     request = parse(arguments)
     if request.explain:
         return _explain(request)
-    if request.models:
-        return _lead_several(leader, request)
     with shown_progress(quiet=request.json) as progress:
-        prepared = prepare(request, leader.ranks, progress)
+        models = prepare(request, leader.ranks, progress)
+        running = to_run(models)
         if request.dry_run:
-            return _show_plan(prepared)
-        if prepared.remainder.is_nothing:
-            return _show_outputs(prepared)
-        job = prepared.job
-        for work in prepared.host_work:
-            progress.phase(f"on the host: {work.name} ({work.op})")
-        groups = count(1)
-        total = group_count(job.images, job.plan.group_images)
-        progress.phase(
-            f"running {job.images} image{'s' * (job.images > 1)} on {leader.ranks} rank{'s' * (leader.ranks > 1)}"
-        )
-        open_run(prepared)
-        result = leader.run(job, lambda: progress.step(next(groups), total))
-        summary = conclude(prepared, result)
-    if request.json:
-        print(json.dumps(summary))
-    else:
-        print_report(summary, sys.stdout)
-        print("\n".join([*answer_lines(summary), f"written     {request.folder}"]))
-        print(f"report      {write_page(request.folder)}")
-    return 0
-
-
-def _show_outputs(prepared: Prepared) -> int:
-    from mpi_vta.job.results import answer_lines, conclude_without_run
-
-    summary = conclude_without_run(prepared)
-    if prepared.request.json:
-        print(json.dumps(summary))
-    else:
-        print(f"nothing left to run; outputs sha256 {summary['output_sha256']}")
-        print("\n".join([*answer_lines(summary), f"written     {prepared.request.folder}"]))
-    return 0
-
-
-def _lead_several(leader: Leader, request: Request) -> int:
-    from mpi_vta.job.results import answer_lines
-    from mpi_vta.job.several import conclude_several, labels_of, open_several, prepare_several
-
-    with shown_progress(quiet=request.json) as progress:
-        prepared = prepare_several(request, leader.ranks, progress)
-        if request.dry_run:
-            for label, single in zip(labels_of(request.models), prepared, strict=True):
-                _show_plan(single, f"plan-{label}.json")
+            for model in running:
+                _show_plan(model)
+            if not running and not request.json:
+                print("nothing left to run")
             return 0
-        progress.phase(f"running {len(prepared)} models on {leader.ranks} ranks")
-        open_several(request, prepared)
-        results = leader.run_all([single.job for single in prepared])
-        summary = conclude_several(request, prepared, results)
+        results: Sequence[RunResult] = ()
+        if running:
+            _show_start(running, leader.ranks, progress)
+            open_run(request, running)
+            results = leader.run([model.job for model in running], _count_groups(running, progress))
+        summary = conclude(request, models, results)
     if request.json:
         print(json.dumps(summary))
-        return 0
-    for single_summary in summary["models"]:
-        print(f"{single_summary['name']}: on ranks {', '.join(map(str, single_summary['on_ranks']))} of the job")
-        print_report(single_summary, sys.stdout)
-        print("\n".join(answer_lines(single_summary)))
-    print(f"written     {request.folder}")
+    else:
+        _show(summary, request)
     return 0
+
+
+def _show_start(running: Sequence[Prepared], ranks: int, progress: Progress) -> None:
+    for model in running:
+        for work in model.host_work:
+            progress.phase(f"on the host: {work.name} ({work.op})")
+    images = running[0].job.images
+    what = f"{images} image{'s' * (images > 1)}" if len(running) == 1 else f"{len(running)} models"
+    progress.phase(f"running {what} on {ranks} rank{'s' * (ranks > 1)}")
+
+
+def _count_groups(running: Sequence[Prepared], progress: Progress) -> Callable[[], None]:
+    """Return what shows a model's headway; none for several, as rank 0 learns of one only."""
+    if len(running) > 1:
+        return lambda: None
+    job = running[0].job
+    groups, total = count(1), group_count(job.images, job.plan.group_images)
+    return lambda: progress.step(next(groups), total)
+
+
+def _show(summary: Mapping[str, Any], request: Request) -> None:
+    from mpi_vta.job.results import answer_lines, write_page
+
+    for single in summary["models"] if request.models else [summary]:
+        if request.models:
+            ranks = ", ".join(map(str, single["on_ranks"]))
+            print(f"{single['name']}: {f'on ranks {ranks} of the job' if ranks else 'without a board'}")
+        if single["images"]:
+            print_report(single, sys.stdout)
+        else:
+            print(f"nothing left to run; outputs sha256 {single['output_sha256']}")
+        print("\n".join(answer_lines(single)))
+    print(f"written     {request.folder}")
+    if not request.models and summary["images"]:
+        print(f"report      {write_page(request.folder)}")
 
 
 def _explain(request: Request) -> int:
@@ -172,15 +164,15 @@ def _explain(request: Request) -> int:
     return 0
 
 
-def _show_plan(prepared: Prepared, name: str = "plan.json") -> int:
-    plan, folder = prepared.job.plan, prepared.request.folder
-    plan.save(folder / name)
-    if prepared.request.json:
+def _show_plan(prepared: Prepared) -> None:
+    plan, request = prepared.job.plan, prepared.request
+    path = request.folder / (f"plan-{prepared.label}.json" if prepared.label else "plan.json")
+    plan.save(path)
+    if request.json:
         print(plan.to_json(), end="")
     else:
         print_plan(plan, prepared.job.cluster, sys.stdout)
-        print(f"written     {folder / name}")
-    return 0
+        print(f"written     {path}")
 
 
 if __name__ == "__main__":

@@ -210,6 +210,10 @@ def read_net(model: Any, name: str, path: str) -> OnnxNet:
         For an unsupported operator, a dynamic shape, several inputs or a batch other than 1.
     """
     graph = model.graph
+    for proto in graph.node:
+        if not proto.output:
+            where = f"{path}: node {proto.name or proto.op_type}"
+            raise ModelError("it has no output", where=where, allowed="a file written by an ONNX exporter")
     remaining, constants, folded, shapes = fold_constants(model, path)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
     if not 1 <= opset <= MOST_OPSET:

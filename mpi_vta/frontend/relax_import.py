@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.errors import ModelError
+from mpi_vta.errors import GraphError, ModelError
 from mpi_vta.frontend.onnx_net import OnnxNet, OnnxNode
 from mpi_vta.frontend.onnx_tail import tail_of
 from mpi_vta.frontend.relax import CONV, DENSE, fuse_biases, shape_of, to_relax
@@ -38,10 +38,15 @@ def import_net(net: OnnxNet) -> Graph:
     Raises
     ------
     ModelError
-        If an operator is used in a way that our graph cannot express, naming the node.
+        If an operator is used in a way that our graph cannot express, or layers do not fit, naming the node.
     """
     module = fuse_biases(to_relax(net))
-    return _Walk(net, module).graph()
+    try:
+        return _Walk(net, module).graph()
+    except GraphError as fault:
+        raise ModelError(
+            fault.what, where=f"{net.path}: {fault.where}", allowed=fault.allowed, remedy="correct that layer"
+        ) from fault
 
 
 def _fields(module: Any) -> tuple[list[Any], dict[Any, Any]]:

@@ -1,9 +1,11 @@
-"""Rank 0's way from a request to a job that can be handed out."""
+"""Rank 0's way from a request to jobs that can be handed out, one for every model with images to be run."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from mpi_vta.codegen.program import Program
@@ -13,10 +15,12 @@ from mpi_vta.hw.config import VTAConfig
 from mpi_vta.job.command_line import load_named_config
 from mpi_vta.job.host_work import HostWork, host_work
 from mpi_vta.job.inputs import Inputs, read_inputs
-from mpi_vta.job.planning import plan_model
+from mpi_vta.job.model_list import ALONE
+from mpi_vta.job.planning import open_costs, plan_model
 from mpi_vta.job.ready_model import ReadyModel, ready_model
 from mpi_vta.job.request import Request
-from mpi_vta.job.resumption import Remainder, find_remainder
+from mpi_vta.job.resumption import Remainder, check_folder, find_remainder
+from mpi_vta.job.several import check_wishes, labels_of, part_of, share_cluster
 from mpi_vta.runtime.assignment import RunOptions
 from mpi_vta.runtime.devices.registry import carries_data
 from mpi_vta.runtime.progress import Progress
@@ -26,33 +30,51 @@ from mpi_vta.schedule.plan import Plan
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A request made ready.
+class Opened:
+    """A model of a request, and which of its images are to be run.
 
     Attributes
     ----------
     request : Request
-        What was asked for.
+        What was asked for of this model.
     model : ReadyModel
         The model, imported and quantised.
     inputs : Inputs
         The images.
-    job : Job
-        Plan, programs and quantised images, ready to be handed out.
-    host_work : tuple of HostWork
-        What will not run on VTA.
     remainder : Remainder
         Which images are to be run.
-    planner_alternative : dict or None
-        Beside a plan made by hand, the figures that the planner would have got.
+    label : str
+        Name in a job of several models, and of its folder in the output folder; `ALONE` for a job's only model.
     """
 
     request: Request
     model: ReadyModel
     inputs: Inputs
+    remainder: Remainder
+    label: str
+
+    @property
+    def folder(self) -> Path:
+        """Where its outputs and pictures go."""
+        return self.request.folder / self.label
+
+
+@dataclass(frozen=True)
+class Prepared(Opened):
+    """A model with images to be run, made ready.
+
+    Attributes
+    ----------
+    job : Job
+        Plan, programs and quantised images, ready to be handed out.
+    host_work : tuple of HostWork
+        What will not run on VTA.
+    planner_alternative : dict or None
+        Beside a plan made by hand, the figures that the planner would have got.
+    """
+
     job: Job
     host_work: tuple[HostWork, ...]
-    remainder: Remainder
     planner_alternative: dict[str, Any] | None = None
 
     @property
@@ -61,8 +83,8 @@ class Prepared:
         return {stage.index: list(stage.nodes) for stage in self.job.plan.stages}
 
 
-def prepare(request: Request, ranks: int, progress: Progress) -> Prepared:
-    """Import, quantise, compile and plan.
+def prepare(request: Request, ranks: int, progress: Progress) -> tuple[Opened, ...]:
+    """Import and quantise every model of a request; share the boards out, compile and plan where images are left.
 
     Parameters
     ----------
@@ -73,13 +95,37 @@ def prepare(request: Request, ranks: int, progress: Progress) -> Prepared:
     progress : Progress
         Told of every phase.
 
+    Returns
+    -------
+    tuple of Opened
+        In the order of the request; `Prepared` unless every image has its outputs already.
+
     Raises
     ------
     MpiVtaError
         Of the kind that says which part of the request cannot be met; nothing has been written then but
         caches and the empty output folder.
     """
-    return prepare_on(request, open_model(request, progress), open_cluster(request, ranks), progress)
+    if request.models:
+        check_wishes(request.wishes, weights=request.weights)
+    cluster = open_cluster(request, ranks)
+    names = request.models or (request.model,)
+    labels = labels_of(request.models) or (ALONE,)
+    check_folder(request, labels)
+    # all ranks leave their traces in the same folder
+    requests = [replace(request, model=name, output=request.folder, models=()) for name in names]
+    models = [_open(single, label, progress) for single, label in zip(requests, labels, strict=True)]
+    costs = [None if model.remainder.is_nothing else open_costs(model.model.graph, progress) for model in models]
+    division = share_cluster(costs, labels, cluster, request.share)
+    return tuple(
+        _prepare_on(model, part_of(cluster, mine), mine, progress) if mine else model
+        for model, mine in zip(models, division, strict=True)
+    )
+
+
+def to_run(models: Sequence[Opened]) -> tuple[Prepared, ...]:
+    """Return the models that have images to be run."""
+    return tuple(model for model in models if isinstance(model, Prepared))
 
 
 def open_cluster(request: Request, ranks: int) -> Cluster:
@@ -104,39 +150,17 @@ def open_model(request: Request, progress: Progress) -> ReadyModel:
     )
 
 
-def prepare_on(
-    request: Request,
-    model: ReadyModel,
-    cluster: Cluster,
-    progress: Progress,
-    ranks: tuple[int, ...] = (),
-    label: str = "",
-) -> Prepared:
-    """Compile and plan a model for some boards.
-
-    Parameters
-    ----------
-    request : Request
-        What is wanted of this model.
-    model : ReadyModel
-        Imported and quantised.
-    cluster : Cluster
-        Its boards.
-    progress : Progress
-        Told of every phase.
-    ranks : tuple of int
-        Their ranks in the job, if other models have the others.
-    label : str
-        Folder of the outputs within the output folder, if other models have others.
-
-    Raises
-    ------
-    MpiVtaError
-        As for `prepare`.
-    """
+def _open(request: Request, label: str, progress: Progress) -> Opened:
+    model = open_model(request, progress)
     inputs = read_inputs(model, request.images, request.seed, with_data=carries_data(request.device))
-    remainder = find_remainder(request, model, inputs, request.folder / label)
-    integers = inputs.integers[list(remainder.numbers)] if remainder.numbers else inputs.integers
+    return Opened(request, model, inputs, find_remainder(request, model, inputs, label), label)
+
+
+def _prepare_on(opened: Opened, cluster: Cluster, ranks: tuple[int, ...], progress: Progress) -> Prepared:
+    """Compile and plan a model for the boards of some of the job's ranks."""
+    request, model, remainder, integers = opened.request, opened.model, opened.remainder, opened.inputs.integers
+    if remainder.numbers:
+        integers = integers[list(remainder.numbers)]
     planned = plan_model(request.wishes, model.graph, cluster, len(integers), progress)
     check_output(request.folder)
     programs = _programs(planned.plan, cluster, planned.costs)
@@ -159,7 +183,9 @@ def prepare_on(
         remainder.outputs,
         remainder.numbers,
     )
-    return Prepared(request, model, inputs, job, host_work(model, programs), remainder, planned.alternative_figures)
+    return Prepared(
+        **vars(opened), job=job, host_work=host_work(model, programs), planner_alternative=planned.alternative_figures
+    )
 
 
 def _programs(plan: Plan, cluster: Cluster, costs: CompiledCosts) -> dict[tuple[int, int], Program]:

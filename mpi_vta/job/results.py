@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,88 +17,141 @@ from mpi_vta.frontend.host_kernels import host_engine
 from mpi_vta.frontend.images import Placement
 from mpi_vta.frontend.mean_precision import OVERLAP, mean_average_precision
 from mpi_vta.frontend.models import CLASSIFY, DETECT
-from mpi_vta.job.prepare import Prepared
+from mpi_vta.job.model_list import save_labels
+from mpi_vta.job.prepare import Opened, Prepared, to_run
 from mpi_vta.job.provenance import versions_and_argv
+from mpi_vta.job.request import Request
 from mpi_vta.job.resumption import clear, forget_ranks, keep_earlier_trace, keep_last_trace, resumed_line
 from mpi_vta.runtime.assignment import WALL
 from mpi_vta.runtime.output_set import OutputSet
 from mpi_vta.runtime.report import output_sha256, summarize
 from mpi_vta.runtime.session import RunResult
 from mpi_vta.schedule.network import NetworkModel
-from mpi_vta.trace.merge import RunRecord, merge
+from mpi_vta.trace.merge import merge
 from mpi_vta.trace.reader import Trace, read
-from mpi_vta.trace.repair import Opening
+from mpi_vta.trace.repair import ModelOpening, Opening
 from mpi_vta.trace.schema import MEASURED, MODELLED
 
 MOST_SHOWN = 16
 LEAST_COUNTED_SCORE = 0.02  # weaker boxes change the area under precision and recall by next to nothing
 
 
-def open_run(prepared: Prepared) -> None:
-    """Leave beside the ranks' files what ``trace merge`` needs if the job ends early."""
-    job, remainder, folder = prepared.job, prepared.remainder, prepared.request.folder
-    if remainder.part is None:
-        clear(folder, [remainder.outputs] if remainder.outputs is not None else [])
+def open_run(request: Request, models: Sequence[Prepared]) -> None:
+    """Leave in the output folder what ``trace merge`` and ``--resume`` need if the job of these models ends early."""
+    folder, part = request.folder, models[0].remainder.part
+    places = [model.remainder.outputs for model in models if model.remainder.outputs is not None]
+    if part is None:
+        clear(folder)
     else:
-        keep_earlier_trace(folder, remainder.part)
-    opening = Opening(job.plan.to_json(), len(job.cluster.boards), job.images, provenance_of(prepared))
-    opening.save(folder)
+        keep_earlier_trace(folder, part)
+        for place in places:
+            # one of several models that the earlier runs did not come to: its first rank only goes on with outputs
+            if not place.exists():
+                OutputSet.begin(place).close()
+    _opening(request, models).save(folder)
+    if part is None and places and request.models:
+        save_labels(folder, [model.label for model in models])
 
 
-def conclude(prepared: Prepared, result: RunResult) -> dict[str, Any]:
+def _opening(request: Request, models: Sequence[Prepared]) -> Opening:
+    first = models[0]
+    provenance = provenance_of(first)
+    openings: tuple[ModelOpening, ...] = ()
+    if request.models:
+        provenance |= {"models": [model.label for model in models]}
+        openings = tuple(
+            ModelOpening(model.job.plan.to_json(), model.job.images, _attributes_of(model)) for model in models
+        )
+    ranks = sum(len(model.job.ranks) for model in models)
+    return Opening(first.job.plan.to_json(), ranks, first.job.images, provenance, openings)
+
+
+def _attributes_of(model: Prepared) -> dict[str, Any]:
+    """Return what a trace says of one of several models in the place of what it says of the first, JSON-able."""
+    found = provenance_of(model)
+    own = {name: found[name] for name in ("model", "strategy", "graph_sha256", "program_sha256")}
+    return {"name": model.label, "ranks": list(model.job.ranks), **own, **model.remainder.provenance()}
+
+
+def conclude(request: Request, models: Sequence[Opened], results: Sequence[RunResult]) -> dict[str, Any]:
     """Write ``run.h5``, ``summary.json`` and the pictures, and return the summary.
 
     The trace is read back from the file for the figures, so what is printed is what is on disk.
-    """
-    folder, model, job = prepared.request.folder, prepared.model, prepared.job
-    hashed = "" if result.outputs is None else output_sha256(result.outputs, model.graph.outputs)
-    provenance = {**provenance_of(prepared), "output_sha256": hashed}
-    record = RunRecord(job.plan.to_json(), result.times, provenance)
-    merge(folder / "run.h5", result.rank_files, record)
-    forget_ranks(folder)
-    summary = summary_of(prepared, result, read(folder / "run.h5"), folder)
-    _save(summary, folder)
-    return summary
-
-
-def conclude_without_run(prepared: Prepared) -> dict[str, Any]:
-    """Write what is missing of a job whose images all have their outputs, and return a summary without times."""
-    folder, model, outputs = prepared.request.folder, prepared.model, prepared.remainder.outputs
-    assert outputs is not None, "only a job with data is gone on with"
-    keep_last_trace(folder)
-    with OutputSet(outputs) as whole:
-        arrays = whole.arrays()
-        summary = {
-            "model": model.name,
-            "images": 0,
-            "resumed": prepared.remainder.summary(),
-            "weights": model.weights_note,
-            "output_sha256": output_sha256(arrays, model.graph.outputs),
-            **_answers(prepared, arrays, folder),
-        }
-    if not (folder / "summary.json").exists():
-        _save(summary, folder)
-    return summary
-
-
-def _save(summary: Mapping[str, Any], folder: Path) -> None:
-    write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode(), "the summary")
-
-
-def summary_of(prepared: Prepared, result: RunResult, trace: Trace, folder: Path) -> dict[str, Any]:
-    """Return the summary of one model's run, after writing its pictures.
 
     Parameters
     ----------
-    prepared : Prepared
-        The model.
-    result : RunResult
-        What its run left.
-    trace : Trace
-        Of this model alone.
-    folder : Path
-        For pictures.
+    request : Request
+        What was asked for.
+    models : sequence of Opened
+        All models of the job.
+    results : sequence of RunResult
+        Of those that were run, in their order.
+
+    Returns
+    -------
+    dict
+        Of one model its summary; of several ``models`` with the summary of each, ``ranks`` and ``time``.
     """
+    folder, ran = request.folder, to_run(models)
+    if ran:
+        found = _conclude_run(request, ran, results)
+    else:
+        found = {}
+        keep_last_trace(folder)
+    summaries = [found.get(model.label) or _summary_without_run(model) for model in models]
+    summary = summaries[0]
+    if request.models:
+        ranks = {model.label: list(model.job.ranks) for model in ran}
+        named = [
+            {**own, "name": model.label, "on_ranks": ranks.get(model.label, [])}
+            for model, own in zip(models, summaries, strict=True)
+        ]
+        summary = {"ranks": sum(map(len, ranks.values())), "time": _time_word(request), "models": named}
+    if ran or not (folder / "summary.json").exists():
+        write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode(), "the summary")
+    return summary
+
+
+def _conclude_run(request: Request, ran: Sequence[Prepared], results: Sequence[RunResult]) -> dict[str, dict[str, Any]]:
+    """Write ``run.h5`` and the pictures of a run; return each model's summary by label."""
+    folder, pairs = request.folder, list(zip(ran, results, strict=True))
+    hashes = [
+        "" if result.outputs is None else output_sha256(result.outputs, model.model.graph.outputs)
+        for model, result in pairs
+    ]
+    files = {
+        rank: data for model, result in pairs for rank, data in zip(model.job.ranks, result.rank_files, strict=True)
+    }
+    record = _opening(request, ran).record(
+        [result.times for result in results], [{"output_sha256": hashed} for hashed in hashes]
+    )
+    merge(folder / "run.h5", [files[rank] for rank in sorted(files)], record)
+    forget_ranks(folder)
+    trace = read(folder / "run.h5")
+    return {
+        model.label: _summary_of(model, result, trace.of_model(number) if trace.models else trace)
+        for number, (model, result) in enumerate(pairs)
+    }
+
+
+def _summary_without_run(opened: Opened) -> dict[str, Any]:
+    """Return the summary of a model whose images all had their outputs, without times; write its pictures."""
+    model, outputs = opened.model, opened.remainder.outputs
+    assert outputs is not None, "only a job with data is gone on with"
+    with OutputSet(outputs) as whole:
+        arrays = whole.arrays()
+        return {
+            "model": model.name,
+            "images": 0,
+            "resumed": opened.remainder.summary(),
+            "weights": model.weights_note,
+            "output_sha256": output_sha256(arrays, model.graph.outputs),
+            **_answers(opened, arrays),
+        }
+
+
+def _summary_of(prepared: Prepared, result: RunResult, trace: Trace) -> dict[str, Any]:
+    """Return the summary of one model's run, after writing its pictures; `trace` is of this model alone."""
     model, job = prepared.model, prepared.job
     summary = summarize(
         job.plan,
@@ -116,7 +169,7 @@ def summary_of(prepared: Prepared, result: RunResult, trace: Trace, folder: Path
         "resumed": prepared.remainder.summary(),
     }
     if result.outputs is not None:
-        summary |= _answers(prepared, result.outputs, folder)
+        summary |= _answers(prepared, result.outputs)
     return summary
 
 
@@ -136,7 +189,7 @@ def provenance_of(prepared: Prepared) -> dict[str, Any]:
     programs = {stage: program.sha256 for (stage, _), program in sorted(job.programs.items(), reverse=True)}
     return {
         **versions_and_argv(("mpi_vta.pipeline", *request.argv)),
-        "time": MEASURED if request.clock == WALL else MODELLED,
+        "time": _time_word(request),
         "model": model.name,
         "strategy": job.plan.strategy,
         "device": request.device,
@@ -150,9 +203,13 @@ def provenance_of(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _answers(prepared: Prepared, outputs: Mapping[str, NDArray[np.int8]], folder: Path) -> dict[str, Any]:
+def _time_word(request: Request) -> str:
+    return MEASURED if request.clock == WALL else MODELLED
+
+
+def _answers(opened: Opened, outputs: Mapping[str, NDArray[np.int8]]) -> dict[str, Any]:
     """Return what the model says about the images, by its task; write pictures for detections."""
-    model, inputs = prepared.model, prepared.inputs
+    model, inputs = opened.model, opened.inputs
     engine = host_engine()
     finished = model.quantized.finish(outputs, engine.run)
     heads = [finished[output.name] for output in model.quantized.outputs]
@@ -160,7 +217,7 @@ def _answers(prepared: Prepared, outputs: Mapping[str, NDArray[np.int8]], folder
     if model.quantized.host_graph is not None:
         answers["host_engine"] = engine.name
     if model.task == DETECT and inputs.batch is not None:
-        answers["pictures"] = _draw(prepared, heads, folder)
+        answers["pictures"] = _draw(opened, heads)
     if model.task == CLASSIFY and inputs.truth is None:
         answers["classes"] = [
             [{"class": kind, "probability": share} for kind, share in best_classes(scores)]
@@ -173,21 +230,21 @@ def _answers(prepared: Prepared, outputs: Mapping[str, NDArray[np.int8]], folder
         )
         answers[key] = {
             "images": len(inputs.truth.images),
-            "float": measure(prepared, in_float),
-            "vta": measure(prepared, heads),
+            "float": measure(opened, in_float),
+            "vta": measure(opened, heads),
         }
     return answers
 
 
-def _accuracy(prepared: Prepared, outputs: list[NDArray[np.float32]]) -> float:
-    truth = prepared.inputs.truth
+def _accuracy(opened: Opened, outputs: list[NDArray[np.float32]]) -> float:
+    truth = opened.inputs.truth
     assert truth is not None
     scores = outputs[0].reshape(len(truth.labels), -1)
     return float((scores.argmax(axis=1) == truth.labels).mean())
 
 
-def _mean_precision(prepared: Prepared, heads: list[NDArray[np.float32]]) -> float:
-    model, truth = prepared.model, prepared.inputs.truth
+def _mean_precision(opened: Opened, heads: list[NDArray[np.float32]]) -> float:
+    model, truth = opened.model, opened.inputs.truth
     assert truth is not None
     assert model.detector is not None
     found = [
@@ -203,8 +260,8 @@ def _mean_precision(prepared: Prepared, heads: list[NDArray[np.float32]]) -> flo
     return mean_average_precision(found, *truth.objects(), model.detector.class_names)
 
 
-def _draw(prepared: Prepared, heads: list[NDArray[np.float32]], folder: Path) -> list[dict[str, Any]]:
-    batch, model = prepared.inputs.batch, prepared.model
+def _draw(opened: Opened, heads: list[NDArray[np.float32]]) -> list[dict[str, Any]]:
+    batch, model = opened.inputs.batch, opened.model
     assert batch is not None
     assert model.detector is not None
     caption = "" if model.has_meaning else model.weights_note
@@ -212,7 +269,7 @@ def _draw(prepared: Prepared, heads: list[NDArray[np.float32]], folder: Path) ->
     for index, picture in enumerate(batch.pictures[:MOST_SHOWN]):
         own = [head[index] for head in heads]
         found = decode_yolo(own, picture.shape[:2], batch.placements[index], model.detector)
-        path = folder / f"boxes-{Path(batch.names[index]).stem}.png"
+        path = opened.folder / f"boxes-{Path(batch.names[index]).stem}.png"
         write_atomically(path, draw_boxes(picture, found, caption, model.detector))
         drawn.append({"picture": str(path), "boxes": len(found)})
     return drawn

@@ -12,23 +12,24 @@ import numpy as np
 from mpi_vta.errors import InputError
 from mpi_vta.graph.ir import array_sha256
 from mpi_vta.job.inputs import Inputs
+from mpi_vta.job.model_list import ALONE, labels_there, list_path, outputs_folder
 from mpi_vta.job.ready_model import ReadyModel
 from mpi_vta.job.request import Request
 from mpi_vta.runtime.devices.registry import carries_data
-from mpi_vta.runtime.output_set import Identity, OutputPlace, OutputSet
+from mpi_vta.runtime.output_set import SET_FILE, Identity, OutputPlace, OutputSet, read_identity
 from mpi_vta.trace.repair import Opening, opening_path, repair
 
 
 @dataclass(frozen=True)
 class Remainder:
-    """The images of a job that a run has to do.
+    """The images of a model that a run has to do.
 
     Attributes
     ----------
     outputs : OutputPlace or None
-        Where the job's outputs are kept; None for a device that carries no data.
+        Where the model's outputs are kept; None for a device that carries no data.
     images : int
-        Of the job.
+        Of the model in the whole job.
     numbers : tuple of int
         For the rest of a job that ended early, the images without outputs; empty for a new job.
     part : int or None
@@ -58,42 +59,80 @@ class Remainder:
         return {"part": self.part, "images_before": self.images - len(self.numbers), "images_of_job": self.images}
 
 
-def find_remainder(request: Request, model: ReadyModel, inputs: Inputs, folder: Path) -> Remainder:
+def check_folder(request: Request, labels: Sequence[str]) -> None:
+    """Refuse an output folder that a job may not use.
+
+    Parameters
+    ----------
+    request : Request
+        What is wanted.
+    labels : sequence of str
+        Of its models, as `mpi_vta.job.model_list` has them.
+
+    Raises
+    ------
+    InputError
+        With ``--resume`` if there is nothing to go on with, or something of other models; without it if the folder
+        holds a job that ended early, which would be lost.
+    ArtifactError
+        If what is there is damaged.
+    """
+    folder, there = request.folder, labels_there(request.folder)
+    if request.resume is None:
+        # a finished job has a summary, and may be replaced
+        if there and not request.dry_run and not (folder / "summary.json").exists():
+            raise InputError(
+                "it holds a job that ended early, which would be lost",
+                where=f"--output {folder}",
+                remedy=f"go on with --resume {folder}, or remove the folder",
+            )
+        return
+    if not carries_data(request.device):
+        raise InputError("a run without data has no outputs to go on from", where=f"--device {request.device}")
+    if not there:
+        raise InputError(
+            "no job that could be gone on with", where=f"--resume {folder}", remedy="start it without --resume"
+        )
+    if sorted(there) != sorted(labels):
+        one = there == (ALONE,)
+        names = read_identity(outputs_folder(folder, ALONE)).model if one else ", ".join(there)
+        raise InputError(
+            f"what is there is of {'one model alone' if one else 'several models at once'}: {names}",
+            where=f"--resume {folder}",
+            remedy="repeat the --model options of the run that began it, or choose another folder",
+        )
+
+
+def find_remainder(request: Request, model: ReadyModel, inputs: Inputs, label: str) -> Remainder:
     """Return what a run has to do: everything, or with ``--resume`` what an earlier run did not come to.
 
     Parameters
     ----------
     request : Request
-        What is wanted of the model.
+        What is wanted of the model; its folder has passed `check_folder`.
     model, inputs
         The model and all its images.
-    folder : Path
-        In which ``outputs`` lie or will lie.
+    label : str
+        Of the model in the job.
 
     Raises
     ------
     InputError
-        If there is nothing to resume, or what is there is of something else; without ``--resume`` if the folder
-        holds a job that ended early, which would be lost.
+        If the outputs that are there are of something else.
     ArtifactError
-        If what is there is damaged.
+        If they are damaged.
     """
     images = len(inputs.integers)
     if not carries_data(request.device):
-        if request.resume is not None:
-            raise InputError("a run without data has no outputs to go on from", where=f"--device {request.device}")
         return Remainder(None, images)
-    place = _place(folder, model, inputs)
+    place = _place(outputs_folder(request.folder, label), model, inputs)
     if request.resume is None:
-        if not request.dry_run:
-            _refuse_to_lose(place, request.folder)
         return Remainder(place, images)
-    if not place.exists():
-        raise InputError(
-            "no job that could be gone on with", where=f"--resume {request.resume}", remedy="start it without --resume"
-        )
-    with OutputSet(place) as outputs:
-        left = np.flatnonzero(~outputs.done())
+    left = np.arange(images)
+    # one of several models may not have begun when the job ended
+    if place.exists():
+        with OutputSet(place) as outputs:
+            left = np.flatnonzero(~outputs.done())
     return Remainder(place, images, tuple(left.tolist()), next_part(request.folder))
 
 
@@ -102,17 +141,7 @@ def _place(folder: Path, model: ReadyModel, inputs: Inputs) -> OutputPlace:
     identity = Identity(
         model.name, model.weights_note, model.graph.sha256, len(inputs.integers), array_sha256([inputs.integers])
     )
-    return OutputPlace(str(folder / "outputs"), identity, shapes)
-
-
-def _refuse_to_lose(place: OutputPlace, folder: Path) -> None:
-    # a finished job has a summary, and may be replaced
-    if place.exists() and not (folder / "summary.json").exists():
-        raise InputError(
-            "it holds a job that ended early, which would be lost",
-            where=f"--output {folder}",
-            remedy=f"go on with --resume {folder}, or remove the folder",
-        )
+    return OutputPlace(str(folder), identity, shapes)
 
 
 def part_path(folder: Path, part: int) -> Path:
@@ -130,11 +159,12 @@ def next_part(folder: Path) -> int:
     return max(kept, default=-1) + 1
 
 
-def clear(folder: Path, places: Sequence[OutputPlace]) -> None:
+def clear(folder: Path) -> None:
     """Remove what an earlier, finished job left, before a new one begins there."""
-    for place in places:
-        (Path(place.folder) / "set.json").unlink(missing_ok=True)
-    for path in (folder / "run.h5", folder / "summary.json", *folder.glob("parts/part-*.h5")):
+    for label in labels_there(folder):
+        (outputs_folder(folder, label) / SET_FILE).unlink(missing_ok=True)
+    results = (folder / "run.h5", folder / "summary.json")
+    for path in (list_path(folder), *results, *folder.glob("parts/part-*.h5")):
         path.unlink(missing_ok=True)
     forget_ranks(folder)
 
@@ -146,7 +176,9 @@ def keep_earlier_trace(folder: Path, part: int) -> None:
     """
     target = part_path(folder, part - 1)
     if opening_path(folder).exists():
-        _merge_what_is_left(folder, target)
+        # once it is there, some of the ranks' files may be gone
+        if not target.exists():
+            _merge_what_is_left(folder, target)
         (folder / "run.h5").unlink(missing_ok=True)
         forget_ranks(folder)
     elif (folder / "run.h5").exists():

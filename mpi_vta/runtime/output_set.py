@@ -31,6 +31,7 @@ from mpi_vta.disk import read_text, write_atomically, writing
 from mpi_vta.errors import ArtifactError, InputError
 
 FORMAT, VERSION = "mpi_vta outputs", 1
+SET_FILE = "set.json"
 DONE_DTYPE = np.dtype([("image", "<i4"), ("crc32", "<u4")])
 # a rank that was killed lets go of its lock a moment after mpirun has returned
 _LOCK_WAIT_S = 2.0
@@ -95,7 +96,7 @@ class OutputPlace:
 
     def exists(self) -> bool:
         """Return whether there are outputs, of whatever."""
-        return (Path(self.folder) / "set.json").is_file()
+        return (Path(self.folder) / SET_FILE).is_file()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the place as JSON-able values."""
@@ -155,7 +156,7 @@ class OutputSet:
         folder = Path(place.folder)
         with writing("the outputs", f"--output {folder.parent}"):
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "set.json").unlink(missing_ok=True)
+            (folder / SET_FILE).unlink(missing_ok=True)
             for old in (*folder.glob("[0-9][0-9][0-9].npy"), folder / "done"):
                 old.unlink(missing_ok=True)
             for number, shape in enumerate(place.shapes.values()):
@@ -163,7 +164,7 @@ class OutputSet:
             (folder / "done").touch()
             names = [{"name": name, "file": f"{number:03d}.npy"} for number, name in enumerate(place.shapes)]
             data = {"format": FORMAT, "version": VERSION, **asdict(place.identity), "outputs": names}
-            write_atomically(folder / "set.json", (json.dumps(data, indent=2) + "\n").encode())
+            write_atomically(folder / SET_FILE, (json.dumps(data, indent=2) + "\n").encode())
         return cls(place)
 
     def done(self) -> NDArray[np.bool_]:
@@ -251,11 +252,15 @@ class PartOutputs:
 
 def read_identity(folder: Path) -> Identity:
     """Return what the outputs in a folder are of; raises `ArtifactError` if ``set.json`` is missing or damaged."""
-    path = folder / "set.json"
+    path = folder / SET_FILE
     try:
         data = json.loads(read_text(path))
         found = (data["format"], data["version"])
         fields = {name: data[name] for name in Identity.__dataclass_fields__}
+    except FileNotFoundError as fault:
+        raise ArtifactError(
+            "no outputs there", where=str(path), remedy="go on in a folder that the hosts of the job share"
+        ) from fault
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise ArtifactError(f"not a readable set of outputs ({type(fault).__name__})", where=str(path)) from fault
     check_version(found, FORMAT, VERSION, str(path))

@@ -133,11 +133,7 @@ class Leader:
         self.ranks = transport.size
         self.state = "preparing"
 
-    def run(self, job: Job, on_finish: Callable[[], None] = lambda: None) -> RunResult:
-        """Run a job over all ranks, once; see `lead`."""
-        return self.run_all([job], on_finish)[0]
-
-    def run_all(self, jobs: Sequence[Job], on_finish: Callable[[], None] = lambda: None) -> tuple[RunResult, ...]:
+    def run(self, jobs: Sequence[Job], on_finish: Callable[[], None] = lambda: None) -> tuple[RunResult, ...]:
         """Run several jobs at the same time, once, each on ranks of its own; see `lead`."""
         first = _leading_endpoint(jobs)
         self.state = "running"
@@ -330,7 +326,7 @@ def _run(
     """Run one rank's part; at rank 0, return the trace files and reports of all ranks."""
     job, options, watchdog = assignment.job, assignment.options, roll_call.watchdog
     device = open_device(options.device, DeviceSetup(job.board, options.bitstream))
-    hint = f"go on with --resume {options.output}" if device.carries_data and len(set(groups)) == 1 else ""
+    hint = f"go on with --resume {options.output}" if device.carries_data else ""
     edges = [edge_name(edge) for edge in job.plan.edges]
     watchdog.join(job.board.name, simulated=device.simulated, edges=edges, hint=hint)
     roll_call.announce()

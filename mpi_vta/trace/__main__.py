@@ -110,7 +110,9 @@ def _merge(options: argparse.Namespace) -> None:
     path, missing = repair(options.folder, without_missing=options.without_missing)
     if missing:
         print(f"left out    ranks {', '.join(map(str, missing))}")
-    print(f"written     {path}: {len(read(path).images)} finished images")
+    trace = read(path)
+    counts = [f"{len(model.images)} finished images of {model.attributes['name']}" for model in trace.models]
+    print(f"written     {path}: {', '.join(counts) or f'{len(trace.images)} finished images'}")
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {

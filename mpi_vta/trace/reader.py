@@ -103,7 +103,8 @@ class Trace:
         """Return what a run of one of several models alone would have left, its ranks numbered as in its plan."""
         part = self.models[number]
         ranks = [int(rank) for rank in part.attributes["ranks"]]
-        records = {place: self.ranks[rank] for place, rank in enumerate(ranks)}
+        # a run that ended early may lack some
+        records = {place: self.ranks[rank] for place, rank in enumerate(ranks) if rank in self.ranks}
         links = self.links[np.isin(self.links["source"], ranks)]
         clock = self.clock[np.isin(self.clock["rank"], ranks)]
         return Trace({**self.attributes, **part.attributes}, part.plan_json, part.images, links, clock, records)

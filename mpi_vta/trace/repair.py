@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,33 @@ from numpy.typing import NDArray
 
 from mpi_vta.disk import read_bytes, read_text, write_atomically
 from mpi_vta.errors import ArtifactError
-from mpi_vta.json_value import number, table, text, texts, whole, wholes
-from mpi_vta.trace.merge import RankFile, RunRecord, clock_line, merge_ranks, read_rank_file
+from mpi_vta.json_value import entries, number, table, text, texts, whole, wholes
+from mpi_vta.trace.merge import ModelRecord, RankFile, RunRecord, clock_line, merge_ranks, read_rank_file
 from mpi_vta.trace.probe import probe, survived
-from mpi_vta.trace.schema import IMAGE_DTYPE, MEASURED, READABLE_VERSIONS, VERSION, EventKind
+from mpi_vta.trace.schema import IMAGE_DTYPE, MEASURED, EventKind
 
-OPENING_FORMAT = "mpi_vta run opening"
+OPENING_FORMAT, OPENING_VERSION = "mpi_vta run opening", 3
+READABLE_OPENINGS = (1, 2, 3)  # 1 and 2: of several models only the one on rank 0
+_MOST_RANKS = 32_767
+
+
+@dataclass(frozen=True)
+class ModelOpening:
+    """What belongs to one of several models that are to run at the same time.
+
+    Attributes
+    ----------
+    plan_json : str
+        Its plan.
+    images : int
+        How many it is to run.
+    attributes : mapping
+        Those of its group in the trace, JSON-able, without the hash of the outputs: ``name``, ``ranks``, ...
+    """
+
+    plan_json: str
+    images: int
+    attributes: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,21 +49,41 @@ class Opening:
     Attributes
     ----------
     plan_json : str
-        The plan.
-    ranks, images : int
+        The plan; of several models that of the first.
+    ranks : int
         Of the job.
+    images : int
+        To be run; of several models by the first.
     provenance : mapping
         Attributes of the trace, JSON-able.
+    models : tuple of ModelOpening
+        All models, numbered as in the events, if there are several.
     """
 
     plan_json: str
     ranks: int
     images: int
     provenance: Mapping[str, Any]
+    models: tuple[ModelOpening, ...] = ()
+
+    def record(self, images: Sequence[NDArray[Any]], notes: Sequence[Mapping[str, Any]]) -> RunRecord:
+        """Return what a trace of the run records.
+
+        Parameters
+        ----------
+        images : sequence of ndarray of IMAGE_DTYPE
+            By model: its finished images; of one model a single array.
+        notes : sequence of mapping
+            By model: further attributes.
+        """
+        # a single model has no group of its own
+        several = zip(self.models, images, notes, strict=True) if self.models else ()
+        models = tuple(ModelRecord(m.plan_json, rows, {**m.attributes, **noted}) for m, rows, noted in several)
+        return RunRecord(self.plan_json, images[0], {**self.provenance, **notes[0]}, models)
 
     def save(self, folder: Path) -> None:
         """Write ``ranks/run.json`` in an output folder."""
-        data = {"format": OPENING_FORMAT, "version": VERSION, **vars(self)}
+        data = {"format": OPENING_FORMAT, "version": OPENING_VERSION, **asdict(self)}
         write_atomically(opening_path(folder), (json.dumps(data, indent=2) + "\n").encode())
 
     @classmethod
@@ -52,19 +93,20 @@ class Opening:
         try:
             data = json.loads(read_text(path))
             found = (data.pop("format"), data.pop("version"))
-            if found[0] != OPENING_FORMAT or found[1] not in READABLE_VERSIONS:
+            if found[0] != OPENING_FORMAT or found[1] not in READABLE_OPENINGS:
                 raise ArtifactError(
-                    f"holds {found[0]} version {found[1]}", where=str(path), allowed=f"{OPENING_FORMAT} {VERSION}"
+                    f"holds {found[0]} version {found[1]}",
+                    where=str(path),
+                    allowed=f"{OPENING_FORMAT} version {', '.join(map(str, READABLE_OPENINGS))}",
+                    remedy="use the release that wrote it",
                 )
             unknown = data.keys() - cls.__dataclass_fields__.keys()
             if unknown:
                 raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-            provenance = {name: _noted(value) for name, value in table(data["provenance"]).items()}
-            opening = cls(
-                text(data["plan_json"]), whole(data["ranks"], 1, 32_767), whole(data["images"], 1), provenance
-            )
-            whole(table(json.loads(opening.plan_json))["group_images"], 1)
-            return opening
+            ranks = whole(data["ranks"], 1, _MOST_RANKS)
+            listed = entries(data["models"]) if found[1] >= OPENING_VERSION else []
+            models = tuple(_model(table(entry), ranks) for entry in listed)
+            return cls(_plan(data["plan_json"]), ranks, whole(data["images"], 1), _notes(data["provenance"]), models)
         except FileNotFoundError as fault:
             raise ArtifactError(
                 "no unmerged run there", where=str(folder), allowed="the output folder of a run that ended early"
@@ -74,6 +116,25 @@ class Opening:
             raise ArtifactError(
                 f"not a readable run opening ({what})", where=str(path), remedy="without it the files cannot be merged"
             ) from fault
+
+
+def _model(data: Mapping[str, Any], ranks: int) -> ModelOpening:
+    attributes = _notes(data["attributes"])
+    text(attributes["name"])
+    if not wholes(attributes["ranks"], 0, ranks - 1):
+        raise ValueError("a model has no ranks")
+    return ModelOpening(_plan(data["plan_json"]), whole(data["images"], 1), attributes)
+
+
+def _plan(value: Any) -> str:
+    """Return the text of a plan that says how many images a group has."""
+    plan = text(value)
+    whole(table(json.loads(plan))["group_images"], 1)
+    return plan
+
+
+def _notes(value: Any) -> dict[str, Any]:
+    return {name: _noted(noted) for name, noted in table(value).items()}
 
 
 def _noted(value: Any) -> Any:
@@ -137,24 +198,22 @@ def repair(folder: Path, target: Path | None = None, *, without_missing: bool = 
             if not without_missing:
                 raise
             missing.add(rank)
-    group_images = int(json.loads(opening.plan_json)["group_images"])
-    images = image_times(files, group_images, opening.images)
-    noted = {
-        **opening.provenance,
-        "repaired": 1,
-        "missing_ranks": sorted(missing),
-        "images_asked": opening.images,
-    }
+    models = opening.models or (ModelOpening(opening.plan_json, opening.images, {"ranks": (0,)}),)
+    noted = {"repaired": 1, "missing_ranks": sorted(missing)}
     path = target or folder / "run.h5"
-    merge_ranks(path, files, RunRecord(opening.plan_json, images, noted))
+    record = opening.record(
+        [image_times(files, model) for model in models], [{**noted, "images_asked": model.images} for model in models]
+    )
+    merge_ranks(path, files, record)
     return path, tuple(sorted(missing))
 
 
-def image_times(files: list[RankFile], group_images: int, images: int) -> NDArray[Any]:
-    """Return the images that were finished, IMAGE_DTYPE, from rank 0's events."""
+def image_times(files: Sequence[RankFile], model: ModelOpening) -> NDArray[Any]:
+    """Return a model's images that were finished, IMAGE_DTYPE, from the events of the first of its ranks."""
+    group_images = int(json.loads(model.plan_json)["group_images"])
     rows = []
     for file in files:
-        if file.rank != 0:
+        if file.rank != model.attributes["ranks"][0]:
             continue
         of_kind = {
             kind: {int(row["image"]): int(row["end_ns"]) for row in file.events[file.events["kind"] == kind]}
@@ -162,6 +221,6 @@ def image_times(files: list[RankFile], group_images: int, images: int) -> NDArra
         }
         for first, end_ns in of_kind[EventKind.FINISH].items():
             start_ns = of_kind[EventKind.START][first]
-            last = min(first + group_images, images)
+            last = min(first + group_images, model.images)
             rows += [(image, start_ns, end_ns, end_ns - start_ns) for image in range(first, last)]
     return np.sort(np.array(rows, IMAGE_DTYPE), order="image")

@@ -589,3 +589,20 @@ def test_a_use_without_counterpart_is_refused(kind, capfd):
     misuse(net)
     refused(net, message)
     assert capfd.readouterr() == ("", "")
+
+
+def test_node_without_an_output_is_refused():
+    net = Net((1, 3, 8, 8))
+    model = net.model(net.conv("input", 3, 4, name="conv"))
+    del model.graph.node[0].output[:]
+    with pytest.raises(ModelError, match="node conv: it has no output; allowed: a file written by an ONNX exporter"):
+        import_model(model, "net", "net.onnx")
+
+
+def test_layer_that_does_not_fit_is_refused_with_its_file():
+    net = Net((1, 3, 8, 8))
+    model = net.model(net.add("MaxPool", "input", kernel_shape=[9, 9], name="pool"))
+    with pytest.raises(
+        ModelError, match=r"pool: window \(9, 9\) is larger than the padded input .*; correct that layer"
+    ):
+        import_model(model, "net", "net.onnx")

@@ -493,13 +493,11 @@ def make_unsealed(rng: random.Random, path: Path) -> None:
 
 def make_rank_file(rng: random.Random, path: Path) -> None:
     """Lay out the folder of a run that ended early, `path`, with a damaged file of one rank."""
-    from trace_cases import PLAN, provenance, write_ranks
-
-    from mpi_vta.trace.repair import Opening
+    from trace_cases import write_ranks
 
     shutil.rmtree(path, ignore_errors=True)
     write_ranks(path)
-    Opening(PLAN.to_json(), 2, 4, provenance()).save(path)
+    opening_of_two_models().save(path)
     victim = path / "ranks" / rng.choice(("rank-000.h5", "rank-001.h5", "run.json"))
     if victim.suffix == ".json":
         victim.write_text(json.dumps(damaged_value(rng, json.loads(victim.read_text()))))
@@ -513,12 +511,19 @@ def read_folder(path: Path) -> object:
     return repair(path)
 
 
-def make_opening(rng: random.Random, path: Path) -> None:
+def opening_of_two_models() -> Any:
     from trace_cases import PLAN, provenance
 
-    from mpi_vta.trace.repair import Opening, opening_path
+    from mpi_vta.trace.repair import ModelOpening, Opening
 
-    Opening(PLAN.to_json(), 2, 4, provenance()).save(path)
+    models = tuple(ModelOpening(PLAN.to_json(), 4, {"name": f"net-{rank}", "ranks": [rank]}) for rank in (0, 1))
+    return Opening(PLAN.to_json(), 2, 4, provenance(), models)
+
+
+def make_opening(rng: random.Random, path: Path) -> None:
+    from mpi_vta.trace.repair import opening_path
+
+    opening_of_two_models().save(path)
     where = opening_path(path)
     if rng.random() < 0.7:
         where.write_text(json.dumps(damaged_value(rng, json.loads(where.read_text()))))

@@ -30,13 +30,19 @@ def request_of(tmp_path):
     return make
 
 
+def prepare_one(request, ranks):
+    """Prepare a request of one model."""
+    (prepared,) = prepare(request, ranks, Silent())
+    return prepared
+
+
 def run_request(request, ranks):
     """Run a request over threads; return the statuses by rank and rank 0's summary."""
     summaries = []
 
     def command(leader: Leader):
-        prepared = prepare(request, leader.ranks, Silent())
-        summaries.append(conclude(prepared, leader.run(prepared.job)))
+        models = prepare(request, leader.ranks, Silent())
+        summaries.append(conclude(request, models, leader.run([model.job for model in models])))
         return 0
 
     statuses = run_ranks(ranks, lambda t: command_rank(t, command) if t.rank == 0 else follow(t))
@@ -71,7 +77,7 @@ def test_fault_while_preparing_dismisses_the_others_with_its_status(request_of, 
     request = request_of("--stages", "99")
 
     def command(leader: Leader):
-        prepare(request, leader.ranks, Silent())
+        prepare_one(request, leader.ranks)
         return 0
 
     assert run_ranks(3, lambda t: command_rank(t, command) if t.rank == 0 else follow(t)) == [2, 2, 2]
@@ -80,22 +86,22 @@ def test_fault_while_preparing_dismisses_the_others_with_its_status(request_of, 
 
 
 def test_stages_of_a_plan_file_are_taken_and_its_figures_made_anew(request_of, tmp_path):
-    plan = prepare(request_of("--stages", "2", "--images", "5"), 2, Silent()).job.plan
+    plan = prepare_one(request_of("--stages", "2", "--images", "5"), 2).job.plan
     first, second = plan.stages
     edited = replace(plan, stages=(replace(first, nodes=(*first.nodes, second.nodes[0]), cycles=1), second), edges=())
     edited = replace(edited, stages=(edited.stages[0], replace(second, nodes=second.nodes[1:])))
     edited.save(tmp_path / "plan.json")
-    found = prepare(request_of("--plan", tmp_path / "plan.json", "--images", "5"), 2, Silent()).job.plan
+    found = prepare_one(request_of("--plan", tmp_path / "plan.json", "--images", "5"), 2).job.plan
     assert [stage.nodes for stage in found.stages] == [stage.nodes for stage in edited.stages]
     assert found.stages[0].cycles > first.cycles
     assert found.edges
 
 
 def test_notes_of_a_plan_file_are_made_anew(request_of, tmp_path):
-    plan = prepare(request_of("--stages", "3", "--images", "3"), 3, Silent()).job.plan
+    plan = prepare_one(request_of("--stages", "3", "--images", "3"), 3).job.plan
     assert plan.notes
     plan.save(tmp_path / "plan.json")
-    found = prepare(request_of("--plan", tmp_path / "plan.json", "--images", "3"), 3, Silent()).job.plan
+    found = prepare_one(request_of("--plan", tmp_path / "plan.json", "--images", "3"), 3).job.plan
     assert len(set(found.notes)) == len(found.notes)
 
 
@@ -108,27 +114,27 @@ def test_plan_by_hand_is_run_on_its_boards_beside_the_planner_s_figures(request_
 
 
 def test_plan_file_and_borders_contradict(request_of, tmp_path):
-    prepare(request_of(), 1, Silent()).job.plan.save(tmp_path / "plan.json")
+    prepare_one(request_of(), 1).job.plan.save(tmp_path / "plan.json")
     with pytest.raises(PlanError, match=r"plan.json: the plan file says where the stages are; leave out --cut"):
-        prepare(request_of("--plan", tmp_path / "plan.json", "--cut", "conv2"), 1, Silent())
+        prepare_one(request_of("--plan", tmp_path / "plan.json", "--cut", "conv2"), 1)
 
 
 def test_plan_file_that_loses_a_layer_is_refused(request_of, tmp_path):
-    plan = prepare(request_of("--stages", "2"), 2, Silent()).job.plan
+    plan = prepare_one(request_of("--stages", "2"), 2).job.plan
     short = replace(plan, stages=(plan.stages[0], replace(plan.stages[1], nodes=plan.stages[1].nodes[1:])))
     short.save(tmp_path / "plan.json")
     with pytest.raises(PlanError, match="do not hold every layer of digits once: missing: conv3"):
-        prepare(request_of("--plan", tmp_path / "plan.json"), 2, Silent())
+        prepare_one(request_of("--plan", tmp_path / "plan.json"), 2)
 
 
 def test_plan_file_for_more_ranks_is_refused(request_of, tmp_path):
-    prepare(request_of("--stages", "3"), 3, Silent()).job.plan.save(tmp_path / "plan.json")
+    prepare_one(request_of("--stages", "3"), 3).job.plan.save(tmp_path / "plan.json")
     with pytest.raises(PlanError, match="the plan needs 3 ranks, there are 2; start mpirun -n 3"):
-        prepare(request_of("--plan", tmp_path / "plan.json"), 2, Silent())
+        prepare_one(request_of("--plan", tmp_path / "plan.json"), 2)
 
 
 def test_one_program_serves_every_replica_of_the_same_build(request_of):
-    job = prepare(request_of("--strategy", "scatter-gather", "--images", "4"), 3, Silent()).job
+    job = prepare_one(request_of("--strategy", "scatter-gather", "--images", "4"), 3).job
     assert {rank for _, rank in job.programs} == {0, 1, 2}
     assert len({id(program) for program in job.programs.values()}) == 1
 
@@ -145,14 +151,14 @@ def test_one_program_serves_every_replica_of_the_same_build(request_of):
 )
 def test_option_out_of_range_is_refused(request_of, options, kind, message):
     with pytest.raises(kind, match=message):
-        prepare(request_of(*options), 1, Silent())
+        prepare_one(request_of(*options), 1)
 
 
 def test_output_that_cannot_be_written_is_refused_before_the_run(tmp_path):
     (tmp_path / "file").write_text("")
     request = parse(["--model", "digits", "--output", str(tmp_path / "file")])
     with pytest.raises(InputError, match="cannot write there"):
-        prepare(request, 1, Silent())
+        prepare_one(request, 1)
 
 
 def test_default_folder_is_named_after_model_and_strategy():
@@ -165,7 +171,7 @@ def test_wrong_option_is_an_input_error():
 
 
 def test_work_on_processors_is_listed_in_the_order_of_the_data(request_of):
-    prepared = prepare(request_of("--images", "2"), 1, Silent())
+    prepared = prepare_one(request_of("--images", "2"), 1)
     assert [(work.name, work.op) for work in prepared.host_work] == [
         ("input", "quantise"),
         ("input", "gather patches and pack"),

@@ -185,6 +185,9 @@ def test_several_models_at_once_give_what_each_gives_alone(pipeline, digits, tmp
         assert {row["rank"] for row in model["stages"]} <= set(model["on_ranks"])
     trace = read(tmp_path / "two" / "run.h5")
     assert [part.attributes["name"] for part in trace.models] == ["digits-1", "digits-2"]
+    for part, model in zip(trace.models, (first, second), strict=True):
+        assert part.attributes["ranks"].tolist() == model["on_ranks"]
+        assert part.attributes["output_sha256"] == model["output_sha256"]
     for rank, record in trace.ranks.items():
         model = 0 if rank in first["on_ranks"] else 1
         assert set(record.events["model"].tolist()) <= {model}

@@ -141,6 +141,11 @@ def test_damaged_description_is_refused(tmp_path, content):
         OutputSet(place)
 
 
+def test_outputs_that_are_not_there_are_refused(tmp_path):
+    with pytest.raises(ArtifactError, match=r"set.json: no outputs there; go on in a folder that the hosts of the job"):
+        OutputSet(place_in(tmp_path))
+
+
 def test_outputs_of_another_version_are_refused(tmp_path):
     place = place_in(tmp_path)
     OutputSet.begin(place).close()

@@ -8,7 +8,7 @@ from trace_cases import IMAGES, PLAN, provenance, write_ranks, write_run
 from mpi_vta.__main__ import main as all_commands
 from mpi_vta.trace.__main__ import main
 from mpi_vta.trace.reader import read
-from mpi_vta.trace.repair import Opening
+from mpi_vta.trace.repair import ModelOpening, Opening
 
 
 @pytest.fixture
@@ -50,6 +50,14 @@ def test_merge_makes_a_trace(tmp_path, capsys):
     assert f"{IMAGES} finished images" in capsys.readouterr().out
     assert main(["summary", str(tmp_path / "run.h5")]) == 0
     assert f"the run ended early: {IMAGES} of 9 images" in capsys.readouterr().out
+
+
+def test_merge_counts_the_images_of_every_model(tmp_path, capsys):
+    write_ranks(tmp_path)
+    models = tuple(ModelOpening(PLAN.to_json(), 9, {"name": f"net-{rank}", "ranks": [rank]}) for rank in (0, 1))
+    Opening(PLAN.to_json(), 2, 9, provenance(), models).save(tmp_path)
+    assert main(["merge", str(tmp_path)]) == 0
+    assert f": {IMAGES} finished images of net-0, 0 finished images of net-1\n" in capsys.readouterr().out
 
 
 def test_merge_says_whom_it_left_out(tmp_path, capsys):

@@ -1,15 +1,21 @@
 """A run that ended early is made into a trace; clocks of measured runs are brought together."""
 
+import json
+
 import h5py
 import numpy as np
 import pytest
-from trace_cases import IMAGES, PLAN, US, image_rows, provenance, write_ranks
+from trace_cases import IMAGES, PLAN, SOURCE, US, image_rows, info, provenance, write_ranks
 
 from mpi_vta.errors import ArtifactError
+from mpi_vta.schedule.plan import SINK, Plan, Stage
 from mpi_vta.trace.merge import RunRecord, merge
 from mpi_vta.trace.reader import read
-from mpi_vta.trace.repair import Opening, repair
-from mpi_vta.trace.schema import CLOCK_SAMPLE_DTYPE
+from mpi_vta.trace.repair import ModelOpening, Opening, opening_path, repair
+from mpi_vta.trace.run import Run
+from mpi_vta.trace.schema import CLOCK_SAMPLE_DTYPE, EventKind
+from mpi_vta.trace.summary import summary_lines
+from mpi_vta.trace.writer import RankTrace
 
 
 @pytest.fixture
@@ -17,6 +23,81 @@ def ended_early(tmp_path):
     write_ranks(tmp_path)
     Opening(PLAN.to_json(), 2, IMAGES + 3, provenance()).save(tmp_path)
     return tmp_path
+
+
+SMALL_PLAN = Plan("small", "fused", 1, (Stage(0, ("d",), (0,), 900, (9 * US,), (0,)),), (), 1, {})
+
+
+@pytest.fixture
+def two_ended_early(tmp_path):
+    """Leave what a run of two models leaves: one on ranks 0 and 1, the other, `small`, of 3 of 5 images, on rank 2."""
+    write_ranks(tmp_path)
+    two = RankTrace(tmp_path / "ranks" / "rank-002.h5", info(2))
+    two.note_stages({0: 900})
+    for i in range(3):
+        two.record(EventKind.START, 10 * i * US, 10 * i * US, stage=SOURCE, image=i, model=1)
+        two.record(EventKind.LAUNCH, 10 * i * US, (10 * i + 9) * US, stage=0, image=i, model=1)
+        two.record(EventKind.FINISH, (10 * i + 9) * US, (10 * i + 9) * US, stage=SINK, image=i, model=1)
+    two.close()
+    models = (
+        ModelOpening(PLAN.to_json(), IMAGES + 3, {"name": "net", "ranks": [0, 1]}),
+        ModelOpening(SMALL_PLAN.to_json(), 5, {"name": "small", "ranks": [2], "model": "small", "strategy": "fused"}),
+    )
+    Opening(PLAN.to_json(), 3, IMAGES + 3, provenance(models=["net", "small"]), models).save(tmp_path)
+    return tmp_path
+
+
+def test_repaired_run_of_several_models_holds_each_one_s_images(two_ended_early):
+    trace = read(repair(two_ended_early)[0])
+    assert [part.attributes["name"] for part in trace.models] == ["net", "small"]
+    assert trace.images.tolist() == trace.models[0].images.tolist() == image_rows().tolist()
+    assert trace.models[1].images.tolist() == [(i, 10 * i * US, (10 * i + 9) * US, 9 * US) for i in range(3)]
+    lines = summary_lines(Run(trace, 1))
+    assert lines[0] == "small, fused, 1 ranks (modelled)"
+    assert lines[-1] == "warning     the run ended early: 3 of 5 images; ranks left out: none"
+
+
+@pytest.mark.parametrize(("lost", "finished"), [(0, (0, 3)), (1, (IMAGES, 3)), (2, (IMAGES, 0))])
+def test_rank_of_one_of_several_models_can_be_left_out(two_ended_early, lost, finished):
+    (two_ended_early / "ranks" / f"rank-00{lost}.h5").unlink()
+    path, missing = repair(two_ended_early, without_missing=True)
+    assert missing == (lost,)
+    trace = read(path)
+    assert tuple(len(part.images) for part in trace.models) == finished
+    for number, images in enumerate(finished):
+        if images:
+            assert len(Run(trace, number).images) == images
+        else:
+            with pytest.raises(ArtifactError, match="no image was finished"):
+                Run(trace, number)
+
+
+def test_opening_of_several_models_is_read_as_it_was_written(two_ended_early):
+    opening = Opening.load(two_ended_early)
+    assert [(model.images, model.attributes["name"]) for model in opening.models] == [(IMAGES + 3, "net"), (5, "small")]
+    assert opening.models[1].plan_json == SMALL_PLAN.to_json()
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [({"name": "small", "ranks": [3]}, "3 is not a whole number from 0 to 2"), ({"ranks": [2]}, "'name' is missing")],
+)
+def test_opening_of_several_models_is_checked(two_ended_early, attributes, message):
+    path = opening_path(two_ended_early)
+    data = json.loads(path.read_text())
+    data["models"][1]["attributes"] = attributes
+    path.write_text(json.dumps(data))
+    with pytest.raises(ArtifactError, match=f"not a readable run opening .{message}"):
+        repair(two_ended_early)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_opening_of_an_earlier_version_is_read(ended_early, version):
+    path = opening_path(ended_early)
+    data = json.loads(path.read_text())
+    del data["models"]
+    path.write_text(json.dumps({**data, "version": version}))
+    assert read(repair(ended_early)[0]).images.tolist() == image_rows().tolist()
 
 
 def test_repaired_run_holds_the_finished_images(ended_early):
@@ -64,8 +145,8 @@ def test_damaged_opening_is_refused(ended_early):
 
 def test_opening_of_another_version_is_refused(ended_early):
     path = ended_early / "ranks" / "run.json"
-    path.write_text(path.read_text().replace('"version": 2', '"version": 9', 1))
-    with pytest.raises(ArtifactError, match="version 9"):
+    path.write_text(path.read_text().replace('"version": 3', '"version": 9', 1))
+    with pytest.raises(ArtifactError, match=r"holds .* version 9; allowed: .* version 1, 2, 3; use the release that"):
         repair(ended_early)
 
 

@@ -7,7 +7,9 @@ that the launcher started goes on as the guardian; the rank runs as its child an
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
+import re
 import signal
 import sys
 import time
@@ -20,6 +22,11 @@ from mpi_vta.runtime.notebook import NOTEBOOK_BYTES, Notebook
 ASKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # a launcher that ends the job ends this process too, within this time
 _LAUNCHER_S = 0.1
+# MPI itself may crash when another rank is gone: that rank's guardian has the word first, then the lowest rank's
+_IN_MPI_S, _IN_MPI_RANK_S, _IN_MPI_LONGEST_S = 2.0, 1.0, 7.0
+_MPI_MODULE = "transport/mpi.py"
+_PLACE = re.compile(r'File "([^"]+)", line (\d+) in')
+_MOST_PLACES = 1 << 16
 # in which the line reaches the terminal; rank 0 takes longer to miss the rank, unless the watchdog is set below 2 s
 _FORWARDING_S = 0.8
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
@@ -57,16 +64,37 @@ def guard(rank: int) -> Notebook | None:
     if os.getppid() != launched:
         os._exit(_SIGNAL_STATUS + signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKED)
-    notebook = Notebook(memory)
-    os.close(memory)
-    return notebook
+    # behind the notebook: where Python was when native code crashed
+    os.lseek(memory, NOTEBOOK_BYTES, os.SEEK_SET)
+    faulthandler.enable(memory, all_threads=False)
+    return Notebook(memory)
 
 
-def last_words(notebook: Notebook, rank: int, number: int) -> str:
-    """Return the line about a rank that was killed by signal `number`."""
-    who = notebook.whereabouts(rank)
-    reason = ", by hand or for want of memory" if number == signal.SIGKILL else ""
+def last_words(notebook: Notebook, rank: int, number: int, place: str) -> str:
+    """Return the line about a rank that was killed by signal `number`, where it crashed at `place`."""
+    who, reason = notebook.whereabouts(rank), ""
+    if number == signal.SIGKILL:
+        reason = ", by hand or for want of memory"
+    elif place:
+        reason = " in MPI, as when another rank is gone" if _is_in_mpi(place) else f" at {place}"
     return f"mpi_vta: error: {who.name}: killed by {signal.Signals(number).name}{reason}{who.circumstances}"
+
+
+def silence_s(rank: int, place: str) -> float:
+    """Return how long a rank's guardian lets others speak first, by the place of the crash."""
+    if not _is_in_mpi(place):
+        return _LAUNCHER_S
+    return min(_IN_MPI_S + rank * _IN_MPI_RANK_S, _IN_MPI_LONGEST_S)
+
+
+def _crash_place(memory: int) -> str:
+    """Return file and line at which a rank's native code crashed; empty if it did not."""
+    found = _PLACE.search(os.pread(memory, _MOST_PLACES, NOTEBOOK_BYTES).decode(errors="replace"))
+    return f"{found[1]}:{found[2]}" if found else ""
+
+
+def _is_in_mpi(place: str) -> bool:
+    return place.rpartition(":")[0].endswith(_MPI_MODULE)
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
@@ -94,8 +122,9 @@ def main(arguments: Sequence[str]) -> NoReturn:
         os._exit(os.WEXITSTATUS(status))
     number = os.WTERMSIG(status)
     if number not in ASKED:
-        time.sleep(_LAUNCHER_S)
-        print(last_words(Notebook(memory), rank, number), file=sys.stderr, flush=True)
+        place = _crash_place(memory)
+        time.sleep(silence_s(rank, place))
+        print(last_words(Notebook(memory), rank, number, place), file=sys.stderr, flush=True)
         time.sleep(_FORWARDING_S)
     # the launcher learns how the rank ended
     os.kill(os.getpid(), number)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from mpi_vta.runtime.guardian import silence_s
 from mpi_vta.runtime.notebook import NOTEBOOK_BYTES, Notebook
 from mpi_vta.runtime.watchdog import Watchdog
 
@@ -39,7 +40,7 @@ def ended(process):
 
 
 @pytest.mark.parametrize(
-    ("number", "reason"), [(signal.SIGKILL, ", by hand or for want of memory"), (signal.SIGSEGV, "")]
+    ("number", "reason"), [(signal.SIGKILL, ", by hand or for want of memory"), (signal.SIGSEGV, " at <string>:10")]
 )
 def test_killed_rank_is_named_with_its_edge_and_image(number, reason):
     status, _, stderr = ended(started(f"{JOIN}os.kill(os.getpid(), {number:d})"))
@@ -49,6 +50,22 @@ def test_killed_rank_is_named_with_its_edge_and_image(number, reason):
     )
     # the launcher is told the truth
     assert status == -number
+
+
+def test_crash_in_mpi_is_laid_to_another_rank(tmp_path):
+    module = tmp_path / "transport" / "mpi.py"
+    module.parent.mkdir()
+    module.write_text("import os, signal\ndef poll(): os.kill(os.getpid(), signal.SIGSEGV)\n")
+    _, _, stderr = ended(started(f"{JOIN}sys.path.insert(0, {str(module.parent)!r})\nimport mpi\nmpi.poll()"))
+    assert re.fullmatch(
+        r"mpi_vta: .*: killed by SIGSEGV in MPI, as when another rank is gone; .* image 12; .*\n", stderr
+    )
+
+
+def test_guardian_of_the_cause_speaks_first_then_that_of_the_lowest_rank():
+    in_mpi = "/x/mpi_vta/runtime/transport/mpi.py:33"
+    assert silence_s(5, "") == silence_s(0, "/x/mpi_vta/runtime/devices/sim.py:3") == 0.1
+    assert [silence_s(rank, in_mpi) for rank in (0, 1, 2, 9, 40)] == [2.0, 3.0, 4.0, 7.0, 7.0]
 
 
 def test_rank_that_is_killed_before_it_has_a_job_is_named():

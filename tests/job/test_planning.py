@@ -40,3 +40,15 @@ def test_choice_by_hand_has_an_alternative_and_the_planner_s_own_has_none(digits
     fewer = plan_model(PlanWishes("fused", boards=2), digits.graph, cluster, 20, Silent())
     assert fewer.alternative.predicted == free.plan.predicted
     assert fewer.alternative_figures["strategy"] == free.plan.strategy
+
+
+@pytest.mark.parametrize(("images", "said"), [(20, []), (10_000, ["planning 10,000 images"])])
+def test_planning_of_a_long_job_is_shown(digits, images, said):
+    told = []
+
+    class Listener(Silent):
+        def phase(self, text):
+            told.append(text)
+
+    plan_model(PlanWishes("scatter-gather"), digits.graph, Cluster.default(1), images, Listener())
+    assert [text for text in told if text.startswith("planning")] == said

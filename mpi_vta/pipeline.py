@@ -128,9 +128,10 @@ def _count_groups(running: Sequence[Prepared], progress: Progress) -> Callable[[
 
 
 def _show(summary: Mapping[str, Any], request: Request) -> None:
-    from mpi_vta.job.results import answer_lines, write_page
+    from mpi_vta.job.results import answer_lines, write_pages
 
-    for single in summary["models"] if request.models else [summary]:
+    shown = summary["models"] if request.models else [summary]
+    for single in shown:
         if request.models:
             ranks = ", ".join(map(str, single["on_ranks"]))
             print(f"{single['name']}: {f'on ranks {ranks} of the job' if ranks else 'without a board'}")
@@ -140,8 +141,9 @@ def _show(summary: Mapping[str, Any], request: Request) -> None:
             print(f"nothing left to run; outputs sha256 {single['output_sha256']}")
         print("\n".join(answer_lines(single)))
     print(f"written     {request.folder}")
-    if not request.models and summary["images"]:
-        print(f"report      {write_page(request.folder)}")
+    if any(single["images"] for single in shown):
+        for path in write_pages(request.folder):
+            print(f"report      {path}")
 
 
 def _explain(request: Request) -> int:

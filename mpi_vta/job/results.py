@@ -17,7 +17,7 @@ from mpi_vta.frontend.host_kernels import host_engine
 from mpi_vta.frontend.images import Placement
 from mpi_vta.frontend.mean_precision import OVERLAP, mean_average_precision
 from mpi_vta.frontend.models import CLASSIFY, DETECT
-from mpi_vta.job.model_list import save_labels
+from mpi_vta.job.model_list import ALONE, save_labels
 from mpi_vta.job.prepare import Opened, Prepared, to_run
 from mpi_vta.job.provenance import versions_and_argv
 from mpi_vta.job.request import Request
@@ -173,14 +173,17 @@ def _summary_of(prepared: Prepared, result: RunResult, trace: Trace) -> dict[str
     return summary
 
 
-def write_page(folder: Path) -> Path:
-    """Write ``report.html`` beside the trace of an output folder, and return its path."""
+def write_pages(folder: Path) -> list[Path]:
+    """Write ``report.html`` beside the trace of an output folder, or of each model of several; return the paths."""
     from mpi_vta.trace.report import write_report
     from mpi_vta.trace.run import Run
 
-    path = folder / "report.html"
-    write_report(Run(read(folder / "run.h5")), path)
-    return path
+    trace = read(folder / "run.h5")
+    labels = [str(model.attributes["name"]) for model in trace.models]
+    paths = [folder / label / "report.html" for label in labels or (ALONE,)]
+    for number, path in enumerate(paths):
+        write_report(Run(trace, number), path)
+    return paths
 
 
 def provenance_of(prepared: Prepared) -> dict[str, Any]:

@@ -196,6 +196,15 @@ def test_several_models_at_once_give_what_each_gives_alone(pipeline, digits, tmp
     assert trace.attributes["unmatched_messages"] == trace.attributes["backward_messages"] == 0
 
 
+def test_each_model_of_several_has_a_page(pipeline, tmp_path):
+    ended = pipeline(2, "--model", "digits", "--model", "digits", "--images", "4", "--output", tmp_path / "two")
+    assert (ended.status, ended.stderr) == (0, "")
+    for label in ("digits-1", "digits-2"):
+        page = tmp_path / "two" / label / "report.html"
+        assert f"report      {page}" in ended.stdout
+        assert "<html" in page.read_text(encoding="utf-8")
+
+
 def test_each_model_of_several_may_be_planned_and_no_more(pipeline, tmp_path):
     several = ("--model", "digits", "--model", "digits")
     ended = pipeline(4, *several, "--dry-run", "--share", "digits-1=3,digits-2=1", "--output", tmp_path / "dry")

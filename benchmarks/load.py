@@ -54,7 +54,14 @@ def work(folder: Path, images: int, arguments: list[str]) -> int:
             time.sleep(SAMPLE_S)
 
     Endpoint.finish = marked  # type: ignore[method-assign]
-    threading.Thread(target=sample, daemon=True).start()
+
+    def begin() -> None:
+        # not in the compiler's workers, which the rank forks later
+        if not memory:
+            threading.Thread(target=sample, daemon=True).start()
+
+    # the rank goes on as a child of its guardian, and threads do not
+    os.register_at_fork(after_in_child=begin)
     status = main(arguments)
     peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     found = {"marks": marks, "memory": memory, "peak_bytes": peak_bytes}

@@ -1,9 +1,9 @@
 """A long job: memory of every rank and the rate of rank 0 while it runs: ``python benchmarks/load.py``.
 
 Runs resnet18 without data over all boards of a cluster under mpirun, each rank with a thread that reads its resident
-memory. Everything is measured: growth is the resident memory when the last image is done, less that when a tenth was
-done; the peak includes the end, when rank 0 brings all events together. The rate is that of the processes of this
-machine in real time, not that of the boards.
+memory, without pages of files: code is read in when it first runs. Everything is measured: growth is the memory when
+the last image is done, less that when a tenth was done; the peak includes the end, when rank 0 brings all events
+together. The rate is that of the processes of this machine in real time, not that of the boards.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ SAMPLE_S = 0.1
 PARTS = 10
 RANK = "--rank-of"
 WARM = 1  # parts of the job after which memory is compared
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def resident_bytes() -> int:
-    """Return this process's resident memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
+    """Return this process's resident memory without pages of files."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return sum(int(fields[name].split()[0]) * 1024 for name in ("RssAnon", "RssShmem"))
 
 
 def work(folder: Path, images: int, arguments: list[str]) -> int:

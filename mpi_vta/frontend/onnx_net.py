@@ -211,6 +211,11 @@ def read_net(model: Any, name: str, path: str) -> OnnxNet:
     """
     graph = model.graph
     for proto in graph.node:
+        # protobuf gives a text that is not UTF-8 as bytes
+        if any(
+            isinstance(text, bytes) for text in (proto.name, proto.op_type, proto.domain, *proto.input, *proto.output)
+        ):
+            raise ModelError("a node's names are not UTF-8", where=path, allowed="a file written by an ONNX exporter")
         if not proto.output:
             where = f"{path}: node {proto.name or proto.op_type}"
             raise ModelError("it has no output", where=where, allowed="a file written by an ONNX exporter")

@@ -606,3 +606,10 @@ def test_layer_that_does_not_fit_is_refused_with_its_file():
         ModelError, match=r"pool: window \(9, 9\) is larger than the padded input .*; correct that layer"
     ):
         import_model(model, "net", "net.onnx")
+
+
+def test_names_that_are_not_utf_8_are_refused():
+    net = Net((1, 3, 8, 8))
+    data = net.model(net.conv("input", 3, 4, name="layer")).SerializeToString().replace(b"Conv", b"\xffonv")
+    with pytest.raises(ModelError, match="a node's names are not UTF-8; allowed: a file written by an ONNX exporter"):
+        import_model(onnx.load_model_from_string(data), "net", "net.onnx")

@@ -27,7 +27,12 @@ FUNCTIONS: Mapping[str, Callable[[Array], Array]] = {"exp": np.exp, "log": np.lo
 REDUCTIONS: Mapping[str, Callable[..., Any]] = {"sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min}
 """Functions of all elements along one axis."""
 
-RULES = (*ARITHMETIC, *FUNCTIONS, *REDUCTIONS)
+RULES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
+    "arithmetic": ARITHMETIC,
+    "function": FUNCTIONS,
+    "reduce": REDUCTIONS,
+}
+"""What the attribute `rule` may be, by operator."""
 
 
 def arithmetic(rule: str, operands: tuple[Array, ...], constant: Array | None, constant_first: bool) -> Array:

@@ -144,6 +144,8 @@ def _verify_attrs(node: Node, spec: OpSpec, where: str) -> None:
         legal, allowed = _RANGES.get(key, (_anything, ""))
         if not legal(value):
             raise GraphError(f"{key} is {value!r}", where=where, allowed=allowed)
+    if node.op in RULES and node.attrs["rule"] not in RULES[node.op]:
+        raise GraphError(f"rule is {node.attrs['rule']!r}", where=where, allowed=", ".join(RULES[node.op]))
     if "lo" in node.attrs and node.attrs["lo"] > node.attrs["hi"]:
         raise GraphError(f"lo {node.attrs['lo']} exceeds hi {node.attrs['hi']}", where=where)
     if "shift" in node.attrs and not (node.attrs["lo"] >= INT8_MIN and node.attrs["hi"] <= INT8_MAX):
@@ -234,7 +236,6 @@ _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "groups": (_within(1, _INT_MAX), "at least 1"),
     "pads": (_within(0, _INT_MAX), "at least 0"),
     "output_pads": (_within(0, _INT_MAX), "at least 0"),
-    "rule": (lambda value: value in RULES, ", ".join(RULES)),
     "constant_first": (_within(0, 1), "0 or 1"),
     "kind": (lambda value: value in ACTIVATIONS, ", ".join(ACTIVATIONS)),
     "multipliers": (_within(INT8_MIN, INT8_MAX), f"{INT8_MIN}..{INT8_MAX} each"),

@@ -242,3 +242,19 @@ def test_a_drawn_graph_survives_its_bytes(graph):
     again = Graph.from_bytes(graph.to_bytes())
     verify(again)
     assert again.sha256 == graph.sha256
+
+
+@pytest.mark.parametrize(
+    ("op", "attrs", "message"),
+    [
+        ("arithmetic", {"rule": "exp", "constant_first": 0}, "rule is 'exp'; allowed: add, subtract"),
+        ("function", {"rule": "add"}, "rule is 'add'; allowed: exp, log, sqrt"),
+        ("reduce", {"rule": "sqrt", "axis": 1}, "rule is 'sqrt'; allowed: sum, mean, max, min"),
+    ],
+)
+def test_rule_of_another_operator_is_refused(op, attrs, message):
+    builder = GraphBuilder("float32", np.random.default_rng(0))
+    source = builder.input((1, 2, 3, 3))
+    builder.add(op, (source,) * (2 if op == "arithmetic" else 1), attrs)
+    with pytest.raises(GraphError, match=message):
+        builder.build()

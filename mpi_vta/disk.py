@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 import re
 import stat
@@ -26,9 +27,9 @@ _HDF5_REASON = re.compile(r"errno = (\d+)")
 def open_regular(path: Path) -> BinaryIO:
     """Open a file for reading; raises `OSError` for a pipe or device too, which might have no end."""
     mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
-        raise OSError(number, os.strerror(number) if stat.S_ISDIR(mode) else "a pipe or device, not a file", str(path))
+    # a folder is refused by the system itself
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "a pipe or device, not a file", str(path))
     return path.open("rb")
 
 
@@ -83,6 +84,11 @@ def write_atomically(path: Path, data: bytes, what: str = "the file", remedy: st
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
+
+
+def write_json(path: Path, data: object, what: str = "the file") -> None:
+    """Write JSON-able values, readably; as `write_atomically`."""
+    write_atomically(path, (json.dumps(data, indent=2) + "\n").encode(), what)
 
 
 @contextmanager

@@ -89,7 +89,7 @@ class _Correction:
             size, extent = sizes[2 + axis], shape[2 + axis]
             repeats[axis] = size // extent
             if size < extent:
-                self._refuse(node, f"resizes {extent} to {size}")
+                self._refuse(node, f"that resizes {extent} to {size}")
             if extent > 1 and size > extent:
                 taps[axis], pads[axis], pads[2 + axis] = self._taps(node, size, extent)
             weight = np.convolve(np.ones(size), taps[axis][::-1])
@@ -97,7 +97,7 @@ class _Correction:
         if min(repeats) < 1 or any(
             extent * repeat != size for extent, repeat, size in zip(shape[2:], repeats, sizes[2:], strict=True)
         ):
-            self._refuse(node, f"resizes {shape[2:]} to {tuple(sizes[2:])}")
+            self._refuse(node, f"that resizes {shape[2:]} to {tuple(sizes[2:])}")
         repeated = {"mode": "nearest", "sizes": list(sizes), "coordinates": "asymmetric", "rounding": "floor"}
         if max(len(entry) for entry in taps) == 1:
             self._nodes.append(replace(node, attrs=repeated))
@@ -114,11 +114,11 @@ class _Correction:
         """Return the weights of a mean over repeated pixels, and how many of them lie before and behind."""
         scale, coordinates = size // extent, node.attrs["coordinates"]
         if size % extent:
-            self._refuse(node, f"resizes {extent} to {size}")
+            self._refuse(node, f"that resizes {extent} to {size}")
         if coordinates == "asymmetric":
             return np.full(scale, 1 / scale), 0, scale - 1
         if coordinates not in ("half_pixel", "pytorch_half_pixel"):
-            self._refuse(node, coordinates)
+            self._refuse(node, f"with {coordinates}")
         if scale % 2:
             return np.full(scale, 1 / scale), scale // 2, scale // 2
         taps = np.full(scale + 1, 1 / scale)
@@ -127,7 +127,7 @@ class _Correction:
 
     def _refuse(self, node: OnnxNode, what: str) -> None:
         raise ModelError(
-            f"linear interpolation that {what}" if " " in what else f"linear interpolation with {what}",
+            f"linear interpolation {what}",
             where=self._net.where(node),
             allowed="enlargement by whole numbers with half_pixel or asymmetric coordinates",
             remedy="export with align_corners=False, or use mode nearest",

@@ -13,8 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode
-from mpi_vta.graph.activations import ACTIVATIONS
+from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode, live_nodes
+from mpi_vta.frontend.onnx_tail import ARITHMETIC_RULES, FUNCTION_RULES
+from mpi_vta.graph.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE, sigmoid
+from mpi_vta.graph.tail import ARITHMETIC, FUNCTIONS
 
 Array = NDArray[np.float64]
 
@@ -25,24 +27,16 @@ _erf = np.vectorize(math.erf, otypes=[np.float64])
 _UNARY: Mapping[str, Callable[[Array], Array]] = {
     "Erf": _erf,
     "Tanh": np.tanh,
-    "Sigmoid": lambda x: 0.5 * (np.tanh(0.5 * x) + 1),
-    "Exp": np.exp,
-    "Log": np.log,
-    "Sqrt": np.sqrt,
+    "Sigmoid": sigmoid,
     "Abs": np.abs,
     "Neg": np.negative,
     "Relu": lambda x: np.maximum(x, 0),
-    "Softplus": lambda x: np.logaddexp(0, x),
+    "Softplus": ACTIVATIONS["softplus"],
     "Gelu": lambda x: 0.5 * x * (1 + _erf(x / math.sqrt(2))),
+    **{op: FUNCTIONS[rule] for op, rule in FUNCTION_RULES.items()},
 }
 _BINARY: Mapping[str, Callable[[Array, Array], Array]] = {
-    "Add": np.add,
-    "Sub": np.subtract,
-    "Mul": np.multiply,
-    "Div": np.divide,
-    "Pow": np.power,
-    "Min": np.minimum,
-    "Max": np.maximum,
+    **{op: ARITHMETIC[rule] for op, rule in ARITHMETIC_RULES.items()},
     "Greater": np.greater,
     "Less": np.less,
     "GreaterOrEqual": np.greater_equal,
@@ -98,7 +92,7 @@ def recognize_functions(net: OnnxNet) -> OnnxNet:
                 covered.update(traced.nodes)
                 fates |= {name: Fate(node.name, f"part of {_WANTED[kind]}") for name in traced.nodes[:-1]}
                 break
-    nodes = _alive([found.get(node.output, node) for node in net.nodes], net.outputs)
+    nodes = live_nodes([found.get(node.output, node) for node in net.nodes], net.outputs)
     gone = {node.name for node in net.nodes} - {node.name for node in nodes}
     return replace(net, nodes=nodes).noting({name: fate for name, fate in fates.items() if name in gone})
 
@@ -137,10 +131,7 @@ def _trace(net: OnnxNet, node: OnnxNode, traces: Mapping[str, Mapping[str, _Trac
 
 
 def _selu(node: OnnxNode) -> Array:
-    alpha, gamma = (
-        node.attrs.get("alpha", 1.67326319217681884765625),
-        node.attrs.get("gamma", 1.05070102214813232421875),
-    )
+    alpha, gamma = node.attrs.get("alpha", SELU_ALPHA), node.attrs.get("gamma", SELU_SCALE)
     return np.asarray(gamma * np.where(_GRID > 0, _GRID, alpha * np.expm1(np.minimum(_GRID, 0))))
 
 
@@ -162,12 +153,3 @@ def _named(values: Array) -> str:
     if values.dtype.kind != "f" or not np.isfinite(values).all():
         return ""
     return next((kind for kind in _WANTED if np.abs(ACTIVATIONS[kind](_GRID) - values).max() < _CLOSE), "")
-
-
-def _alive(nodes: list[OnnxNode], outputs: tuple[str, ...]) -> tuple[OnnxNode, ...]:
-    wanted, kept = set(outputs), []
-    for node in reversed(nodes):
-        if node.output in wanted:
-            kept.append(node)
-            wanted.update(node.inputs)
-    return tuple(reversed(kept))

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
-from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode
+from mpi_vta.frontend.onnx_net import POOLED, Fate, OnnxNet, OnnxNode
 
 Array = NDArray[Any]
 Order = tuple[int, ...]
@@ -23,9 +23,6 @@ _ELEMENTWISE = (
     *("Relu", "LeakyRelu", "PRelu", "Clip", "HardSwish", "HardSigmoid", "Sigmoid", "Swish", "Tanh", "Mish"),
     *("Softplus", "Elu", "Neg", "Add", "Sub", "Mul", "Div", "Min", "Max"),
 )
-
-
-_REDUCTIONS = ("ReduceMean", "ReduceMax", "ReduceSum")
 
 
 def sink_transposes(net: OnnxNet) -> OnnxNet:
@@ -147,7 +144,7 @@ class _Sinking:
         """Do a Pad, a Slice or a mean before the transpose; tell whether that was possible."""
         if node.op == "Slice":
             return self._sinks_slice(node)
-        if node.op not in ("Pad", *_REDUCTIONS):
+        if node.op not in ("Pad", *POOLED):
             return False
         source, order = self._order[node.inputs[0]]
         rank = len(order)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ SUPPORTED = (
 )
 MOST_OPSET = 1000  # far beyond any that exists
 DEQUANTIZED = "_DequantizeLinear_Output"  # what onnxruntime appends to the name of a weight
+# over rows and columns they are poolings of VTA's
+POOLED = ("ReduceMean", "ReduceMax", "ReduceSum")
 _INTEGER_RESULTS = ("ArgMax", "ArgMin", "TopK", "NonMaxSuppression")
 # quantised operators that bring their own arithmetic, where QDQ states only scales
 _QOPERATORS = ("ConvInteger", "MatMulInteger", "DynamicQuantizeLinear")
@@ -151,6 +154,16 @@ class OnnxNet:
         if value.size != 1:
             raise ModelError(f"input {index} has shape {value.shape}", where=self.where(node), allowed="one number")
         return float(value.reshape(-1)[0])
+
+
+def live_nodes(nodes: Sequence[OnnxNode], outputs: tuple[str, ...]) -> tuple[OnnxNode, ...]:
+    """Return the nodes that the outputs depend on, in their order."""
+    wanted, kept = set(outputs), []
+    for node in reversed(nodes):
+        if node.output in wanted:
+            kept.append(node)
+            wanted.update(node.inputs)
+    return tuple(reversed(kept))
 
 
 def axes_of(net: OnnxNet, node: OnnxNode, rank: int) -> list[int]:

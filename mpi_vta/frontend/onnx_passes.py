@@ -14,7 +14,7 @@ from mpi_vta.frontend.onnx_attributes import plain_nodes
 from mpi_vta.frontend.onnx_borders import correct_borders
 from mpi_vta.frontend.onnx_functions import recognize_functions
 from mpi_vta.frontend.onnx_layout import sink_transposes
-from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode
+from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode, live_nodes
 from mpi_vta.frontend.onnx_patterns import recognize_activations, refuse_parts
 from mpi_vta.frontend.onnx_quantized import inherit_ranges, take_ranges
 from mpi_vta.frontend.onnx_rearrangements import lower_gathers, place_vectors, recognize_rearrangements
@@ -91,11 +91,7 @@ def _drop_copies(net: OnnxNet) -> OnnxNet:
 
 
 def _drop_dead(net: OnnxNet) -> OnnxNet:
-    wanted, kept = set(net.outputs), []
-    for node in reversed(net.nodes):
-        if node.output in wanted:
-            kept.append(node)
-            wanted.update(node.inputs)
+    kept = live_nodes(net.nodes, net.outputs)
     if not kept:
         raise ModelError(
             "the outputs do not depend on any supported node",
@@ -103,7 +99,7 @@ def _drop_dead(net: OnnxNet) -> OnnxNet:
             allowed="outputs that are results of nodes",
         )
     dead = {node.name for node in net.nodes} - {node.name for node in kept} - set(net.fates)
-    return replace(net, nodes=tuple(reversed(kept))).noting({name: Fate("", "no output needs it") for name in dead})
+    return replace(net, nodes=kept).noting({name: Fate("", "no output needs it") for name in dead})
 
 
 def _fold_pads(net: OnnxNet) -> OnnxNet:

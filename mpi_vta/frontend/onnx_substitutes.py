@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
-from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode, axes_of
+from mpi_vta.frontend.onnx_net import POOLED, Fate, OnnxNet, OnnxNode, axes_of
 
 Array = NDArray[Any]
 
 AXES_ARE_OPERANDS = 18  # operator set in which ReduceMean takes its axes as an operand
-_MEANS = ("ReduceMean", "ReduceMax", "ReduceSum")
 
 
 def substitute(net: OnnxNet) -> OnnxNet:
@@ -36,7 +35,7 @@ def join_means(net: OnnxNet) -> OnnxNet:
     constants = dict(net.initializers)
     for node in net.nodes:
         before = made.get(node.inputs[0])
-        if node.op not in _MEANS or before is None or len(net.shapes.get(before.inputs[0], ())) != 4:
+        if node.op not in POOLED or before is None or len(net.shapes.get(before.inputs[0], ())) != 4:
             continue
         alone = len(readers[before.output]) == 1 and before.output not in net.outputs
         source, kept = net.shapes[before.inputs[0]], net.shapes.get(before.output, ())

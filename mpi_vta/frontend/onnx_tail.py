@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
-from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode, axes_of
+from mpi_vta.frontend.onnx_net import POOLED, Fate, OnnxNet, OnnxNode, axes_of
 
 Array = NDArray[Any]
 
@@ -23,7 +23,7 @@ _BODY = (
     *("Upsample", "Resize", "Pad"),
 )
 _HOST_ONLY = ("Softmax", "Sigmoid", "Reshape", "Transpose", "LogSoftmax", "Squeeze", "Unsqueeze")
-_ARITHMETIC = {
+ARITHMETIC_RULES = {
     "Add": "add",
     "Sub": "subtract",
     "Mul": "multiply",
@@ -32,7 +32,7 @@ _ARITHMETIC = {
     "Min": "minimum",
     "Max": "maximum",
 }
-_FUNCTIONS = {"Exp": "exp", "Log": "log", "Sqrt": "sqrt"}
+FUNCTION_RULES = {"Exp": "exp", "Log": "log", "Sqrt": "sqrt"}
 _REDUCTIONS = {"ReduceSum": "sum", "ReduceMax": "max", "ReduceMin": "min", "ReduceMean": "mean"}
 # what the host alone has, under the names of our own nodes
 HOST_OPERATORS = ("HostArithmetic", "HostFunction", "HostReduce")
@@ -120,10 +120,10 @@ class _Settling:
                 self._hosted.add(node.output)
 
     def _settle(self, node: OnnxNode) -> None:
-        if node.op in _ARITHMETIC and len(node.inputs) == 2 and not self._is_plain(node):
-            self._arithmetic(node, _ARITHMETIC[node.op], node.inputs, node.output, node.name)
-        elif node.op in _FUNCTIONS:
-            self._own(node, "HostFunction", node.inputs[0], node.output, {"rule": _FUNCTIONS[node.op]})
+        if node.op in ARITHMETIC_RULES and len(node.inputs) == 2 and not self._is_plain(node):
+            self._arithmetic(node, ARITHMETIC_RULES[node.op], node.inputs, node.output, node.name)
+        elif node.op in FUNCTION_RULES:
+            self._own(node, "HostFunction", node.inputs[0], node.output, {"rule": FUNCTION_RULES[node.op]})
         elif node.op in _REDUCTIONS and not self._is_picture_mean(node):
             self._reduce(node, _REDUCTIONS[node.op])
         elif node.op == "ReduceL2":
@@ -174,8 +174,7 @@ class _Settling:
         shape = self._shapes.get(node.inputs[0], ())
         if len(shape) != 4 or any(name in self._hosted for name in node.inputs):
             return False
-        axes = sorted(axis % 4 for axis in self._axes(node))
-        return axes == [2, 3] and node.op in ("ReduceMean", "ReduceMax", "ReduceSum")
+        return self._axes(node) == [2, 3] and node.op in POOLED
 
     def _axes(self, node: OnnxNode) -> list[int]:
         return axes_of(self._net, node, len(self._shape(node, node.inputs[0])))

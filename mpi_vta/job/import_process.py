@@ -24,8 +24,8 @@ COMMAND = (sys.executable, "-m", "mpi_vta.job.import_process")
 _PARTS = ("what", "where", "allowed", "remedy")
 
 
-def import_apart(name_or_path: str, seed: int, weights: Path | None, options: QuantizeOptions) -> None:
-    """Import and quantise a model in a child process, which keeps it in the cache; see `ready_model`.
+def import_apart(name_or_path: str, seed: int, weights: Path | None, options: QuantizeOptions, path: Path) -> None:
+    """Import and quantise a model in a child process, which keeps it in the cache at `path`; see `ready_model`.
 
     Raises
     ------
@@ -34,7 +34,13 @@ def import_apart(name_or_path: str, seed: int, weights: Path | None, options: Qu
     RuntimeError
         For a bug in the import.
     """
-    order = {"model": name_or_path, "seed": seed, "weights": weights and str(weights), "options": asdict(options)}
+    order = {
+        "model": name_or_path,
+        "seed": seed,
+        "weights": weights and str(weights),
+        "options": asdict(options),
+        "path": str(path),
+    }
     listening, telling = os.pipe()
     with open(listening, "rb") as answers:
         try:
@@ -77,7 +83,8 @@ def main() -> int:
     order, answer = json.load(sys.stdin), {}
     weights = order["weights"] and Path(order["weights"])
     try:
-        import_and_keep(order["model"], order["seed"], weights, QuantizeOptions(**order["options"]))
+        options = QuantizeOptions(**order["options"])
+        import_and_keep(order["model"], order["seed"], weights, options, Path(order["path"]))
     except MpiVtaError as fault:
         answer = {"kind": type(fault).__name__, **{part: getattr(fault, part) for part in _PARTS}}
     except Exception as fault:

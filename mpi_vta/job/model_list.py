@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mpi_vta.artifact import check_version
-from mpi_vta.disk import read_text, write_atomically
+from mpi_vta.disk import read_text, write_json
 from mpi_vta.errors import ArtifactError
 from mpi_vta.json_value import text, texts
 from mpi_vta.runtime.output_set import SET_FILE
@@ -29,7 +29,7 @@ def list_path(folder: Path) -> Path:
 def save_labels(folder: Path, labels: Sequence[str]) -> None:
     """Note which models a job of several is of."""
     data = {"format": FORMAT, "version": VERSION, "models": list(labels)}
-    write_atomically(list_path(folder), (json.dumps(data, indent=2) + "\n").encode())
+    write_json(list_path(folder), data)
 
 
 def labels_there(folder: Path) -> tuple[str, ...]:

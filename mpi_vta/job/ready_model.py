@@ -155,16 +155,17 @@ def ready_model(
             path.unlink(missing_ok=True)
     on_import()
     if path is not None and is_foreign(name_or_path, weights):
-        import_apart(name_or_path, seed, weights, options)
+        import_apart(name_or_path, seed, weights, options, path)
         data = read_kept(path, "model")
         if data is not None:
             return ReadyModel.from_bytes(data, where=str(path))
-    return import_and_keep(name_or_path, seed, weights, options)
+    return import_and_keep(name_or_path, seed, weights, options, path)
 
 
-def import_and_keep(name_or_path: str, seed: int, weights: Path | None, options: QuantizeOptions) -> ReadyModel:
-    """Import and quantise a model in this process, and keep it in the cache; see `ready_model`."""
-    path = _cache_path(name_or_path, seed, weights, options)
+def import_and_keep(
+    name_or_path: str, seed: int, weights: Path | None, options: QuantizeOptions, path: Path | None
+) -> ReadyModel:
+    """Import and quantise a model in this process, and keep it in the cache at `path`; see `ready_model`."""
     model = _import(load_model(name_or_path, seed=seed, weights=weights), options)
     if path is not None:
         keep(path, model.to_bytes(), "model")

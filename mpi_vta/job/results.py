@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.disk import write_atomically
+from mpi_vta.disk import write_atomically, write_json
 from mpi_vta.frontend.detection import best_classes, decode_yolo, draw_boxes
 from mpi_vta.frontend.host_kernels import host_engine
 from mpi_vta.frontend.images import Placement
@@ -108,7 +108,7 @@ def conclude(request: Request, models: Sequence[Opened], results: Sequence[RunRe
         ]
         summary = {"ranks": sum(map(len, ranks.values())), "time": _time_word(request), "models": named}
     if ran or not (folder / "summary.json").exists():
-        write_atomically(folder / "summary.json", (json.dumps(summary, indent=2) + "\n").encode(), "the summary")
+        write_json(folder / "summary.json", summary, "the summary")
     return summary
 
 

@@ -16,7 +16,8 @@ from mpi_vta.errors import InputError
 from mpi_vta.frontend.images import synthetic_images
 from mpi_vta.frontend.models import LoadedModel, load_model
 from mpi_vta.job.command_line import add_quantize_options, add_seed_option, quantize_options, run_on_rank_0
-from mpi_vta.job.import_process import import_apart, is_foreign
+from mpi_vta.job.import_process import is_foreign
+from mpi_vta.job.ready_model import ready_model
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.quantize.quantizer import Quantization, quantize_with_decisions
 from mpi_vta.quantize.report import LayerError, as_json, draw_errors, layer_errors
@@ -52,8 +53,8 @@ def _run(arguments: Sequence[str]) -> int:
     if not (options.report or options.json or options.plot or options.output):
         raise InputError("nothing to do", where="mpi_vta.quantize", allowed="--report, --json, --plot, --output")
     if is_foreign(options.model, options.weights):
-        # first where it may crash
-        import_apart(options.model, options.seed, options.weights, chosen)
+        # first where it may crash, unless that was done before
+        ready_model(options.model, seed=options.seed, weights=options.weights, options=chosen)
     loaded = load_model(options.model, seed=options.seed, weights=options.weights)
     made = quantize_with_decisions(loaded.graph, loaded.calibration, chosen, loaded.ranges)
     if options.output is not None:

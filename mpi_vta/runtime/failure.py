@@ -11,12 +11,12 @@ import traceback
 from types import FrameType, TracebackType
 
 from mpi_vta.errors import MpiVtaError
+from mpi_vta.runtime.guardian import SIGNAL_STATUS
 from mpi_vta.runtime.roll_call import RollCall
 from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.runtime.watchdog import Watchdog
 
 INTERNAL_STATUS = 1
-SIGNAL_STATUS = 128
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _GRACE_S = 3.0
 TRACEBACK_VARIABLE = "MPI_VTA_TRACEBACK"

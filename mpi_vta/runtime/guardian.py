@@ -18,6 +18,7 @@ from typing import NoReturn
 
 from mpi_vta.runtime.notebook import NOTEBOOK_BYTES, Notebook
 
+SIGNAL_STATUS = 128
 # what a batch system or a user sends to end a job: the rank answers it itself, or it is not worth a line
 ASKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # a launcher that ends the job ends this process too, within this time
@@ -30,7 +31,6 @@ _MOST_PLACES = 1 << 16
 # in which the line reaches the terminal; rank 0 takes longer to miss the rank, unless the watchdog is set below 2 s
 _FORWARDING_S = 0.8
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
-_SIGNAL_STATUS = 128
 
 
 def guard(rank: int) -> Notebook | None:
@@ -62,7 +62,7 @@ def guard(rank: int) -> Notebook | None:
         os.execv(sys.executable, words)
     ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     if os.getppid() != launched:
-        os._exit(_SIGNAL_STATUS + signal.SIGKILL)
+        os._exit(SIGNAL_STATUS + signal.SIGKILL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKED)
     # behind the notebook: where Python was when native code crashed
     os.lseek(memory, NOTEBOOK_BYTES, os.SEEK_SET)
@@ -77,7 +77,7 @@ def last_words(notebook: Notebook, rank: int, number: int, place: str) -> str:
         reason = ", by hand or for want of memory"
     elif place:
         reason = " in MPI, as when another rank is gone" if _is_in_mpi(place) else f" at {place}"
-    return f"mpi_vta: error: {who.name}: killed by {signal.Signals(number).name}{reason}{who.circumstances}"
+    return who.line(f"killed by {signal.Signals(number).name}{reason}")
 
 
 def silence_s(rank: int, place: str) -> float:
@@ -128,7 +128,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
         time.sleep(_FORWARDING_S)
     # the launcher learns how the rank ended
     os.kill(os.getpid(), number)
-    os._exit(_SIGNAL_STATUS + number)
+    os._exit(SIGNAL_STATUS + number)
 
 
 if __name__ == "__main__":

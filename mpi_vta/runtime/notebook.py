@@ -25,20 +25,18 @@ class Notebook:
 
     def __init__(self, memory: int) -> None:
         self._map = mmap.mmap(memory, NOTEBOOK_BYTES)
-        self._state = (NOTHING, NOTHING)
 
     def describe(self, host: str, board: str, edges: Sequence[str], hint: str) -> None:
-        """Note who the rank is and what its edges are called."""
+        """Note who the rank is and what its edges are called; it has had to do with none yet."""
         text = json.dumps({"host": host, "board": board, "edges": list(edges), "hint": hint}).encode()
         if len(text) > NOTEBOOK_BYTES - _STATE.size:
             # a plan of tens of thousands of edges: the line goes without the name of the last one
             text = json.dumps({"host": host, "board": board, "edges": [], "hint": hint}).encode()
         self._map[_STATE.size : _STATE.size + len(text)] = text
-        _STATE.pack_into(self._map, 0, *self._state, len(text))
+        _STATE.pack_into(self._map, 0, NOTHING, NOTHING, len(text))
 
     def note(self, edge: int, image: int) -> None:
         """Note number of the last edge and first image of the last group, `NOTHING` for none yet."""
-        self._state = (edge, image)
         struct.pack_into("<ii", self._map, 0, edge, image)
 
     def whereabouts(self, rank: int) -> Whereabouts:

@@ -27,7 +27,7 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from mpi_vta.artifact import check_version
-from mpi_vta.disk import read_text, write_atomically, writing
+from mpi_vta.disk import read_text, write_json, writing
 from mpi_vta.errors import ArtifactError, InputError
 
 FORMAT, VERSION = "mpi_vta outputs", 1
@@ -164,7 +164,7 @@ class OutputSet:
             (folder / "done").touch()
             names = [{"name": name, "file": f"{number:03d}.npy"} for number, name in enumerate(place.shapes)]
             data = {"format": FORMAT, "version": VERSION, **asdict(place.identity), "outputs": names}
-            write_atomically(folder / SET_FILE, (json.dumps(data, indent=2) + "\n").encode())
+            write_json(folder / SET_FILE, data)
         return cls(place)
 
     def done(self) -> NDArray[np.bool_]:

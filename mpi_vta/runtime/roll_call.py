@@ -227,9 +227,8 @@ class RollCall:
         return time.monotonic() - self._heard[0].at_s
 
     def _blame(self, verdict: Verdict) -> None:
-        line = f"mpi_vta: error: {verdict.who.name}: {verdict.text}{verdict.who.circumstances}"
         # a fault that this thread has found itself need not be told to a rank 0 that is silent
-        self.report(line, EXIT_STATUS)
+        self.report(verdict.who.line(verdict.text), EXIT_STATUS)
 
     def _post(self, peer: int, kind: str, **content: Any) -> None:
         self._transport.post(json.dumps({"kind": kind, **content}).encode(), peer)

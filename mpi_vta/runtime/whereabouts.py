@@ -37,6 +37,10 @@ class Whereabouts:
         """Rank, host and board, as errors name them."""
         return f"rank {self.rank} on {self.host}" + (f", board {self.board}" if self.board else "")
 
+    def line(self, what: str) -> str:
+        """Return the one line of an error that ends the job here."""
+        return f"mpi_vta: error: {self.name}: {what}{self.circumstances}"
+
     @property
     def circumstances(self) -> str:
         """Edge, last image and what to do, as errors end; empty before the job is known."""

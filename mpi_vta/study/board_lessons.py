@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mpi_vta.study.groups import GAIN, Group, Row
+from mpi_vta.study.groups import ALIKE, GAIN, Group, Row
 from mpi_vta.study.strategy_lessons import scaling
 from mpi_vta.study.words import counted_boards, figure, figure_range, how_often, listed, percent_range, quoted
 
 WHOLE = "scatter-gather"
-# Energies that differ by less are called alike
-ALIKE = 0.1
 
 
 def how_many_boards(groups: Sequence[Group]) -> list[str]:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from itertools import groupby
 
 from mpi_vta.study.build_lessons import best_builds, compares_builds
-from mpi_vta.study.groups import GAIN, Group, Row
+from mpi_vta.study.groups import ALIKE, GAIN, Group, Row
 from mpi_vta.study.words import counted_boards, sentence, span
 
 RESOURCES = {"vta": "the VTA", "cpu": "the processor", "nic_out": "the port out", "nic_in": "the port in"}
 BOUND = "what bounds it"  # begins the planner's note about a split image
 # A strategy that falls further behind the best one is spoken of
 BEHIND = 0.02
-# Energies that differ by less are called alike
-ALIKE = 0.1
 
 
 def findings(group: Group) -> list[str]:

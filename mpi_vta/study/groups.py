@@ -20,6 +20,8 @@ FIGURES: Mapping[str, tuple[str, str, int]] = {
 LEVEL = 0.001
 # A further board that gains less is not called a gain
 GAIN = 0.03
+# Energies that differ by less are called alike
+ALIKE = 0.1
 # Begins the note of a point whose VTA build may not fit
 DOUBT = "fits in doubt: "
 

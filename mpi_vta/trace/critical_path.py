@@ -70,7 +70,8 @@ def traced_images(run: Run) -> NDArray[Any]:
     launches = np.concatenate([run.events(rank, EventKind.LAUNCH)[["image", "stage"]] for rank in run.ranks])
     images, stages = np.unique(np.unique(launches)["image"], return_counts=True)
     whole = np.setdiff1d(images[stages == len(run.plan["stages"])], run.messages.broken_images)
-    chosen: NDArray[Any] = run.images[np.isin(run.images["image"] // run.group_images * run.group_images, whole)]
+    firsts = [run.first_of_group(image) for image in run.images["image"].tolist()]
+    chosen: NDArray[Any] = run.images[np.isin(firsts, whole)]
     return chosen
 
 

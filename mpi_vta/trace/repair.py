@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.disk import read_bytes, read_text, write_atomically
+from mpi_vta.disk import read_bytes, read_text, write_json
 from mpi_vta.errors import ArtifactError
 from mpi_vta.json_value import entries, number, table, text, texts, whole, wholes
 from mpi_vta.trace.merge import ModelRecord, RankFile, RunRecord, clock_line, merge_ranks, read_rank_file
@@ -84,7 +84,7 @@ class Opening:
     def save(self, folder: Path) -> None:
         """Write ``ranks/run.json`` in an output folder."""
         data = {"format": OPENING_FORMAT, "version": OPENING_VERSION, **asdict(self)}
-        write_atomically(opening_path(folder), (json.dumps(data, indent=2) + "\n").encode())
+        write_json(opening_path(folder), data)
 
     @classmethod
     def load(cls, folder: Path) -> Opening:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
+from functools import wraps
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import h5py
 import numpy as np
@@ -36,6 +37,20 @@ CLOCK_CHUNK = 64
 FLUSH_INTERVAL_S = 1.0
 
 
+Method = TypeVar("Method", bound=Callable[..., None])
+
+
+def _on_disk(method: Method) -> Method:
+    """Let a method of `RankTrace` raise `InputError` for what the disk refuses."""
+
+    @wraps(method)
+    def told(self: RankTrace, *arguments: Any, **named: Any) -> None:
+        with writing("the trace", self.path, "make room on that disk"):
+            method(self, *arguments, **named)
+
+    return cast(Method, told)
+
+
 class RankTrace:
     """Append-only event log of one rank.
 
@@ -52,9 +67,9 @@ class RankTrace:
 
     def __init__(self, path: Path, info: RankInfo) -> None:
         self.path = path
-        with self._writing():
-            self._begin(info)
+        self._begin(info)
 
+    @_on_disk
     def _begin(self, info: RankInfo) -> None:
         path = self.path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,12 +110,13 @@ class RankTrace:
         if self._filled == BATCH_RECORDS or time.monotonic() - self._flushed_at > FLUSH_INTERVAL_S:
             self.flush()
 
+    @_on_disk
     def note_stages(self, cycles: Mapping[int, int]) -> None:
         """Keep the cycles of one launch of each stage that this rank runs, as the device gives them."""
-        with self._writing():
-            self._group.attrs["stages"] = np.array(list(cycles), dtype=np.int64)
-            self._group.attrs["cycles"] = np.array(list(cycles.values()), dtype=np.int64)
+        self._group.attrs["stages"] = np.array(list(cycles), dtype=np.int64)
+        self._group.attrs["cycles"] = np.array(list(cycles.values()), dtype=np.int64)
 
+    @_on_disk
     def note_profiles(self, profiles: Mapping[int, StageProfile]) -> None:
         """Keep where the cycles of one launch of each stage go, layer by layer."""
         layers: list[str] = []
@@ -112,50 +128,49 @@ class RankTrace:
             layers += profile.layers
             parts.append(rows)
         rows = np.concatenate(parts) if parts else np.zeros(0, PROFILE_DTYPE)
-        with self._writing():
-            self._group.create_dataset("profile", data=rows).attrs["layers"] = layers
+        self._group.create_dataset("profile", data=rows).attrs["layers"] = layers
 
+    @_on_disk
     def note_clock(self, samples: NDArray[Any]) -> None:
         """Add comparisons with rank 0's clock, CLOCK_SAMPLE_DTYPE; only a run on real clocks has them."""
         rows = samples.astype(CLOCK_SAMPLE_DTYPE, copy=False)
-        with self._writing():
-            if "clock_samples" not in self._group:
-                self._group.create_dataset(
-                    "clock_samples", shape=(0,), maxshape=(None,), dtype=CLOCK_SAMPLE_DTYPE, chunks=(CLOCK_CHUNK,)
-                )
-            kept = self._group["clock_samples"]
-            kept.resize((len(kept) + len(rows),))
-            kept[len(kept) - len(rows) :] = rows
+        if "clock_samples" not in self._group:
+            self._group.create_dataset(
+                "clock_samples", shape=(0,), maxshape=(None,), dtype=CLOCK_SAMPLE_DTYPE, chunks=(CLOCK_CHUNK,)
+            )
+        kept = self._group["clock_samples"]
+        kept.resize((len(kept) + len(rows),))
+        kept[len(kept) - len(rows) :] = rows
         self.flush()
 
+    @_on_disk
     def note_power(self, steps: NDArray[Any], source: str, missed: int) -> None:
         """Keep what the board's sensor measured, POWER_DTYPE on the rank's clock; without it power is modelled."""
-        with self._writing():
-            power = self._group.create_dataset("power", data=steps.astype(POWER_DTYPE, copy=False))
-            power.attrs["source"] = source
-            power.attrs["missed"] = missed
+        power = self._group.create_dataset("power", data=steps.astype(POWER_DTYPE, copy=False))
+        power.attrs["source"] = source
+        power.attrs["missed"] = missed
 
+    @_on_disk
     def flush(self) -> None:
         """Write what has gathered and hand it to the operating system; raises `InputError` if the disk refuses."""
-        with self._writing():
-            if self._filled:
-                # a signal may end this anywhere, and the file is flushed once more then: so what was counted is written
-                end = self._written + self._filled
-                self._events.resize((end,))
-                self._events[self._written : end] = self._batch[: self._filled]
-                self._written, self._filled = end, 0
-            self._file.flush()
+        if self._filled:
+            # a signal may end this anywhere, and the file is flushed once more then: so what was counted is written
+            end = self._written + self._filled
+            self._events.resize((end,))
+            self._events[self._written : end] = self._batch[: self._filled]
+            self._written, self._filled = end, 0
+        self._file.flush()
         self._flushed_at = time.monotonic()
 
     def close(self) -> bytes:
         """Flush, close, and return the whole file's bytes, so that they can go to rank 0 over the network."""
-        self.flush()
-        with self._writing():
-            self._file.close()
+        self._finish()
         return self.path.read_bytes()
 
-    def _writing(self) -> AbstractContextManager[None]:
-        return writing("the trace", self.path, "make room on that disk")
+    @_on_disk
+    def _finish(self) -> None:
+        self.flush()
+        self._file.close()
 
     def __enter__(self) -> RankTrace:
         return self
@@ -164,6 +179,4 @@ class RankTrace:
         if self._file:
             # a full disk that ended the job is told once; what was flushed before is on it
             with suppress(InputError) if fault is not None else nullcontext():
-                self.flush()
-                with self._writing():
-                    self._file.close()
+                self._finish()

@@ -17,9 +17,10 @@ from mpi_vta.simulator.tokens import Columns
 PIPELINE_CYCLES = 6
 STORE_BURST_CYCLES = 4
 
-# cycles that a load spends outside the channel: from its last beat to its end
-NARROW_TAIL_CYCLES = 4
-WIDE_TAIL_CYCLES = 3
+# a beat is written into the buffer so much later than it crosses the bus; a load ends so long after its last write
+WRITE_CYCLES = 2
+NARROW_TAIL_CYCLES = 2
+WIDE_TAIL_CYCLES = 1
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,53 @@ def move_bursts(columns: Columns, index: Indices, sizes: Indices, bus_bytes: int
 
 
 @dataclass(frozen=True)
+class BottomPads:
+    """How a load without padding at the sides writes its zeros: above, past its data rows, below.
+
+    Attributes
+    ----------
+    above, below : int
+        Zero elements; each takes a cycle in which no beat arrives.
+    rows : int
+        Data rows, which are walked once more before the elements below, one a cycle of any kind.
+    tail_cycles : int
+        From the last zero to the end of the load.
+    """
+
+    above: int
+    rows: int
+    below: int
+    tail_cycles: int
+
+    def end_cycle(self, start: int, beats: list[tuple[int, int]]) -> int:
+        """Return when the last zero allows the load to end.
+
+        Parameters
+        ----------
+        start : int
+            Cycle in which the load starts.
+        beats : list of (int, int)
+            First and last cycle of each burst's beats on the bus, in order.
+        """
+        writes = [(first + WRITE_CYCLES, last + WRITE_CYCLES) for first, last in beats]
+        cycle = _idle_cycles_later(start, self.above, writes) + self.rows
+        return _idle_cycles_later(cycle, self.below, writes) + self.tail_cycles
+
+
+def _idle_cycles_later(cycle: int, count: int, writes: list[tuple[int, int]]) -> int:
+    """Return the cycle in which `count` cycles without a write have passed after `cycle`."""
+    for first, last in writes:
+        if last <= cycle:
+            continue
+        idle = max(0, first - 1 - cycle)
+        if idle >= count:
+            break
+        count -= idle
+        cycle = last
+    return cycle + count
+
+
+@dataclass(frozen=True)
 class Costs:
     """What each instruction costs by itself.
 
@@ -87,6 +135,8 @@ class Costs:
         Position of an instruction among those loads, -1 for others.
     tail_cycles, pad_cycles : ndarray of int64, shape (n,)
         Loads: from the last beat to the end; shortest duration that the zero padding allows (0: none).
+    bottom_pads : dict of int to BottomPads
+        By instruction, the loads that pad below and not at the sides: when they end depends on when beats arrive.
     """
 
     fixed_cycles: Indices
@@ -94,6 +144,7 @@ class Costs:
     load_index: Indices
     tail_cycles: Indices
     pad_cycles: Indices
+    bottom_pads: dict[int, BottomPads]
 
 
 def instruction_costs(
@@ -117,17 +168,28 @@ def instruction_costs(
     if not profile.shared_channel:
         for moves in (stores, loads):
             fixed[moves] = _port_cycles(columns, moves, sizes[moves], profile)
-        return Costs(fixed, Bursts(np.zeros(1, dtype=np.int64), loads[:0]), load_index, tail, pads)
+        return Costs(fixed, Bursts(np.zeros(1, dtype=np.int64), loads[:0]), load_index, tail, pads, {})
     fixed[stores] = _store_cycles(config, columns, stores, sizes[stores], bus_bytes, profile.burst_beats)
     fixed[loads] = -1
     load_index[loads] = np.arange(loads.size)
     bursts = move_bursts(columns, loads, sizes[loads], bus_bytes, profile.burst_beats)
     is_wide = (sizes[loads] <= bus_bytes) | (columns["memory_type"][loads] == MemoryType.UOP)
-    tail[loads] = np.where(is_wide, WIDE_TAIL_CYCLES, NARROW_TAIL_CYCLES)
+    write_tail = np.where(is_wide, WIDE_TAIL_CYCLES, NARROW_TAIL_CYCLES)
+    tail[loads] = WRITE_CYCLES + write_tail
     padding = padding_elements(columns, loads)
     data_beats = bursts.totals(bursts.beats)
-    pads[loads] = np.where(padding > 0, padding + data_beats + np.where(is_wide, 1, 2), 0)
-    return Costs(fixed, bursts, load_index, tail, pads)
+    pads[loads] = np.where(padding > 0, padding + data_beats + write_tail, 0)
+    return Costs(fixed, bursts, load_index, tail, pads, _bottom_pads(columns, loads, write_tail))
+
+
+def _bottom_pads(columns: Columns, index: Indices, tail: Indices) -> dict[int, BottomPads]:
+    has_sides = (columns["x_pad_0"][index] > 0) | (columns["x_pad_1"][index] > 0)
+    result = {}
+    for position in np.flatnonzero((columns["y_pad_1"][index] > 0) & ~has_sides).tolist():
+        names = ("x_size", "y_pad_0", "y_size", "y_pad_1")
+        width, above, rows, below = (int(columns[name][index[position]]) for name in names)
+        result[int(index[position])] = BottomPads(above * width, rows, below * width, int(tail[position]))
+    return result
 
 
 def padding_elements(columns: Columns, index: Indices) -> Indices:

@@ -30,8 +30,8 @@ class TimingProfile:
         Reads that the shared channel keeps open.
     queue_depth : int
         Instructions that a unit's queue holds, the running one included.
-    fetch_burst_instructions : int
-        Instructions per fetch.
+    fetch_burst_beats : int
+        Longest fetch: 128 instructions on a bus of 64 bits, 256 on one of 128 bits.
     row_setup_cycles : float
         Own port: start of one row's transfer (fitted).
     port_bytes_per_cycle : float
@@ -50,7 +50,7 @@ class TimingProfile:
     shared_channel: bool = True
     requests_in_flight: int = 16
     queue_depth: int = 512
-    fetch_burst_instructions: int = 128
+    fetch_burst_beats: int = 256
     row_setup_cycles: float = 0.0
     port_bytes_per_cycle: float = 8.0
     move_setup_cycles: int = 0

@@ -22,10 +22,10 @@ from mpi_vta.simulator.tokens import QUEUES, Columns, TokenMatch, describe, matc
 __all__ = ["HLS", "PROFILES", "RTL", "Cause", "Timing", "TimingProfile", "simulate"]
 
 # launch to the first read request; last beat of a fetch to the first start, by bus width; last dispatch to the next
-FETCH_LAUNCH_CYCLES = 2
-FETCH_TAIL_CYCLES = 3
-FETCH_WIDE_TAIL_CYCLES = 6
-FETCH_RESTART_CYCLES = 3
+FETCH_LAUNCH_CYCLES = 1
+FETCH_TAIL_CYCLES = 4
+FETCH_WIDE_TAIL_CYCLES = 7
+FETCH_RESTART_CYCLES = 2
 INSTRUCTION_BYTES = 16
 _NEVER = 1 << 62
 
@@ -115,13 +115,15 @@ def simulate(config: VTAConfig, insns: NDArray[np.uint64], profile: TimingProfil
 class _Stream:
     """Read requests in progress: a fetch, or a LOAD of the load or compute unit."""
 
-    __slots__ = ("index", "last", "position", "priority", "ready")
+    __slots__ = ("beats", "index", "last", "position", "priority", "ready")
 
     def __init__(self) -> None:
         self.ready = _NEVER
         self.position = self.last = 0
         self.priority = 0
         self.index = -1
+        # first and last cycle of each burst's beats, kept for a load that pads below alone
+        self.beats: list[tuple[int, int]] | None = None
 
 
 class _Fetch:
@@ -133,7 +135,7 @@ class _Fetch:
         self.dispatch_cycle = 0
         self.beats = 0
         self._count = count
-        self._burst = profile.fetch_burst_instructions
+        self._burst = max(1, profile.fetch_burst_beats * bus_bytes // INSTRUCTION_BYTES)
         self._bus_bytes = bus_bytes
         self._tail = FETCH_WIDE_TAIL_CYCLES if bus_bytes >= INSTRUCTION_BYTES else FETCH_TAIL_CYCLES
 
@@ -171,6 +173,7 @@ class _Run:
         self._tail, self._pads = costs.tail_cycles.tolist(), costs.pad_cycles.tolist()
         self._load_index = costs.load_index.tolist()
         self._first, self._beats = costs.loads.first.tolist(), costs.loads.beats.tolist()
+        self._bottom_pads = costs.bottom_pads
         self._y_pad_0 = columns["y_pad_0"].tolist()
         self._memory = columns["memory_type"].tolist()
         self._channel = ReadChannel(profile)
@@ -205,6 +208,8 @@ class _Run:
 
     def _request_alone(self, stream: _Stream, horizon: int) -> bool:
         """Issue a load's requests up to the cycle in which another unit asks; tell whether there were any."""
+        if stream.beats is not None:
+            return False
         begin = stream.position
         stream.position, stream.ready, last_beat = self._channel.accept_run(
             stream.ready, self._beats, begin, stream.last, horizon
@@ -215,7 +220,10 @@ class _Run:
         return accepted
 
     def _request(self, stream: _Stream, cycle: int) -> None:
-        last_beat = self._channel.accept(cycle, self._beats[stream.position])
+        beats = self._beats[stream.position]
+        last_beat = self._channel.accept(cycle, beats)
+        if stream.beats is not None:
+            stream.beats.append((last_beat - beats + 1, last_beat))
         stream.position += 1
         stream.ready = cycle + UNIT_REQUEST_INTERVAL_CYCLES
         if stream.position == stream.last:
@@ -223,7 +231,11 @@ class _Run:
 
     def _loaded(self, stream: _Stream, last_beat: int) -> None:
         index, stream.ready = stream.index, _NEVER
-        self._end(index, max(last_beat + self._tail[index], self.start[index] + self._pads[index]))
+        start = self.start[index]
+        padded = start + self._pads[index]
+        if stream.beats is not None:
+            padded = self._bottom_pads[index].end_cycle(start, stream.beats)
+        self._end(index, max(last_beat + self._tail[index], padded))
         self._pending.add(self._unit[index])
         self._settle()
 
@@ -292,6 +304,7 @@ class _Run:
         stream.ready = self.start[index] + 1 + self._y_pad_0[index]
         stream.priority = _PRIORITY[self._memory[index]]
         stream.index = index
+        stream.beats = [] if index in self._bottom_pads else None
 
     def _end(self, index: int, end: int) -> None:
         unit = self._unit[index]

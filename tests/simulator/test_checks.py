@@ -13,7 +13,7 @@ from mpi_vta.isa.table import MemoryType, Opcode
 from mpi_vta.simulator.checks import check_program
 from mpi_vta.simulator.vectors import Vector
 
-VECTORS = sorted((Path(__file__).parent.parent / "data" / "vectors").glob("*.npz"))
+VECTORS = sorted((Path(__file__).parent.parent / "data" / "vectors").rglob("*.npz"))
 
 # two tiles' worth of a legal program; the faulty ones below are edits of it
 UOPS = [(0, 0, 0), (4, 4, 1), (8, 8, 2), (0, 8, 0)]

@@ -18,7 +18,12 @@ from mpi_vta.simulator.interpreter import Interpreter
 from mpi_vta.simulator.sram import Sram
 from mpi_vta.simulator.vectors import Vector
 
-VECTORS = sorted((Path(__file__).parent.parent / "data" / "vectors").glob("*.npz"))
+# those of `late` that only measure time leave no bytes
+VECTORS = sorted(
+    path
+    for path in (Path(__file__).parent.parent / "data" / "vectors").rglob("*.npz")
+    if path.stem.startswith(("fuzz_", "tiled_"))
+)
 DEFAULT = VTAConfig.load(find("vta_configs", "pynq_1x16", ".json"))
 
 
@@ -45,7 +50,7 @@ def test_vector_leaves_the_bytes_that_all_models_agreed_on(path):
 
 
 def test_all_shared_vectors_are_here():
-    assert len(VECTORS) == 70
+    assert len(VECTORS) == 75
 
 
 @settings(deadline=None, max_examples=150)

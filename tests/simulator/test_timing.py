@@ -16,7 +16,7 @@ from mpi_vta.simulator.channel import ReadChannel
 from mpi_vta.simulator.timing import HLS, RTL, Cause, simulate
 from mpi_vta.simulator.vectors import Vector
 
-VECTORS = sorted((Path(__file__).parent.parent / "data" / "vectors").glob("*.npz"))
+VECTORS = sorted((Path(__file__).parent.parent / "data" / "vectors").rglob("*.npz"))
 TIMED = [path for path in VECTORS if Vector.load(path).rtl_cycles >= 0]
 PYNQ = VTAConfig.load(find("vta_configs", "pynq_1x16", ".json"))
 ULTRA96 = VTAConfig.load(find("vta_configs", "ultra96_1x16", ".json"))
@@ -29,7 +29,7 @@ def test_cycles_equal_those_of_the_rtl(path):
 
 
 def test_most_vectors_come_with_cycles():
-    assert len(TIMED) == 46
+    assert len(TIMED) == 61
 
 
 def durations(config, *lines, profile=RTL):
@@ -59,6 +59,10 @@ LOAD = "LOAD memory_type={} dram_base={} y_size={} x_size={} x_stride={}"
         ("LOAD memory_type=UOP dram_base=1 y_size=1 x_size=6", LATENCY + 5 + 4),
         ("STORE memory_type=OUT y_size=1 x_size=7", 14 + 7 + 3),
         ("STORE memory_type=OUT y_size=3 x_size=2 x_stride=5", 3 * (4 + 2 + 3)),
+        # below alone: after one more walk over the data rows, in cycles without a write; 16 fit before the data
+        (LOAD.format("ACC", 0, 5, 11, 11) + " y_pad_1=2", LATENCY + 4 + 5 * 11 * 8 + (22 - (LATENCY + 4 - 5)) + 2),
+        # above and below: 12 cycles before the data, then the walk over four rows, then 12 more
+        (LOAD.format("ACC", 0, 4, 6, 6) + " y_pad_0=2 y_pad_1=2", LATENCY + 6 + 4 * 6 * 8 + 8),
         # a row across a 2 KiB boundary is two bursts
         ("STORE memory_type=OUT dram_base=127 y_size=1 x_size=2", 2 * (2 + 1 + 3)),
     ],
@@ -100,13 +104,19 @@ def test_next_fetch_overlaps_execution():
     short, long = "LOAD\n" * 127, "GEMM uop_end=1 iter_out=100 iter_in=100\n"
     idle = simulate(PYNQ, assemble(short + "LOAD\n" + "LOAD\nFINISH", PYNQ))
     busy = simulate(PYNQ, assemble(short + long + "LOAD\nFINISH", PYNQ))
-    # 128 instructions arrive after 22 + 256 cycles and leave one per cycle; two more take 18 + 2 * 2 to arrive
+    # 128 instructions arrive after 22 + 256 cycles and leave one per cycle; two more take 22 + 2 * 2 to arrive
     assert idle.start_cycle[127] == 22 + 256 + 2 * 127
     assert idle.start_cycle[128] == idle.end_cycle[127] + 1
     assert busy.start_cycle[128] == busy.end_cycle[127] + 1
     waiting = simulate(PYNQ, assemble("LOAD memory_type=INP\nLOAD\nSTORE\n" * 43 + "FINISH", PYNQ))
     assert waiting.start_cycle[128] > waiting.start_cycle[127] + 20
     assert waiting.cause[128] == Cause.FETCH
+
+
+# counts and cycles as the RTL took them
+@pytest.mark.parametrize(("count", "cycles"), [(200, 624), (255, 789), (1000, 2328)])
+def test_fetch_on_a_128_bit_bus_reads_256_instructions_at_a_time(count, cycles):
+    assert simulate(ULTRA96, assemble("LOAD\n" * (count - 1) + "FINISH", ULTRA96)).cycles == cycles
 
 
 def test_latency_and_bandwidth_are_parameters():

@@ -50,7 +50,8 @@ def pack(kind: str, version: int, header: Mapping[str, Any], arrays: Mapping[str
     envelope["sha256"] = content_hash({"kind": kind, "version": version, "header": dict(header)}, arrays)
     stream = io.BytesIO()
     named: dict[str, Any] = {_HEADER: np.frombuffer(json.dumps(envelope).encode(), dtype=np.uint8)}
-    named.update(arrays)
+    # an array that lies column by column would be written so, and no reader takes that
+    named.update({name: np.asarray(array, order="C") for name, array in arrays.items()})
     np.savez(stream, **named)
     return stream.getvalue()
 

@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the options of the command."""
     parser = OneLineParser(prog="mpi_vta.pipeline", description=__doc__, allow_abbrev=False)
     add_model_options(parser, several=True)
-    parser.add_argument("--images", help="number of images, a picture, or a folder of pictures")
+    parser.add_argument("--images", help="number of images, a picture, a folder of pictures, or an .npy file of inputs")
     add_plan_options(parser)
     parser.add_argument("--device", default="sim", help="sim, timing (cycles only) or pynq (default: %(default)s)")
     parser.add_argument(

@@ -18,6 +18,43 @@ from mpi_vta.frontend.onnx_builder import OnnxBuilder
 LAYERS = ("convolutional", "maxpool", "avgpool", "upsample", "route", "shortcut", "yolo", "dropout", "softmax")
 ACTIVATIONS = ("linear", "leaky", "relu", "logistic", "mish", "swish")
 MOST_WEIGHTS = 1 << 28  # of one layer: a gigabyte
+# options that a layer reads
+_READ: Mapping[str, tuple[str, ...]] = {
+    "convolutional": (
+        *("filters", "size", "stride", "stride_x", "stride_y", "pad", "padding", "groups", "activation"),
+        *("batch_normalize", "dilation"),
+    ),
+    "maxpool": ("size", "stride", "stride_x", "stride_y", "padding"),
+    "upsample": ("stride",),
+    "route": ("layers", "groups", "group_id"),
+    "shortcut": ("from", "activation"),
+    "yolo": ("anchors", "mask", "classes", "num", "scale_x_y", "new_coords"),
+}
+# options that matter in training alone, or to darknet's own way of working
+_IDLE = (
+    *("learning_rate", "burnin_update", "train_only_bn", "stopbackward", "dontload", "dontloadscales", "dontsave"),
+    *("onlyforward", "probability", "dropblock", "dropblock_size_rel", "dropblock_size_abs", "noloss", "show_details"),
+    *(
+        "jitter",
+        "resize",
+        "ignore_thresh",
+        "truth_thresh",
+        "random",
+        "max",
+        "iou_loss",
+        "iou_thresh",
+        "iou_thresh_kind",
+    ),
+    *("iou_normalizer", "cls_normalizer", "obj_normalizer", "delta_normalizer", "max_delta", "label_smooth_eps"),
+    *("objectness_smooth", "counters_per_class", "focal_loss", "nms_kind", "beta_nms", "map"),
+)
+# options that change nothing at these values, and what the others do is not known here
+_DEFAULTS: Mapping[str, tuple[str, ...]] = {
+    "weights_type": ("none",),
+    "scale": ("1", "1.0", "1."),
+    "groups": ("1",),
+    "temperature": ("1", "1.0", "1."),
+}
 
 
 @dataclass(frozen=True)
@@ -189,21 +226,49 @@ def _resolved(section: Section, before: list[Layer], input_channels: int) -> Lay
     return Layer(section, sources, result, channels[0])
 
 
+def _activation_of(section: Section) -> str:
+    """Return the name of an activation; darknet's convolutions have the logistic one where none is stated."""
+    return section.options.get("activation", "logistic" if section.kind == "convolutional" else "linear")
+
+
+def _strides(section: Section) -> tuple[int, int]:
+    """Return the strides over rows and columns."""
+    stride = section.number("stride", 1)
+    y, x = section.number("stride_y", stride), section.number("stride_x", stride)
+    return (y, x) if min(y, x) >= 1 else (stride, stride)
+
+
+def _check_known(section: Section) -> None:
+    """Refuse an option that no rule reads, unless its value is the one that changes nothing."""
+    for key, value in section.options.items():
+        if key in _IDLE or key in _READ.get(section.kind, ()):
+            continue
+        usual = _DEFAULTS.get(key, ("0",))
+        if value not in usual:
+            raise ModelError(f"option {key}={value} is not supported", where=section.where, allowed=f"{key}={usual[0]}")
+
+
 def _check_options(section: Section, channels: list[int]) -> None:
-    kind, options = section.kind, section.options
-    if kind in ("convolutional", "shortcut") and options.get("activation", "linear") not in ACTIVATIONS:
-        raise ModelError(f"activation {options['activation']}", where=section.where, allowed=", ".join(ACTIVATIONS))
+    kind = section.kind
+    _check_known(section)
+    if kind in ("convolutional", "shortcut") and _activation_of(section) not in ACTIVATIONS:
+        found = f"activation {_activation_of(section)}"
+        raise ModelError(found, where=section.where, allowed=", ".join(ACTIVATIONS))
     if kind == "convolutional":
         groups, filters = section.number("groups", 1), section.number("filters", 1)
-        sizes = [section.number("size", 1), section.number("stride", 1)]
+        sizes = [section.number("size", 1), *_strides(section)]
+        dilation = section.number("dilation", 1)
+        if dilation < 1 or (dilation > 1 and 2 * _padding(section) != sizes[0] - 1):
+            found = f"dilation {dilation} with size {sizes[0]} and padding {_padding(section)}"
+            raise ModelError(found, where=section.where, allowed="an odd size, and pad=1")
         if min(sizes) < 1 or section.number("padding", 0) < 0:
             raise ModelError(f"size and stride {sizes}", where=section.where, allowed="at least 1")
         if groups < 1 or filters < 1 or channels[0] % groups or filters % groups:
             found = f"{groups} groups for {channels[0]} channels and {filters} filters"
             raise ModelError(found, where=section.where, allowed="a divisor of both")
         numbers = filters * channels[0] // groups * sizes[0] ** 2
-        if max(numbers, sizes[1], section.number("padding", 0)) > MOST_WEIGHTS:
-            found = f"{numbers} weights, stride {sizes[1]}"
+        if max(numbers, *sizes, dilation * _padding(section)) > MOST_WEIGHTS:
+            found = f"{numbers} weights, strides {sizes[1:]}"
             raise ModelError(found, where=section.where, allowed=f"up to {MOST_WEIGHTS}")
     if kind == "shortcut" and len(set(channels)) != 1:
         raise ModelError(f"adds {channels} channels", where=section.where, allowed="equal numbers")
@@ -212,7 +277,7 @@ def _check_options(section: Section, channels: list[int]) -> None:
         if groups < 1 or not 0 <= chosen < groups or sum(channels) % groups:
             raise ModelError(f"group {chosen} of {groups}", where=section.where, allowed="a part of the channels")
     if kind == "yolo":
-        if options.get("scale_x_y", "1") not in ("1", "1.0") or section.number("new_coords", 0):
+        if section.options.get("scale_x_y", "1") not in ("1", "1.0") or section.number("new_coords", 0):
             raise ModelError("scale_x_y or new_coords", where=section.where, allowed="boxes as in YOLOv3")
         wanted = len(_anchors(section)) * (5 + section.number("classes", 20))
         if channels[0] != wanted:
@@ -228,8 +293,13 @@ def build_cfg(net: DarknetNet, seed: int, weights: Mapping[str, NDArray[Any]] | 
         sources = [made[n] if n >= 0 else "input" for n in layer.sources]
         if layer.section.kind == "yolo":
             heads.append(sources[0])
+        if len(builder.shape(sources[0])) != 4 and layer.section.kind not in ("softmax", "dropout"):
+            raise ModelError("follows a softmax", where=layer.section.where, allowed="a softmax as the last layer")
         made.append(_build(builder, layer.section, f"layer{index}", sources))
-    return builder.model(heads or [made[-1]])
+    last = made[-1]
+    if not heads and net.layers[-1].section.kind == "avgpool":
+        last = builder.flatten(last, f"layer{len(made) - 1}.flatten")
+    return builder.model(heads or [last])
 
 
 def _build(net: OnnxBuilder, section: Section, name: str, sources: list[str]) -> str:
@@ -260,23 +330,29 @@ def _build(net: OnnxBuilder, section: Section, name: str, sources: list[str]) ->
             raise ModelError(f"joins {shapes}", where=section.where, allowed="equal heights and widths")
         return sources[0] if len(sources) == 1 else net.concat(sources, f"{name}.concat")
     if kind == "avgpool":
-        return net.flatten(net.global_average_pool(source, f"{name}.mean"), f"{name}.flatten")
-    if kind == "softmax":
-        return net.activation(source, f"{name}.softmax", "Softmax")
+        return net.global_average_pool(source, f"{name}.mean")
+    if kind == "softmax":  # over all numbers of the layer before
+        flat = source if len(net.shape(source)) == 2 else net.flatten(source, f"{name}.flatten")
+        return net.activation(flat, f"{name}.softmax", "Softmax")
     return source  # yolo and dropout
 
 
+def _padding(section: Section) -> int:
+    size = section.number("size", 1)
+    return size // 2 if section.number("pad", 0) else section.number("padding", 0)
+
+
 def _convolution(net: OnnxBuilder, section: Section, name: str, source: str) -> str:
-    kernel = section.number("size", 1)
-    pad = kernel // 2 if section.number("pad", 0) else section.number("padding", 0)
+    kernel, dilation = section.number("size", 1), section.number("dilation", 1)
     normalized = section.number("batch_normalize", 0) != 0
     x = net.conv(
         source,
         f"{name}.conv",
         section.number("filters", 1),
         kernel,
-        stride=section.number("stride", 1),
-        pad=pad,
+        stride=_strides(section),
+        pad=_padding(section) * dilation,
+        dilation=dilation,
         groups=section.number("groups", 1),
         bias=not normalized,
     )
@@ -288,7 +364,7 @@ def _convolution(net: OnnxBuilder, section: Section, name: str, source: str) -> 
 
 
 def _activated(net: OnnxBuilder, section: Section, name: str, x: str) -> str:
-    kind = section.options.get("activation", "linear")
+    kind = _activation_of(section)
     if kind == "leaky":
         return net.activation(x, f"{name}.leaky", "LeakyRelu", alpha=LEAKY_SLOPE)
     if kind == "swish":
@@ -299,15 +375,15 @@ def _activated(net: OnnxBuilder, section: Section, name: str, x: str) -> str:
 
 def _maximum(net: OnnxBuilder, section: Section, name: str, source: str) -> str:
     """Add a pooling; darknet pads by size - 1 in all, more of it behind, and what no window reaches is left out."""
-    stride = section.number("stride", 1)
-    size = section.number("size", stride)
+    strides = _strides(section)
+    size = section.number("size", section.number("stride", 1))
     padding = section.number("padding", size - 1)
     extents = net.shape(source)[2:]
-    if stride < 1 or size < 1 or not 0 <= padding < 2 * size or min(extents) + padding < size:
-        raise ModelError(f"size {size}, stride {stride}", where=section.where, allowed="a window that fits")
+    if min(strides) < 1 or size < 1 or not 0 <= padding < 2 * size or min(extents) + padding < size:
+        raise ModelError(f"size {size}, strides {strides}", where=section.where, allowed="a window that fits")
     before = padding // 2
     behind = []
-    for extent in extents:
+    for extent, stride in zip(extents, strides, strict=True):
         count = (extent + padding - size) // stride + 1
         behind.append(max((count - 1) * stride + size - extent - before, 0))
-    return net.max_pool(source, f"{name}.pool", size, stride, (before, before, behind[0], behind[1]))
+    return net.max_pool(source, f"{name}.pool", size, strides, (before, before, behind[0], behind[1]))

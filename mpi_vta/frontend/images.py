@@ -1,4 +1,4 @@
-"""Pictures in: files, folders or synthetic ones, brought to the size and range that a model expects."""
+"""Pictures in: files, folders or synthetic ones, brought to the size and range that a model expects; or arrays."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.disk import open_regular
+from mpi_vta.disk import open_regular, read_bytes
 from mpi_vta.errors import InputError
+from mpi_vta.npy import read_npy
 
 Picture = NDArray[np.uint8]
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 LETTERBOX_GREY = 128
 CROP_MARGIN = 256 / 224  # the shorter side is resized to this times the crop
+_OPAQUE = 4  # channels of a picture with its opacity
+_FAR = 1_000_000_007  # between the seeds of pictures that are one input
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -64,7 +67,7 @@ class ImageBatch:
     inputs : ndarray of float32, shape (n, C, H, W)
         Preprocessed.
     pictures : tuple of ndarray of uint8, shape (height, width, 3)
-        The originals.
+        The originals, three channels of each.
     placements : tuple of Placement
         One per picture.
     """
@@ -76,12 +79,12 @@ class ImageBatch:
 
 
 def load_images(path: Path, preprocess: Preprocess, limit: int | None = None) -> ImageBatch:
-    """Read one picture, or all pictures of a folder in the order of their names.
+    """Read one picture, or all pictures of a folder in the order of their names, or inputs as they are.
 
     Parameters
     ----------
     path : Path
-        A picture or a folder.
+        A picture or a folder; or an ``.npy`` file of inputs, numbers (n, C, H, W) or (C, H, W).
     preprocess : Preprocess
     limit : int or None
         Read at most so many.
@@ -89,8 +92,11 @@ def load_images(path: Path, preprocess: Preprocess, limit: int | None = None) ->
     Raises
     ------
     InputError
-        If the path does not exist, the folder holds no picture, or one cannot be read (named).
+        If the path does not exist, the folder holds no picture, one cannot be read (named), or the model takes
+        a number of channels that no picture has.
     """
+    if path.suffix == ".npy" and path.exists():
+        return _arrays(path, preprocess, limit)
     if path.is_dir():
         files = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES)
         if not files:
@@ -99,7 +105,33 @@ def load_images(path: Path, preprocess: Preprocess, limit: int | None = None) ->
         files = [path]
     else:
         raise InputError("no such picture or folder", where=str(path), allowed="a file, a folder, or a number")
-    return _batch([(file.name, read_picture(file)) for file in files[:limit]], preprocess)
+    if preprocess.channels not in (1, 3, _OPAQUE):
+        raise InputError(
+            f"pictures for a model of {preprocess.channels} channels",
+            where=str(path),
+            allowed="an .npy file of inputs (n, C, H, W)",
+        )
+    return _batch([(file.name, read_picture(file, preprocess.channels)) for file in files[:limit]], preprocess)
+
+
+def _arrays(path: Path, preprocess: Preprocess, limit: int | None) -> ImageBatch:
+    """Return the inputs in an ``.npy`` file; as pictures they are shown as if they lay in 0..1."""
+    wanted = (preprocess.channels, preprocess.height, preprocess.width)
+    try:
+        array = read_npy(read_bytes(path), "the inputs", str(path))
+    except OSError as fault:
+        raise InputError(f"cannot read the inputs ({fault.strerror})", where=str(path)) from fault
+    inputs = array[None] if array.ndim == 3 else array
+    if inputs.shape[1:] != wanted or inputs.dtype.kind not in "fiu" or len(inputs) == 0:
+        listed = ", ".join(map(str, wanted))
+        raise InputError(f"{array.dtype} of shape {array.shape}", where=str(path), allowed=f"numbers of (n, {listed})")
+    inputs = np.ascontiguousarray(inputs[:limit], np.float32)
+    if not np.isfinite(inputs).all():
+        raise InputError("an input is not finite", where=str(path), allowed="finite numbers")
+    shown = np.repeat(inputs, 3, axis=1)[:, :3] if wanted[0] < 3 else inputs[:, :3]
+    pictures = tuple((np.clip(shown, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1))
+    names = tuple(f"{path.stem}-{index:04d}" for index in range(len(inputs)))
+    return ImageBatch(names, inputs, pictures, (Placement(1.0, 0, 0),) * len(inputs))
 
 
 def synthetic_images(count: int, preprocess: Preprocess, seed: int = 0) -> ImageBatch:
@@ -114,16 +146,33 @@ def synthetic_images(count: int, preprocess: Preprocess, seed: int = 0) -> Image
         raise InputError(f"{count} pictures", where="--images", allowed="at least 1")
     size = (preprocess.height, preprocess.width)
     named = [(f"synthetic-{i:04d}", synthetic_picture(*size, seed=seed, index=i)) for i in range(count)]
+    if preprocess.channels not in (1, 3):  # three channels of each picture, as many pictures as it takes
+        parts = -(-preprocess.channels // 3)
+        named = [
+            (name, np.concatenate([first, *_further(size, seed, index, parts)], axis=2)[..., : preprocess.channels])
+            for index, (name, first) in enumerate(named)
+        ]
     return _batch(named, preprocess)
 
 
-def read_picture(path: Path) -> Picture:
-    """Return a picture file as uint8 RGB, shape (height, width, 3); raise `InputError` naming the file."""
+def _further(size: tuple[int, int], seed: int, index: int, parts: int) -> list[Picture]:
+    """Return the pictures behind the first one of which an input of many channels is made."""
+    return [synthetic_picture(*size, seed=seed + part * _FAR, index=index) for part in range(1, parts)]
+
+
+def read_picture(path: Path, channels: int = 3) -> Picture:
+    """Return a picture file as uint8 RGB, shape (height, width, 3), or RGBA for four channels.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, naming the file.
+    """
     from PIL import Image, UnidentifiedImageError
 
     try:
         with open_regular(path) as stream, Image.open(stream) as picture:
-            return np.asarray(picture.convert("RGB"))
+            return np.asarray(picture.convert("RGBA" if channels == _OPAQUE else "RGB"))
     except UnidentifiedImageError as fault:
         raise InputError("not a picture", where=str(path), allowed="PNG, JPEG and others that Pillow reads") from fault
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as fault:
@@ -166,9 +215,14 @@ def _batch(named: list[tuple[str, Picture]], preprocess: Preprocess) -> ImageBat
     return ImageBatch(
         tuple(name for name, _ in named),
         np.stack([array for array, _ in prepared]),
-        tuple(picture for _, picture in named),
+        tuple(_shown(picture) for _, picture in named),
         tuple(placement for _, placement in prepared),
     )
+
+
+def _shown(picture: Picture) -> Picture:
+    """Return what there is to see of a picture: three channels, the last repeated where there are two."""
+    return picture[..., [0, 1, min(2, picture.shape[2] - 1)]] if picture.shape[2] != 3 else picture
 
 
 def _letterbox(picture: Picture, preprocess: Preprocess) -> tuple[Picture, Placement]:
@@ -176,7 +230,7 @@ def _letterbox(picture: Picture, preprocess: Preprocess) -> tuple[Picture, Place
     scale = min(preprocess.height / height, preprocess.width / width)
     inner_h, inner_w = max(round(height * scale), 1), max(round(width * scale), 1)
     top, left = (preprocess.height - inner_h) // 2, (preprocess.width - inner_w) // 2
-    canvas = np.full((preprocess.height, preprocess.width, 3), LETTERBOX_GREY, np.uint8)
+    canvas = np.full((preprocess.height, preprocess.width, picture.shape[2]), LETTERBOX_GREY, np.uint8)
     canvas[top : top + inner_h, left : left + inner_w] = _resized(picture, inner_h, inner_w)
     return canvas, Placement(scale, left, top)
 

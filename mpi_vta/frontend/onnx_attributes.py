@@ -7,9 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
 from mpi_vta.frontend.onnx_net import OnnxNet, OnnxNode
+
+Array = NDArray[Any]
 
 _FLATTENS = ("Squeeze", "Unsqueeze", "Reshape", "Flatten")
 
@@ -81,7 +84,15 @@ def _conv(net: OnnxNet, node: OnnxNode) -> OnnxNode:
     weight = net.constant(node, 1)
     if weight.ndim != 4:
         raise ModelError(f"weight of shape {weight.shape}", where=net.where(node), allowed="2-D: (O, I, kh, kw)")
+    _check_kernel(net, node, weight)
     return replace(node, attrs={**node.attrs, "kernel_shape": list(weight.shape[2:])})
+
+
+def _check_kernel(net: OnnxNet, node: OnnxNode, weight: Array) -> None:
+    stated = tuple(node.attrs.get("kernel_shape", weight.shape[2:]))
+    if stated != weight.shape[2:]:
+        found = f"kernel_shape {stated} for a weight of shape {weight.shape}"
+        raise ModelError(found, where=net.where(node), remedy="check the export")
 
 
 def _conv_transpose(net: OnnxNet, node: OnnxNode) -> OnnxNode:
@@ -89,6 +100,7 @@ def _conv_transpose(net: OnnxNet, node: OnnxNode) -> OnnxNode:
     weight = net.constant(node, 1)
     if weight.ndim != 4:
         raise ModelError(f"weight of shape {weight.shape}", where=net.where(node), allowed="2-D: (I, O, kh, kw)")
+    _check_kernel(net, node, weight)
     if "output_shape" in node.attrs:
         raise ModelError("output_shape", where=net.where(node), allowed="pads and output_padding")
     attrs = {key: list(node.attrs.get(key, [1, 1])) for key in ("strides", "dilations")}

@@ -56,8 +56,9 @@ class OnnxBuilder:
         channels: int,
         kernel: int,
         *,
-        stride: int = 1,
+        stride: int | tuple[int, int] = 1,
         pad: int | None = None,
+        dilation: int = 1,
         groups: int = 1,
         bias: bool = False,
     ) -> str:
@@ -68,10 +69,13 @@ class OnnxBuilder:
         operands = [source, self._weight(f"{name}.weight", (channels, inputs, kernel, kernel), 0.0, spread)]
         if bias:
             operands.append(self._weight(f"{name}.bias", (channels,), 0.0, 0.1))
-        attrs: dict[str, Any] = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [pad] * 4}
+        strides = (stride, stride) if isinstance(stride, int) else stride
+        attrs: dict[str, Any] = {"kernel_shape": [kernel] * 2, "strides": [*strides], "pads": [pad] * 4}
         if groups != 1:
             attrs["group"] = groups
-        shape = self._window(source, kernel, stride, (pad,) * 4)
+        if dilation != 1:
+            attrs["dilations"] = [dilation] * 2
+        shape = self._window(source, (kernel - 1) * dilation + 1, strides, (pad,) * 4)
         return self._add("Conv", name, operands, (1, channels, *shape), attrs)
 
     def batch_norm(self, source: str, name: str, *, gain: float = 1.0, epsilon: float = 1e-5) -> str:
@@ -97,11 +101,17 @@ class OnnxBuilder:
         return self._add("Clip", name, [source, *bounds], self._shapes[source], {})
 
     def max_pool(
-        self, source: str, name: str, kernel: int, stride: int, pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+        self,
+        source: str,
+        name: str,
+        kernel: int,
+        stride: int | tuple[int, int],
+        pads: tuple[int, int, int, int] = (0, 0, 0, 0),
     ) -> str:
-        """Add a square maximum pooling; pads are (top, left, bottom, right)."""
-        attrs = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": list(pads)}
-        shape = self._window(source, kernel, stride, pads)
+        """Add a square maximum pooling; strides are (y, x), pads (top, left, bottom, right)."""
+        strides = (stride, stride) if isinstance(stride, int) else stride
+        attrs = {"kernel_shape": [kernel] * 2, "strides": [*strides], "pads": list(pads)}
+        shape = self._window(source, kernel, strides, pads)
         return self._add("MaxPool", name, [source], (*self._shapes[source][:2], *shape), attrs)
 
     def add(self, source: str, other: str, name: str) -> str:
@@ -178,9 +188,11 @@ class OnnxBuilder:
         self._shapes[name] = shape
         return name
 
-    def _window(self, source: str, kernel: int, stride: int, pads: tuple[int, int, int, int]) -> tuple[int, int]:
+    def _window(
+        self, source: str, kernel: int, strides: tuple[int, int], pads: tuple[int, int, int, int]
+    ) -> tuple[int, int]:
         height, width = self._shapes[source][2:]
-        return window_output_hw(height, width, (kernel, kernel), (stride, stride), pads)
+        return window_output_hw(height, width, (kernel, kernel), strides, pads)
 
     def _weight(self, name: str, shape: tuple[int, ...], mean: float, spread: float) -> str:
         if self._given is None:

@@ -12,21 +12,12 @@ from numpy.typing import NDArray
 from mpi_vta.disk import read_bytes
 from mpi_vta.errors import ModelError
 from mpi_vta.frontend.onnx_fold import fold_constants
+from mpi_vta.frontend.onnx_operators import OPERATORS, check_attributes, check_trained
 
 Array = NDArray[Any]
 
-# listed to the user when a model has another operator; what each becomes stands in docs/models.md
-SUPPORTED = (
-    *("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "Add", "Sub", "Mul", "Div", "Neg"),
-    *("Relu", "LeakyRelu", "PRelu", "Clip", "Min", "Max", "HardSwish", "HardSigmoid", "Sigmoid", "Swish", "Tanh"),
-    *("Mish", "Softplus", "Elu", "Softmax"),
-    *("MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "ReduceMean", "Upsample", "Resize"),
-    *("Concat", "Slice", "Split", "Pad", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Transpose"),
-    *("Pow", "Exp", "Log", "Sqrt", "Abs", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceL2", "LogSoftmax"),
-    *("Erf", "Gelu", "Selu", "Expand", "DepthToSpace", "SpaceToDepth", "Gather"),
-    *("Where", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"),
-    *("Identity", "Dropout", "QuantizeLinear", "DequantizeLinear"),
-)
+# listed to the user when a model has another operator
+SUPPORTED = tuple(OPERATORS)
 MOST_OPSET = 1000  # far beyond any that exists
 DEQUANTIZED = "_DequantizeLinear_Output"  # what onnxruntime appends to the name of a weight
 # over rows and columns they are poolings of VTA's
@@ -171,6 +162,8 @@ def axes_of(net: OnnxNet, node: OnnxNode, rank: int) -> list[int]:
     listed = node.attrs.get("axes")
     if listed is None and len(node.inputs) > 1 and node.inputs[1]:
         listed = net.constant(node, 1).reshape(-1).tolist()
+    if not listed and node.attrs.get("noop_with_empty_axes", 0):
+        raise ModelError("no axes and noop_with_empty_axes", where=net.where(node), allowed="axes to reduce")
     return sorted(int(axis) % rank for axis in (listed if listed else range(rank))) if rank else []
 
 
@@ -239,8 +232,8 @@ def read_net(model: Any, name: str, path: str) -> OnnxNet:
     nodes: list[OnnxNode] = []
     taken: set[str] = set()
     for proto in remaining:
-        _check_operator(proto, opset, path)
-        nodes += _split(proto, constants, taken) if proto.op_type == "Split" else [_read_node(proto, taken)]
+        _check_operator(proto, opset, path, constants)
+        nodes += _split(proto, constants, taken, path) if proto.op_type == "Split" else [_read_node(proto, taken)]
     input_name, input_shape = _read_input(graph, constants, path)
     outputs = tuple(output.name for output in graph.output)
     fates = {proto.name or proto.output[0]: Fate("", "a constant, computed at import") for proto in folded}
@@ -249,10 +242,12 @@ def read_net(model: Any, name: str, path: str) -> OnnxNet:
     return OnnxNet(name, path, opset, input_name, input_shape, outputs, tuple(nodes), constants, shapes, listed, fates)
 
 
-def _check_operator(proto: Any, opset: int, path: str) -> None:
+def _check_operator(proto: Any, opset: int, path: str, constants: dict[str, Array]) -> None:
     where = f"{path}: node {proto.name or proto.output[0]}"
-    if proto.op_type in SUPPORTED and proto.domain in ("", "ai.onnx"):
+    if proto.op_type in OPERATORS and proto.domain in ("", "ai.onnx"):
         _check_arity(proto, opset, where)
+        check_attributes(proto, opset, f"{where} ({proto.op_type})")
+        check_trained(proto, constants, f"{where} ({proto.op_type})")
         return
     operator = f"{proto.domain}.{proto.op_type}" if proto.domain else proto.op_type
     if proto.op_type.startswith("QLinear") or proto.op_type in _QOPERATORS:
@@ -288,9 +283,12 @@ def _check_arity(proto: Any, opset: int, where: str) -> None:
         )
 
 
-def _split(proto: Any, constants: dict[str, Array], taken: set[str]) -> list[OnnxNode]:
+def _split(proto: Any, constants: dict[str, Array], taken: set[str], path: str) -> list[OnnxNode]:
     """Return a Slice for each result of a Split; its extents are checked where the slices are."""
     node = _read_node(proto, taken)
+    if node.attrs.get("num_outputs", len(proto.output)) != len(proto.output):
+        found = f"num_outputs {node.attrs['num_outputs']} and {len(proto.output)} outputs"
+        raise ModelError(found, where=f"{path}: node {node.name} (Split)", remedy="check the export")
     sizes = node.attrs.get("split")
     if sizes is None and len(node.inputs) > 1 and node.inputs[1] in constants:
         sizes = constants[node.inputs[1]].reshape(-1).tolist()

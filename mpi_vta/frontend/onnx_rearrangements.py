@@ -119,16 +119,19 @@ def _split_extents(net: OnnxNet, node: OnnxNode) -> tuple[tuple[int, ...], tuple
     fits = channels % block**2 == 0 if deep else height % block == 0 and width % block == 0
     if not fits:
         raise ModelError(f"blocks of {block} do not divide {shape}", where=net.where(node), remedy="check the export")
+    mode = node.attrs.get("mode", "DCR")
+    if mode not in ("DCR", "CRD"):
+        raise ModelError(f"mode {mode}", where=net.where(node), allowed="DCR, CRD")
     if not deep:
         height, width = height // block, width // block
         return (
             (1, channels, height, block, width, block),
-            (0, 3, 5, 1, 2, 4),
+            (0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4),
             (1, channels * block**2, height, width),
         )
     outer = channels // block**2
     end = (1, outer, height * block, width * block)
-    if node.attrs.get("mode", "DCR") == "CRD":
+    if mode == "CRD":
         return (1, outer, block, block, height, width), (0, 1, 4, 2, 5, 3), end
     return (1, block, block, outer, height, width), (0, 3, 4, 1, 5, 2), end
 

@@ -53,7 +53,7 @@ def read_inputs(model: ReadyModel, images: str | None, seed: int, *, with_data: 
     model : ReadyModel
         Says how large they are and how they are quantised.
     images : str or None
-        A number, a picture or a folder; None for every held-out example, or for some synthetic pictures.
+        A number, a picture, a folder or an ``.npy`` file; None for every held-out example, or some synthetic ones.
     seed : int
         Of synthetic pictures.
     with_data : bool
@@ -98,7 +98,7 @@ def _count(model: ReadyModel, images: str | None) -> int | None:
     except ValueError:
         return None
     if count < 1:
-        raise InputError(f"{count} images", where="--images", allowed="1 or more, a picture or a folder")
+        raise InputError(f"{count} images", where="--images", allowed="1 or more, a picture, a folder or an .npy file")
     return count
 
 

@@ -136,7 +136,20 @@ REFUSED = {
         [conv(255, 1), yolo("0,1,2") + "scale_x_y = 1.05\n"],
         "scale_x_y or new_coords; allowed: boxes as in YOLOv3",
     ),
-    "window": (["[maxpool]\nsize=9\nstride=0\n"], "size 9, stride 0"),
+    "window": (["[maxpool]\nsize=9\nstride=0\n"], r"size 9, strides \(0, 0\)"),
+    **{
+        key: ([conv(4, 3, f"{key}={value}")], rf"option {key}={value} is not supported; allowed: {key}=0")
+        for key, value in (("xnor", 1), ("antialiasing", 1), ("assisted_excitation", "0.4"), ("flipped", 1))
+    },
+    "dilation": ([conv(4, 2, "dilation=2")], "dilation 2 with size 2 and padding 1; allowed: an odd size, and pad=1"),
+    "depth": (["[maxpool]\nmaxpool_depth=1\nout_channels=2\n"], "option maxpool_depth=1 is not supported"),
+    "weighted": (
+        [conv(4, 3), conv(4, 3), "[shortcut]\nfrom=-2\nweights_type=per_feature\n"],
+        "option weights_type=per_feature is not supported; allowed: weights_type=none",
+    ),
+    "scaled": (["[upsample]\nscale=0.5\n"], "option scale=0.5 is not supported; allowed: scale=1"),
+    "softmax": (["[softmax]\ntemperature=2\n"], "option temperature=2 is not supported; allowed: temperature=1"),
+    "behind softmax": (["[softmax]\n", conv(4, 1)], r"line 7 \[convolutional\]: follows a softmax"),
     "loose": (["junk\n"], r"line 5: 'junk'; allowed: \[section\] and then key=value"),
 }
 

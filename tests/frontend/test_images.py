@@ -116,3 +116,40 @@ def test_a_truncated_picture_is_named(tmp_path):
 def test_no_pictures_is_refused():
     with pytest.raises(InputError, match="0 pictures; allowed: at least 1"):
         synthetic_images(0, LETTERBOX)
+
+
+def test_four_channels_are_colours_and_opacity(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 9, 4), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    four = Preprocess(4, 9, 9, "crop", (0.0,) * 4, (1.0,) * 4)
+    batch = load_images(tmp_path / "x.png", four)
+    np.testing.assert_allclose(batch.inputs[0], pixels.transpose(2, 0, 1) / 255, rtol=1e-6)
+    np.testing.assert_array_equal(batch.pictures[0], pixels[..., :3])
+
+
+@pytest.mark.parametrize("channels", [2, 4, 7])
+def test_synthetic_inputs_have_any_number_of_channels(channels):
+    plain = Preprocess(channels, 8, 8, "crop", (0.0,) * channels, (1.0,) * channels)
+    batch = synthetic_images(2, plain)
+    assert (batch.inputs.shape, batch.pictures[0].shape) == ((2, channels, 8, 8), (8, 8, 3))
+    assert len({row.tobytes() for row in batch.inputs[0]}) == channels
+
+
+def test_an_array_is_the_input_as_it_is(tmp_path):
+    six = Preprocess(6, 4, 5, "crop", (0.0,) * 6, (1.0,) * 6)
+    array = np.random.default_rng(0).normal(size=(3, 6, 4, 5))
+    np.save(tmp_path / "x.npy", array)
+    batch = load_images(tmp_path / "x.npy", six, limit=2)
+    np.testing.assert_array_equal(batch.inputs, array[:2].astype(np.float32))
+    assert batch.names == ("x-0000", "x-0001")
+    np.save(tmp_path / "one.npy", array[0])
+    assert load_images(tmp_path / "one.npy", six).inputs.shape == (1, 6, 4, 5)
+    np.save(tmp_path / "odd.npy", array[:, :5])
+    with pytest.raises(InputError, match=r"float64 of shape \(3, 5, 4, 5\); allowed: numbers of \(n, 6, 4, 5\)"):
+        load_images(tmp_path / "odd.npy", six)
+    np.save(tmp_path / "nan.npy", array * np.nan)
+    with pytest.raises(InputError, match="an input is not finite"):
+        load_images(tmp_path / "nan.npy", six)
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "x.png")
+    with pytest.raises(InputError, match=r"a model of 6 channels; allowed: an \.npy file of inputs"):
+        load_images(tmp_path / "x.png", six)

@@ -12,8 +12,8 @@ from mpi_vta.graph.ir import Graph, Node, Value
 from mpi_vta.graph.window import Window
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
+from mpi_vta.plans.plan import Plan, Stage
 from mpi_vta.schedule.cost import StageCost
-from mpi_vta.schedule.plan import Plan, Stage
 from mpi_vta.schedule.validate import edges_between, validate
 
 SHAPE = (1, 16, 8, 8)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan, Stage
+from mpi_vta.plans.plan import SINK, SOURCE, Edge, Plan, Stage
 from mpi_vta.trace.merge import RunRecord, merge
 from mpi_vta.trace.schema import IMAGE_DTYPE, PROFILE_DTYPE, EventKind, RankInfo, StageProfile
 from mpi_vta.trace.writer import RankTrace

@@ -51,11 +51,6 @@ GIGABIT_POWER = NetworkPower(
 )
 
 
-def wire_ns(size_bytes: int, bytes_per_s: int) -> int:
-    """Return how long a message occupies a port, rounded up."""
-    return -(-size_bytes * 1_000_000_000 // bytes_per_s)
-
-
 @dataclass(frozen=True)
 class Cluster:
     """Boards in rank order behind one non-blocking switch.

@@ -16,12 +16,12 @@ from mpi_vta.errors import PlanError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
+from mpi_vta.plans.plan import Plan
 from mpi_vta.runtime.progress import Progress
 from mpi_vta.schedule.assembly import assemble
 from mpi_vta.schedule.by_hand import ByHand, comparison
 from mpi_vta.schedule.cache import ProgramCache
 from mpi_vta.schedule.cost import CompiledCosts, time_program
-from mpi_vta.schedule.plan import Plan
 from mpi_vta.schedule.problem import Draft, Placement, Problem
 from mpi_vta.schedule.strategies import AUTO, make_plan
 

@@ -21,12 +21,12 @@ from mpi_vta.job.ready_model import ReadyModel, ready_model
 from mpi_vta.job.request import Request
 from mpi_vta.job.resumption import Remainder, check_folder, find_remainder
 from mpi_vta.job.several import check_wishes, labels_of, part_of, share_cluster
+from mpi_vta.plans.plan import Plan
 from mpi_vta.runtime.assignment import RunOptions
 from mpi_vta.runtime.devices.registry import carries_data
 from mpi_vta.runtime.progress import Progress
 from mpi_vta.runtime.session import Job, check_output
 from mpi_vta.schedule.cost import CompiledCosts
-from mpi_vta.schedule.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,11 @@ from mpi_vta.job.prepare import Opened, Prepared, to_run
 from mpi_vta.job.provenance import versions_and_argv
 from mpi_vta.job.request import Request
 from mpi_vta.job.resumption import clear, forget_ranks, keep_earlier_trace, keep_last_trace, resumed_line
+from mpi_vta.plans.network import NetworkModel
 from mpi_vta.runtime.assignment import WALL
 from mpi_vta.runtime.output_set import OutputSet
 from mpi_vta.runtime.report import output_sha256, summarize
 from mpi_vta.runtime.session import RunResult
-from mpi_vta.schedule.network import NetworkModel
 from mpi_vta.trace.merge import merge
 from mpi_vta.trace.reader import Trace, read
 from mpi_vta.trace.repair import ModelOpening, Opening

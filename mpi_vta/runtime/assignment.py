@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from mpi_vta import artifact
 from mpi_vta.codegen.program import Program
 from mpi_vta.hw.board import Board
+from mpi_vta.plans.network import NetworkModel
+from mpi_vta.plans.plan import Plan
 from mpi_vta.runtime.output_set import OutputPlace
 from mpi_vta.runtime.rank import RankJob
-from mpi_vta.schedule.network import NetworkModel
-from mpi_vta.schedule.plan import Plan
 
 VIRTUAL, WALL = "virtual", "wall"
 FORMAT_VERSION = 2

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from mpi_vta.graph.layout import packed_bytes
 from mpi_vta.graph.window import Window, image_view, packed_view
 from mpi_vta.hw.config import VTAConfig
-from mpi_vta.schedule.plan import SOURCE, Edge, Plan
+from mpi_vta.plans.plan import SOURCE, Edge, Plan
 
 
 class Pieces:

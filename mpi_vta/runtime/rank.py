@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from mpi_vta.codegen.program import Program
 from mpi_vta.errors import PlanError
 from mpi_vta.hw.board import Board
+from mpi_vta.plans.network import NetworkModel
+from mpi_vta.plans.plan import SINK, SOURCE, Edge, Plan
 from mpi_vta.runtime.devices.protocol import Device
 from mpi_vta.runtime.endpoint import Endpoint
 from mpi_vta.runtime.messages import Inbound, Outbound
@@ -20,8 +22,6 @@ from mpi_vta.runtime.stage import BoardStage
 from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.runtime.watchdog import Watchdog
 from mpi_vta.schedule.clock import Span
-from mpi_vta.schedule.network import NetworkModel
-from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan
 from mpi_vta.schedule.timeline import (
     Assemble,
     Finish,

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from mpi_vta.graph.ir import array_sha256
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
+from mpi_vta.plans.plan import Plan, Stage
 from mpi_vta.schedule.figures import Figures, measure
-from mpi_vta.schedule.plan import Plan, Stage
 from mpi_vta.trace.energy import power_kinds, run_energy
 from mpi_vta.trace.reader import RankRecord, Trace
 from mpi_vta.trace.run import Run

@@ -20,6 +20,8 @@ from mpi_vta.errors import LaunchError, MpiVtaError
 from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
+from mpi_vta.plans.network import NetworkModel
+from mpi_vta.plans.plan import Plan
 from mpi_vta.runtime.assignment import WALL, Assignment, Feed, RunOptions
 from mpi_vta.runtime.clock_comparison import compare_clocks
 from mpi_vta.runtime.devices.protocol import DeviceSetup
@@ -38,8 +40,6 @@ from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.runtime.wall import WallClock, WallRun
 from mpi_vta.runtime.watchdog import DONE, WORKING, Watchdog
 from mpi_vta.schedule.figures import group_count
-from mpi_vta.schedule.network import NetworkModel
-from mpi_vta.schedule.plan import Plan
 from mpi_vta.trace.schema import RankInfo
 from mpi_vta.trace.writer import RankTrace
 

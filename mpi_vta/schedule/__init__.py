@@ -1,1 +1,1 @@
-"""Scheduling: costs, network model, strategies and the `Plan` they produce."""
+"""Scheduling: costs, clocks, strategies and the `Plan` they produce."""

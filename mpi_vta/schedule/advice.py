@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpi_vta.schedule.plan import Plan
+from mpi_vta.plans.plan import Plan
 from mpi_vta.schedule.problem import Problem
 
 # A stage of which the launch overhead is a larger part than this is too small for a board of its own

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from mpi_vta.errors import PlanError
 from mpi_vta.hw.energy import Usage, job_energy, peak_power_w
+from mpi_vta.plans.plan import Plan, Stage
+from mpi_vta.plans.resources import NIC_IN, NIC_OUT, RESOURCE_LABELS, VTA
 from mpi_vta.schedule.advice import reasons
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.load import bottleneck
 from mpi_vta.schedule.memory import most_in_flight
 from mpi_vta.schedule.pieces import assembled_bytes, find_traffic
-from mpi_vta.schedule.plan import Plan, Stage
 from mpi_vta.schedule.predict import Prediction, predict
 from mpi_vta.schedule.problem import Draft, Placement, Problem
 from mpi_vta.schedule.validate import check_shares, edges_between, validate
@@ -172,11 +173,10 @@ def _warnings(problem: Problem, plan: Plan) -> tuple[str, ...]:
             f"against {figures['one_board_images_per_s']:.4g} (modelled)"
         )
     rank, resource, period_ns = bottleneck(plan, problem.network)
-    if resource != "vta":
-        what = {"cpu": "processor", "nic_out": "port out", "nic_in": "port in"}[resource]
+    if resource != VTA:
         warnings.append(
-            f"the {what} of rank {rank} sets the pace, not VTA: {float(period_ns) / 1e6:.3f} ms per image group "
-            "(modelled)"
+            f"the {RESOURCE_LABELS[resource]} of rank {rank} sets the pace, not VTA: "
+            f"{float(period_ns) / 1e6:.3f} ms per image group (modelled)"
         )
     return tuple(warnings) if split else (*warnings, *reasons(problem, plan))
 
@@ -193,8 +193,6 @@ def _energy_figures(problem: Problem, prediction: Prediction) -> dict[str, float
     """Return the modelled energy figures of the job; boards without layers idle."""
     powers = [board.power for board in problem.cluster.boards]
     network = problem.cluster.power
-    usages = {
-        rank: Usage(spent["vta"], spent["nic_out"] + spent["nic_in"]) for rank, spent in prediction.busy_ns.items()
-    }
+    usages = {rank: Usage(spent[VTA], spent[NIC_OUT] + spent[NIC_IN]) for rank, spent in prediction.busy_ns.items()}
     energy = job_energy(powers, network, usages, prediction.figures.makespan_ns)
     return {**energy.figures(problem.images), "peak_power_w": peak_power_w(powers, network, usages)}

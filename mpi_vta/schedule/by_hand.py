@@ -16,7 +16,7 @@ from mpi_vta.schedule.cut_points import CutPoints
 from mpi_vta.schedule.division import Wish
 
 if TYPE_CHECKING:
-    from mpi_vta.schedule.plan import Plan
+    from mpi_vta.plans.plan import Plan
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 
-from mpi_vta.schedule.network import NetworkModel
+from mpi_vta.plans.network import NetworkModel
 
 # Gaps older than this many busy intervals are forgotten, so that a reservation stays cheap in a long run
 MAX_INTERVALS = 256

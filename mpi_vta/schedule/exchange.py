@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.graph.window import Window
-from mpi_vta.schedule.network import NetworkModel
+from mpi_vta.plans.network import NetworkModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +67,8 @@ def exchange_ns(values: Sequence[Exchanged], ranks: int, network: NetworkModel, 
         here = held.ranks[:, None] == wanted.ranks
         as_is = ((held.low[:, None] == wanted.low) & (held.high[:, None] == wanted.high)).all(axis=2)
         sent = np.where(here, 0, size)
-        host = np.where(sent > 0, network.per_message_ns + sent * (network.per_byte_ps / 1000), 0.0)
-        wire = sent * (1e9 / network.bytes_per_s)
+        host = np.where(sent > 0, network.host_ns(sent), 0)
+        wire = network.wire_ns(sent)
         copied = np.where(here & ~as_is, size, 0).sum(axis=0) * copy_ns_per_byte
         cpu += np.bincount(held.ranks, host.sum(axis=1), ranks)
         cpu += np.bincount(wanted.ranks, host.sum(axis=0) + copied, ranks)

@@ -8,9 +8,10 @@ from fractions import Fraction
 from math import lcm
 
 from mpi_vta.hw.energy import Usage
+from mpi_vta.plans.network import NetworkModel
+from mpi_vta.plans.plan import SINK, SOURCE, Plan
+from mpi_vta.plans.resources import CPU, NIC_IN, NIC_OUT, VTA
 from mpi_vta.schedule.figures import group_count
-from mpi_vta.schedule.network import NetworkModel
-from mpi_vta.schedule.plan import SINK, SOURCE, Plan
 
 Loads = Mapping[tuple[int, str], Fraction]
 
@@ -22,10 +23,10 @@ def loads(plan: Plan, network: NetworkModel) -> Loads:
         share = Fraction(1, stage.turn_count)
         for turn in range(stage.turn_count):
             replica = stage.replica_of(turn)
-            total[stage.ranks[replica], "vta"] += share * stage.compute_ns[replica]
-            total[stage.ranks[replica], "cpu"] += share * stage.host_ns[replica]
+            total[stage.ranks[replica], VTA] += share * stage.compute_ns[replica]
+            total[stage.ranks[replica], CPU] += share * stage.host_ns[replica]
             if stage.assemble_ns:
-                total[stage.ranks[replica], "cpu"] += share * stage.assemble_ns[replica]
+                total[stage.ranks[replica], CPU] += share * stage.assemble_ns[replica]
     for edge in plan.edges:
         turns = lcm(_turns(plan, edge.producer), _turns(plan, edge.consumer))
         wire, host = (
@@ -35,10 +36,10 @@ def loads(plan: Plan, network: NetworkModel) -> Loads:
         for group in range(turns):
             sender, receiver = plan.rank_of(edge.producer, group), plan.rank_of(edge.consumer, group)
             if sender != receiver:
-                total[sender, "nic_out"] += wire
-                total[receiver, "nic_in"] += wire
-                total[sender, "cpu"] += host
-                total[receiver, "cpu"] += host
+                total[sender, NIC_OUT] += wire
+                total[receiver, NIC_IN] += wire
+                total[sender, CPU] += host
+                total[receiver, CPU] += host
     return total
 
 

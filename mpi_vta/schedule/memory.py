@@ -6,7 +6,7 @@ from collections import defaultdict
 
 from mpi_vta.errors import PlanError
 from mpi_vta.hw.board import Board
-from mpi_vta.schedule.plan import Plan
+from mpi_vta.plans.plan import Plan
 from mpi_vta.schedule.problem import Problem
 
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from mpi_vta.errors import PlanError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.cluster import Cluster
+from mpi_vta.plans.plan import Plan
 from mpi_vta.schedule.cost import Costs
-from mpi_vta.schedule.plan import Plan
 from mpi_vta.schedule.problem import OBJECTIVES
 from mpi_vta.schedule.strategies import STRATEGIES, make_plan
 

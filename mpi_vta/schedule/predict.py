@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from mpi_vta.plans.network import NetworkModel
+from mpi_vta.plans.plan import Plan
+from mpi_vta.plans.resources import RESOURCES
 from mpi_vta.schedule.clock import RankClock, Span
 from mpi_vta.schedule.figures import Figures, group_count, measure
-from mpi_vta.schedule.network import NetworkModel
-from mpi_vta.schedule.plan import Plan
 from mpi_vta.schedule.timeline import (
     Assemble,
     Finish,
@@ -21,8 +22,6 @@ from mpi_vta.schedule.timeline import (
     Step,
     rank_steps,
 )
-
-RESOURCES = ("vta", "cpu", "nic_out", "nic_in")
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from mpi_vta.graph.window import Window
 from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
+from mpi_vta.plans.network import NetworkModel
 from mpi_vta.schedule.by_hand import ByHand, wish_of
 from mpi_vta.schedule.cost import Costs
 from mpi_vta.schedule.cut_points import CutPoints, find_cut_points
 from mpi_vta.schedule.division import Wish
-from mpi_vta.schedule.network import NetworkModel
 
 # objective -> (key of `Plan.predicted`, 1 if more is better, -1 if less is)
 OBJECTIVES: Mapping[str, tuple[str, int]] = {

@@ -48,7 +48,7 @@ def segment_loads(problem: Problem, segments: Segments, board: Board, *, on_rank
     -------
     ndarray of int64, shape (4, k, k)
         Nanoseconds of VTA, processor, port out and port in for layers [i, j) at ``[:, i, j]``, in the
-        order of `mpi_vta.schedule.predict.RESOURCES`; at i = j nothing, or what rank 0 does as source
+        order of `mpi_vta.plans.resources.RESOURCES`; at i = j nothing, or what rank 0 does as source
         and sink. `NEVER_NS` where there is no such stage, or where it does not fit the board's memory.
     """
     cycles = problem.costs.node_cycles(board.config)

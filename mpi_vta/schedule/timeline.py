@@ -26,9 +26,9 @@ from dataclasses import dataclass
 from math import lcm
 
 from mpi_vta.errors import PlanError
+from mpi_vta.plans.network import NetworkModel
+from mpi_vta.plans.plan import SINK, SOURCE, Edge, Plan
 from mpi_vta.schedule.clock import RankClock, Span
-from mpi_vta.schedule.network import NetworkModel
-from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan
 
 
 @dataclass(frozen=True)

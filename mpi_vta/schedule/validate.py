@@ -9,8 +9,9 @@ from mpi_vta.errors import PlanError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.window import Window
 from mpi_vta.hw.config import VTAConfig
+from mpi_vta.plans.faults import number_faults
+from mpi_vta.plans.plan import SINK, SOURCE, Edge, Plan, Stage
 from mpi_vta.schedule.pieces import Placed, WholeLayers, find_traffic
-from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan, Stage
 
 _REMEDY = "mend the file, or let the planner make one"
 
@@ -47,7 +48,7 @@ def validate(plan: Plan, graph: Graph, ranks: int, config: VTAConfig) -> None:
     faults = _node_faults(plan, graph)
     if not faults:
         faults = _order_faults(plan, graph) + _edge_faults(plan, graph, config)
-    faults += _number_faults(plan, ranks)
+    faults += number_faults(plan, ranks)
     if plan.model != graph.name:
         faults.append(f"it is for model {plan.model} (allowed: {graph.name})")
     if plan.group_images != config.batch:
@@ -145,34 +146,6 @@ def _edge_faults(plan: Plan, graph: Graph, config: VTAConfig) -> list[str]:
             faults.append(f"stage {stage.index} does not hold the windows that its share needs")
     if plan.shapes != traffic.shapes:
         faults.append("the shapes are not those of the values that travel in pieces")
-    return faults
-
-
-def _number_faults(plan: Plan, ranks: int) -> list[str]:
-    faults = []
-    if plan.in_flight_groups < 1:
-        faults.append(f"in_flight_groups is {plan.in_flight_groups} (allowed: 1 or more)")
-    for stage in plan.stages:
-        replicas = len(stage.ranks)
-        bad = [rank for rank in stage.ranks if not 0 <= rank < ranks]
-        if not replicas:
-            faults.append(f"stage {stage.index} has no rank")
-        if bad:
-            faults.append(f"stage {stage.index} is on rank {bad[0]} (allowed: 0..{ranks - 1}; start more ranks)")
-        if len(set(stage.ranks)) != replicas:
-            faults.append(f"stage {stage.index} has a rank twice")
-        if not len(stage.compute_ns) == len(stage.host_ns) == replicas:
-            faults.append(f"stage {stage.index} needs one compute_ns and one host_ns per rank")
-        if any(not 0 <= turn < replicas for turn in stage.turns) or (stage.turns and len({*stage.turns}) < replicas):
-            faults.append(
-                f"stage {stage.index} has turns {stage.turns} (allowed: each of 0..{replicas - 1} at least once)"
-            )
-        if stage.assemble_ns and len(stage.assemble_ns) != replicas:
-            faults.append(f"stage {stage.index} needs one assemble_ns per rank, or none")
-        if min((*stage.host_ns, *stage.assemble_ns, stage.cycles), default=0) < 0:
-            faults.append(f"stage {stage.index} has a negative time")
-        if min(stage.compute_ns, default=1) < 1:
-            faults.append(f"stage {stage.index} has a compute_ns below 1")
     return faults
 
 

@@ -15,10 +15,10 @@ from mpi_vta.hw.enumeration import check_build
 from mpi_vta.hw.parts import load_part
 from mpi_vta.hw.paths import is_shipped
 from mpi_vta.job.several import labels_of, part_of, share_cluster
+from mpi_vta.plans.network import NetworkModel
+from mpi_vta.plans.plan import Plan
 from mpi_vta.schedule.cost import CompiledCosts
 from mpi_vta.schedule.load import bottleneck, usages
-from mpi_vta.schedule.network import NetworkModel
-from mpi_vta.schedule.plan import Plan
 from mpi_vta.schedule.strategies import make_plan
 from mpi_vta.study.groups import DOUBT
 from mpi_vta.study.points import Point

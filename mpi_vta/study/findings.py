@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import groupby
 
+from mpi_vta.plans.resources import RESOURCE_LABELS
 from mpi_vta.study.build_lessons import best_builds, compares_builds
 from mpi_vta.study.groups import ALIKE, GAIN, Group, Row
 from mpi_vta.study.words import counted_boards, sentence, span
 
-RESOURCES = {"vta": "the VTA", "cpu": "the processor", "nic_out": "the port out", "nic_in": "the port in"}
 BOUND = "what bounds it"  # begins the planner's note about a split image
 # A strategy that falls further behind the best one is spoken of
 BEHIND = 0.02
@@ -95,8 +95,8 @@ def _pace(group: Group, row: Row) -> str:
     busy = _busy(group, row)
     if others:
         return f"VTA are busy {busy}"
-    resource = RESOURCES[first["bottleneck"]]
-    pace = f"{resource} of rank {first['bottleneck_rank']} sets the pace with {first['period_ms']:.4g} ms an image"
+    resource = RESOURCE_LABELS[first["bottleneck"]]
+    pace = f"the {resource} of rank {first['bottleneck_rank']} sets the pace with {first['period_ms']:.4g} ms an image"
     return f"{pace}, and VTA are busy {busy} of the job"
 
 

@@ -28,6 +28,7 @@ _SOURCES = (
     "simulator",
     "isa",
     "hw",
+    "plans",
     "schedule",
     "study/evaluation.py",
     "study/points.py",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from mpi_vta.plans.resources import RESOURCE_LABELS
 from mpi_vta.study.findings import split_sentence
 from mpi_vta.study.groups import GAIN, Group, Row
 from mpi_vta.study.words import (
@@ -19,7 +20,6 @@ from mpi_vta.study.words import (
 )
 
 Case = tuple[Group, int]
-_NAMES = {"vta": "a VTA", "cpu": "a processor", "nic_out": "a port out", "nic_in": "a port in"}
 # More work than this is spoken of
 _MORE_WORK = 1.02
 
@@ -137,11 +137,14 @@ def what_sets_the_pace(groups: Sequence[Group]) -> list[str]:
     sentences = []
     if busiest:
         counts = Counter(busiest)
-        shares = [f"{_NAMES[resource]} in {how_often(count, len(busiest))}" for resource, count in counts.most_common()]
+        shares = [
+            f"a {RESOURCE_LABELS[resource]} in {how_often(count, len(busiest))}"
+            for resource, count in counts.most_common()
+        ]
         sentences.append(f"Where images stream, the busiest resource of the job is {listed(shares)} plans.")
         for resource in (name for name in counts if name != "vta"):
             told = [text for group in streaming for text in _where_busiest(group, resource)]
-            sentences.append(f"It is {_NAMES[resource]} with {listed(told)}.")
+            sentences.append(f"It is a {RESOURCE_LABELS[resource]} with {listed(told)}.")
     single = [group for group in groups if group.objective == "latency" and len(group.boards) > 1]
     waits = [
         f"{100 * group.vta_busy(best):.0f} % of the time with {group.models} on {counted_boards(best['boards'])}"

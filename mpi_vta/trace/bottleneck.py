@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mpi_vta.plans.resources import CPU, NIC_IN, NIC_OUT, RESOURCES, VTA
 from mpi_vta.trace.run import Run
 from mpi_vta.trace.schema import EventKind
 
-RESOURCES = ("vta", "cpu", "port out", "port in")
 Loads = Mapping[tuple[int, str], float]
 
 
@@ -24,7 +24,7 @@ class Bottleneck:
     rank : int
         Rank of the busiest.
     resource : str
-        One of `RESOURCES`.
+        One of `mpi_vta.plans.resources.RESOURCES`.
     stage : int or None
         Stage with the largest part of it, if it is a VTA.
     next_loads_ns : mapping
@@ -61,7 +61,7 @@ class Bottleneck:
     @property
     def best_gain(self) -> float:
         """How many times the rate could be if the work were spread evenly over one more board."""
-        loads = [ns for (_, resource), ns in self.loads_ns.items() if resource == "vta"]
+        loads = [ns for (_, resource), ns in self.loads_ns.items() if resource == VTA]
         return self.period_ns * (len(loads) + 1) / max(1.0, sum(loads))
 
 
@@ -70,17 +70,17 @@ def bottleneck(run: Run) -> Bottleneck:
     stage_ns = _stage_loads(run)
     loads: dict[tuple[int, str], float] = dict.fromkeys(((r, name) for r in run.ranks for name in RESOURCES), 0.0)
     for (rank, _), ns in stage_ns.items():
-        loads[rank, "vta"] += ns
+        loads[rank, VTA] += ns
     groups = len(run.groups)
     for rank in run.ranks:
         hosts = run.events(rank, EventKind.HOST)
-        loads[rank, "cpu"] += float((hosts["end_ns"] - hosts["start_ns"]).sum()) / groups
-        for kind, port in ((EventKind.SEND, "port out"), (EventKind.RECEIVE, "port in")):
-            sizes = run.events(rank, kind)["bytes"].tolist()
-            loads[rank, port] += sum(run.wire_ns(size) for size in sizes) / groups
-            loads[rank, "cpu"] += sum(run.message_host_ns(size) for size in sizes) / groups
+        loads[rank, CPU] += float((hosts["end_ns"] - hosts["start_ns"]).sum()) / groups
+        for kind, port in ((EventKind.SEND, NIC_OUT), (EventKind.RECEIVE, NIC_IN)):
+            sizes = run.events(rank, kind)["bytes"]
+            loads[rank, port] += float(run.network.wire_ns(sizes).sum()) / groups
+            loads[rank, CPU] += float(run.network.host_ns(sizes).sum()) / groups
     rank, resource = max(loads, key=lambda key: loads[key])
-    if resource != "vta":
+    if resource != VTA:
         return Bottleneck(loads, rank, resource, None, loads)
     stage = max((key for key in stage_ns if key[0] == rank), key=lambda key: stage_ns[key])[1]
     return Bottleneck(loads, rank, resource, stage, _with_one_more(run, loads, stage_ns, stage))
@@ -102,6 +102,6 @@ def _with_one_more(run: Run, loads: Loads, stage_ns: Mapping[tuple[int, int], fl
     whole_ns = sum(stage_ns[rank, stage] for rank in replicas)
     after = dict(loads)
     for rank in replicas:
-        after[rank, "vta"] += whole_ns / (len(replicas) + 1) - stage_ns[rank, stage]
-    after[max(run.ranks) + 1, "vta"] = whole_ns / (len(replicas) + 1)
+        after[rank, VTA] += whole_ns / (len(replicas) + 1) - stage_ns[rank, stage]
+    after[max(run.ranks) + 1, VTA] = whole_ns / (len(replicas) + 1)
     return after

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from mpi_vta.errors import ArtifactError
+from mpi_vta.errors import ArtifactError, PlanError
+from mpi_vta.plans.faults import number_faults
+from mpi_vta.plans.network import NetworkModel
+from mpi_vta.plans.plan import SINK, Plan
 from mpi_vta.trace.reader import RankRecord, Trace
 from mpi_vta.trace.schema import MEASURED, MODELLED, NO_EDGE, EventKind
 
-_PLACES = (-2, -1)
 _TEXTS = ("model", "strategy", "network")
-_NETWORK = ("bytes_per_s", "latency_ns", "per_message_ns", "per_byte_ps")
 _MOST_NS = 1 << 62
 
 
-def checked_plan(trace: Trace) -> Mapping[str, Any]:
+def checked_plan(trace: Trace) -> Plan:
     """Return the plan of a trace, after comparing everything else with it.
 
     Raises
@@ -27,17 +28,18 @@ def checked_plan(trace: Trace) -> Mapping[str, Any]:
         With the first thing that does not hang together.
     """
     try:
-        plan = json.loads(trace.plan_json)
+        plan = Plan.from_json(trace.plan_json)
         fault = next(_faults(trace, plan), None)
+    except PlanError as broken:
+        fault = f"its plan is {broken.what}"
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as broken:
-        fault = f"the plan or the network in it is not readable ({type(broken).__name__}: {broken})"
+        fault = f"the network in it is not readable ({type(broken).__name__}: {broken})"
     if fault is not None:
         raise ArtifactError(fault, where="trace", allowed="what the pipeline writes", remedy="run the job again")
-    checked: Mapping[str, Any] = plan
-    return checked
+    return plan
 
 
-def _faults(trace: Trace, plan: Any) -> Iterator[str]:
+def _faults(trace: Trace, plan: Plan) -> Iterator[str]:
     yield from _plan_faults(plan)
     about = trace.attributes
     if about.get("time") not in (MODELLED, MEASURED):
@@ -48,36 +50,22 @@ def _faults(trace: Trace, plan: Any) -> Iterator[str]:
     power = json.loads(about.get("network_power", "{}"))
     if not all(isinstance(value, str) or _is_number(value) for value in power.values()):
         yield "the network's power is no number"
-    network = json.loads(about["network"])
-    for name in _NETWORK:
-        if not (_is_number(network[name]) and network[name] >= (1 if name == "bytes_per_s" else 0)):
-            yield f"the network's {name} is {network[name]!r}"
+    NetworkModel.from_json(about["network"])
     if not np.array_equal(np.unique(trace.images["image"]), trace.images["image"]):
         yield "its images are double or out of order"
     yield from _time_faults("images", trace.images["start_ns"], trace.images["end_ns"])
     if not trace.ranks:
         yield "it holds no rank"
     for rank, record in trace.ranks.items():
-        yield from _rank_faults(rank, record, len(plan["stages"]), len(plan["edges"]))
+        yield from _rank_faults(rank, record, len(plan.stages), len(plan.edges))
 
 
-def _plan_faults(plan: Any) -> Iterator[str]:
-    for name in ("group_images", "in_flight_groups"):
-        if not _is_whole(plan[name], 1):
-            yield f"the plan's {name} is {plan[name]!r}"
-    for stage in plan["stages"]:
-        if not stage["nodes"] or not all(isinstance(name, str) for name in stage["nodes"]):
-            yield "a stage of the plan has no layers"
-        if not all(_is_whole(number, 0) for number in (*stage["ranks"], *stage["compute_ns"], *stage["host_ns"])):
-            yield "a stage of the plan has ranks or times that are no whole numbers"
-    for edge in plan["edges"]:
-        ends = (edge["producer"], edge["consumer"])
-        if not all(_is_whole(end, -2) and end < len(plan["stages"]) for end in ends):
-            yield "an edge of the plan is between stages that do not exist"
-        if not isinstance(edge["value"], str) or not _is_whole(edge["size_bytes"], 0):
-            yield "an edge of the plan has no value or no size"
-    if not all(isinstance(value, int | float) for value in plan["predicted"].values()):
-        yield "a predicted figure is no number"
+def _plan_faults(plan: Plan) -> Iterator[str]:
+    yield from (f"its plan: {fault}" for fault in number_faults(plan))
+    if any(not stage.nodes for stage in plan.stages):
+        yield "a stage of the plan has no layers"
+    if any(end >= len(plan.stages) for edge in plan.edges for end in (edge.producer, edge.consumer)):
+        yield "an edge of the plan is between stages that do not exist"
 
 
 def _rank_faults(rank: int, record: RankRecord, stages: int, edges: int) -> Iterator[str]:
@@ -87,7 +75,7 @@ def _rank_faults(rank: int, record: RankRecord, stages: int, edges: int) -> Iter
     yield from _time_faults(f"power {where}", record.power["start_ns"], record.power["end_ns"])
     limits = {
         "kinds of events": (events["kind"], 0, max(EventKind)),
-        "stages of events": (events["stage"], min(_PLACES), stages - 1),
+        "stages of events": (events["stage"], SINK, stages - 1),
         "replicas of events": (events["replica"], 0, np.inf),
         "images of events": (events["image"], 0, np.inf),
         "sizes of messages": (messages["bytes"], 0, np.inf),
@@ -116,7 +104,3 @@ def _time_faults(what: str, start_ns: Any, end_ns: Any) -> Iterator[str]:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST_NS
-
-
-def _is_whole(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and least <= value < _MOST_NS

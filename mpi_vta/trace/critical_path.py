@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import InputError
-from mpi_vta.trace.run import SINK, SOURCE, Run
+from mpi_vta.plans.plan import SINK, SOURCE
+from mpi_vta.trace.run import Run
 from mpi_vta.trace.schema import EventKind
 
 COMPUTE, HOST, MESSAGE, QUEUE = "compute", "host", "message", "queue"
@@ -69,7 +70,7 @@ def traced_images(run: Run) -> NDArray[Any]:
     """
     launches = np.concatenate([run.events(rank, EventKind.LAUNCH)[["image", "stage"]] for rank in run.ranks])
     images, stages = np.unique(np.unique(launches)["image"], return_counts=True)
-    whole = np.setdiff1d(images[stages == len(run.plan["stages"])], run.messages.broken_images)
+    whole = np.setdiff1d(images[stages == len(run.plan.stages)], run.messages.broken_images)
     firsts = [run.first_of_group(image) for image in run.images["image"].tolist()]
     chosen: NDArray[Any] = run.images[np.isin(firsts, whole)]
     return chosen
@@ -125,12 +126,12 @@ class _Walk:
     def _last_input(self, place: int) -> tuple[int, int, int]:
         """Return (time, producer, edge) of the input of a place that came last."""
         inputs = [
-            (int(self._messages[i]["receive_end_ns"]) if i in self._messages else self._made_ns(e["producer"]), i)
-            for i, e in enumerate(self._run.plan["edges"])
-            if e["consumer"] == place
+            (int(self._messages[i]["receive_end_ns"]) if i in self._messages else self._made_ns(e.producer), i)
+            for i, e in enumerate(self._run.plan.edges)
+            if e.consumer == place
         ]
         ready_ns, edge = max(inputs)
-        return ready_ns, int(self._run.plan["edges"][edge]["producer"]), edge
+        return ready_ns, self._run.plan.edges[edge].producer, edge
 
     def _made_ns(self, place: int) -> int:
         return self._start_ns if place == SOURCE else self._launch(place)[2]

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from mpi_vta.hw.board import Power
-from mpi_vta.hw.cluster import wire_ns
 from mpi_vta.hw.energy import BoardEnergy, Energy, NetworkPower, Usage, board_energy, switch_energy_j
 from mpi_vta.trace.run import Run
 from mpi_vta.trace.schema import MEASURED, EventKind
@@ -46,8 +45,8 @@ def _board(run: Run, rank: int, network: NetworkPower, duration_ns: int) -> Boar
     about = record.attributes
     power = Power(float(about["idle_watts"]), float(about["busy_watts"]), str(about["power_source"]))
     launches = run.events(rank, EventKind.LAUNCH)
-    sizes = [size for kind in (EventKind.SEND, EventKind.RECEIVE) for size in run.events(rank, kind)["bytes"].tolist()]
-    port_ns = sum(wire_ns(size, run.network["bytes_per_s"]) for size in sizes)
+    sizes = [run.events(rank, kind)["bytes"] for kind in (EventKind.SEND, EventKind.RECEIVE)]
+    port_ns = sum(int(run.network.wire_ns(of_kind).sum()) for of_kind in sizes)
     vta_ns = int((launches["end_ns"] - launches["start_ns"]).sum())
     return board_energy(power, network, Usage(vta_ns, port_ns), duration_ns)
 

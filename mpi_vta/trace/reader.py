@@ -78,7 +78,7 @@ class Trace:
     attributes : mapping
         Provenance.
     plan_json : str
-        The plan; `mpi_vta.schedule.plan.Plan.from_json` reads it.
+        The plan; `mpi_vta.plans.plan.Plan.from_json` reads it.
     images : ndarray of IMAGE_DTYPE
         Per-image latency.
     links : ndarray of LINK_DTYPE

@@ -13,6 +13,7 @@ from string import Template
 from typing import Any
 
 from mpi_vta.disk import write_atomically
+from mpi_vta.plans.plan import SINK
 from mpi_vta.trace.activity import NO_MORE_WORK
 from mpi_vta.trace.figures import QUESTIONS, draw_if_whole
 from mpi_vta.trace.run import Run
@@ -105,7 +106,7 @@ def timeline_data(run: Run) -> tuple[dict[str, Any], str]:
         )
     place = {rank: row for row, rank in enumerate(run.ranks)}
     messages = run.messages.matched[["send_start_ns", "receive_end_ns", "source", "target"]].tolist()
-    stages = {str(place): run.stage_name(place) for place in range(-2, len(run.plan["stages"]))}
+    stages = {str(place): run.stage_name(place) for place in range(SINK, len(run.plan.stages))}
     return {
         "time": run.time_word,
         "begin_ns": run.begin_ns,
@@ -151,15 +152,15 @@ def _rank_table(run: Run, found: Summary) -> str:
 
 def _stage_table(run: Run) -> str:
     rows = []
-    for stage in run.plan["stages"]:
-        for rank in stage["ranks"]:
+    for stage in run.plan.stages:
+        for rank in stage.ranks:
             if rank not in run.ranks:
                 continue
             launches = run.events(rank, EventKind.LAUNCH)
-            mine = launches[launches["stage"] == stage["index"]]
+            mine = launches[launches["stage"] == stage.index]
             busy_ns = int((mine["end_ns"] - mine["start_ns"]).sum())
             mean = f"{busy_ns / len(mine) / 1e6:.4g}" if len(mine) else ""
-            rows.append((run.stage_name(stage["index"]), len(stage["nodes"]), rank, len(mine), mean))
+            rows.append((run.stage_name(stage.index), len(stage.nodes), rank, len(mine), mean))
     return _table(("stage", "layers", "rank", "launches", "ms per launch"), rows)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -11,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ArtifactError, InputError
+from mpi_vta.plans.network import NetworkModel
+from mpi_vta.plans.plan import SINK, SOURCE, Plan
 from mpi_vta.trace.contents import checked_plan
 from mpi_vta.trace.messages import Messages, link_counters, match_messages
 from mpi_vta.trace.reader import RankRecord, Trace
 from mpi_vta.trace.schema import EventKind
-
-SOURCE = -1
-SINK = -2
 
 
 class Run:
@@ -47,7 +45,7 @@ class Run:
         if not trace.images.size:
             raise ArtifactError("no image was finished in this run", where="trace", remedy="let it run longer")
         self.trace = trace
-        self.plan: Mapping[str, Any] = checked_plan(trace)
+        self.plan: Plan = checked_plan(trace)
         self.images = trace.images
         self.ranks: Mapping[int, RankRecord] = dict(sorted(trace.ranks.items()))
 
@@ -74,7 +72,7 @@ class Run:
     @property
     def group_images(self) -> int:
         """Images per launch."""
-        return int(self.plan["group_images"])
+        return self.plan.group_images
 
     @property
     def time_word(self) -> str:
@@ -87,11 +85,10 @@ class Run:
         attributes = self.trace.attributes
         return f"{attributes['model']}, {attributes['strategy']}, {len(self.ranks)} ranks ({self.time_word})"
 
-    @property
-    def network(self) -> Mapping[str, int]:
-        """The network model's constants: ``bytes_per_s``, ``latency_ns``, ``per_message_ns``, ``per_byte_ps``."""
-        constants: Mapping[str, int] = json.loads(str(self.trace.attributes["network"]))
-        return constants
+    @cached_property
+    def network(self) -> NetworkModel:
+        """The network that the planner reckoned with."""
+        return NetworkModel.from_json(str(self.trace.attributes["network"]))
 
     def events(self, rank: int, kind: EventKind) -> NDArray[Any]:
         """Return a rank's events of one kind, by start."""
@@ -103,16 +100,8 @@ class Run:
         """Return a place's index and layers, short."""
         if stage in (SOURCE, SINK):
             return "source" if stage == SOURCE else "sink"
-        nodes = self.plan["stages"][stage]["nodes"]
+        nodes = self.plan.stages[stage].nodes
         return f"{stage}: {nodes[0]}" if len(nodes) == 1 else f"{stage}: {nodes[0]}..{nodes[-1]}"
-
-    def wire_ns(self, size_bytes: int) -> float:
-        """Return how long a message of that size occupies a port, by the network model."""
-        return size_bytes * 1e9 / self.network["bytes_per_s"]
-
-    def message_host_ns(self, size_bytes: int) -> float:
-        """Return how long a message of that size occupies a processor at either end, by the network model."""
-        return self.network["per_message_ns"] + size_bytes * self.network["per_byte_ps"] / 1000
 
     @cached_property
     def groups(self) -> NDArray[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mpi_vta.plans.resources import RESOURCE_LABELS
 from mpi_vta.trace.activity import COMMUNICATION, COMPUTE, HOST, WAIT, Activity, activity
 from mpi_vta.trace.bottleneck import Bottleneck, bottleneck
 from mpi_vta.trace.energy import run_energy
@@ -69,7 +70,7 @@ def summarize(run: Run) -> Summary:
 
 
 def _predicted(run: Run) -> dict[str, float]:
-    given = run.plan["predicted"]
+    given = run.plan.predicted
     names = {
         "makespan, ms": "makespan_ms",
         "throughput, images/s": "throughput_images_per_s",
@@ -102,14 +103,14 @@ def summary_lines(run: Run) -> list[str]:
 
 def bottleneck_sentences(run: Run, found: Bottleneck) -> list[str]:
     """Return what limits the run and what one more board would change."""
-    where = f"{found.resource} of rank {found.rank}"
+    where = f"{RESOURCE_LABELS[found.resource]} of rank {found.rank}"
     if found.stage is not None:
         where += f", mostly stage {run.stage_name(found.stage)}"
     first = f"{where}: {found.period_ns / 1e6:.4g} ms per image group, the run takes {run.period_ns / 1e6:.4g} ms"
     if found.stage is None:
         return [first, "one more board would not raise the rate: it is not a VTA that limits it"]
     rank, resource = found.next_limit
-    limit = "the new board itself" if rank not in run.ranks else f"{resource} of rank {rank}"
+    limit = "the new board itself" if rank not in run.ranks else f"{RESOURCE_LABELS[resource]} of rank {rank}"
     return [
         first,
         f"one more board for that stage: {found.gain:.2f} times the rate, then {limit} limits (estimate)",

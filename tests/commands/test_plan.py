@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mpi_vta.plan import main
-from mpi_vta.schedule.plan import Plan
+from mpi_vta.plans.plan import Plan
 
 DIGITS = ["--model", "digits"]
 

@@ -12,8 +12,8 @@ from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
 from mpi_vta.job.inputs import read_inputs
 from mpi_vta.job.ready_model import ready_model
+from mpi_vta.plans.plan import Plan
 from mpi_vta.runtime.report import output_sha256
-from mpi_vta.schedule.plan import Plan
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.schema import EventKind
 

@@ -6,10 +6,10 @@ import pytest
 from mpi_vta.codegen.program import Binding, Program, Segment
 from mpi_vta.errors import ArtifactError
 from mpi_vta.hw.cluster import Cluster
+from mpi_vta.plans.network import NetworkModel
+from mpi_vta.plans.plan import SINK, SOURCE, Edge, Plan, Stage
 from mpi_vta.runtime.assignment import Assignment, RunOptions
 from mpi_vta.runtime.rank import RankJob
-from mpi_vta.schedule.network import NetworkModel
-from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Plan, Stage
 
 
 @pytest.fixture

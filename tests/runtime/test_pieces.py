@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 from mpi_vta.graph.layout import pack_activation, unpack_activation
 from mpi_vta.graph.reference import execute
 from mpi_vta.hw.cluster import Cluster
+from mpi_vta.plans.plan import SINK, SOURCE, Plan, Stage
 from mpi_vta.runtime.pieces import Pieces
 from mpi_vta.schedule.grid import Grid
 from mpi_vta.schedule.pieces import assembled_bytes, find_traffic
-from mpi_vta.schedule.plan import SINK, SOURCE, Plan, Stage
 from mpi_vta.schedule.problem import Placement
 from mpi_vta.schedule.split import part_graph
 from mpi_vta.schedule.validate import validate

@@ -9,8 +9,8 @@ import pytest
 from mpi_vta.graph.ir import array_sha256
 from mpi_vta.graph.window import Window
 from mpi_vta.hw.cluster import Cluster
+from mpi_vta.plans.plan import SINK, SOURCE, Edge, Part, Plan, Stage
 from mpi_vta.runtime.report import figure_lines, output_sha256, print_plan, print_report, summarize
-from mpi_vta.schedule.plan import SINK, SOURCE, Edge, Part, Plan, Stage
 from mpi_vta.trace.reader import RankRecord, Trace
 from mpi_vta.trace.schema import EVENT_DTYPE, IMAGE_DTYPE, LINK_DTYPE, POWER_DTYPE, PROFILE_DTYPE, EventKind
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpi_vta.plans.network import NetworkModel
 from mpi_vta.schedule.clock import MAX_INTERVALS, RankClock, Resource, Span
-from mpi_vta.schedule.network import NetworkModel
 
 NETWORK = NetworkModel(bytes_per_s=1_000_000_000, latency_ns=500, per_message_ns=10, per_byte_ps=0)
 

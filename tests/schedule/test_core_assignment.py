@@ -9,9 +9,9 @@ from schedule_cases import FakeCosts, chain
 from mpi_vta.errors import PlanError
 from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
+from mpi_vta.plans.network import NetworkModel
+from mpi_vta.plans.plan import Plan
 from mpi_vta.schedule.grid import Grid, useful_grids
-from mpi_vta.schedule.network import NetworkModel
-from mpi_vta.schedule.plan import Plan
 from mpi_vta.schedule.predict import predict
 from mpi_vta.schedule.strategies import STRATEGIES, make_plan
 from mpi_vta.schedule.validate import validate

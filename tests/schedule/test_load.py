@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from schedule_cases import chain, plans
 
 from mpi_vta.hw.cluster import Cluster
+from mpi_vta.plans.network import NetworkModel
+from mpi_vta.plans.plan import Plan, Stage
 from mpi_vta.schedule.load import bottleneck, loads, usages
-from mpi_vta.schedule.network import NetworkModel
-from mpi_vta.schedule.plan import Plan, Stage
 from mpi_vta.schedule.predict import RESOURCES, predict
 from mpi_vta.schedule.validate import edges_between
 

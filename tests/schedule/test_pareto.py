@@ -10,8 +10,8 @@ from schedule_cases import FakeCosts, chain
 from mpi_vta.errors import PlanError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.energy import NetworkPower
+from mpi_vta.plans.plan import Plan
 from mpi_vta.schedule.pareto import Choice, board_counts, find_pareto, front_of
-from mpi_vta.schedule.plan import Plan
 from mpi_vta.schedule.strategies import STRATEGIES, make_plan
 
 

@@ -9,8 +9,8 @@ from schedule_cases import chain, plans
 
 from mpi_vta.errors import PlanError
 from mpi_vta.hw.cluster import Cluster
-from mpi_vta.schedule.network import NetworkModel
-from mpi_vta.schedule.plan import Plan, Stage
+from mpi_vta.plans.network import NetworkModel
+from mpi_vta.plans.plan import Plan, Stage
 from mpi_vta.schedule.predict import predict
 from mpi_vta.schedule.timeline import Launch, Receive, Send, rank_steps
 from mpi_vta.schedule.validate import edges_between

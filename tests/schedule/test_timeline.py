@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from schedule_cases import chain, plans
 
 from mpi_vta.hw.cluster import Cluster
-from mpi_vta.schedule.network import NetworkModel
-from mpi_vta.schedule.plan import SINK, SOURCE, Plan, Stage
+from mpi_vta.plans.network import NetworkModel
+from mpi_vta.plans.plan import SINK, SOURCE, Plan, Stage
 from mpi_vta.schedule.timeline import (
     Finish,
     Host,

@@ -96,7 +96,7 @@ def test_bottleneck_and_what_one_more_board_gives(run):
     assert found.gain == 2
     assert found.best_gain == pytest.approx(30 * 3 / 40)
     assert found.loads_ns[0, "cpu"] == (2 + 1 + 1) * US
-    assert found.loads_ns[0, "port out"] == US
+    assert found.loads_ns[0, "nic_out"] == US
 
 
 def test_network_bottleneck_is_not_helped_by_a_board(tmp_path):
@@ -106,7 +106,7 @@ def test_network_bottleneck_is_not_helped_by_a_board(tmp_path):
     seal(path)
     run = Run(read(path))
     found = bottleneck(run)
-    assert (found.rank, found.resource, found.gain) == (0, "port out", 1)
+    assert (found.rank, found.resource, found.gain) == (0, "nic_out", 1)
     assert any("one more board would not raise the rate" in line for line in summary_lines(run))
 
 
@@ -145,7 +145,7 @@ def test_trace_that_states_no_network_power_has_the_boards_alone(run):
 def test_summary_text_and_json_say_the_same(run):
     text, data = "\n".join(summary_lines(run)), to_json(run)
     assert data["bottleneck"]["rank"] == 1
-    assert "bottleneck  vta of rank 1, mostly stage 1: b..c" in text
+    assert "bottleneck  VTA of rank 1, mostly stage 1: b..c" in text
     assert f"{data['figures']['latency p50, ms']:.6g}" in text
     assert data["warnings"] == []
 

@@ -8,7 +8,7 @@ import pytest
 from trace_cases import IMAGES, PLAN, SOURCE, US, image_rows, info, provenance, write_ranks
 
 from mpi_vta.errors import ArtifactError
-from mpi_vta.schedule.plan import SINK, Plan, Stage
+from mpi_vta.plans.plan import SINK, Plan, Stage
 from mpi_vta.trace.merge import RunRecord, merge
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.repair import ModelOpening, Opening, opening_path, repair

@@ -8,12 +8,12 @@ from dataclasses import replace
 from mpi_vta.errors import PlanError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.cluster import Cluster
+from mpi_vta.plans.plan import Plan
 from mpi_vta.schedule.assembly import assemble
 from mpi_vta.schedule.by_hand import ByHand
 from mpi_vta.schedule.cost import Costs
 from mpi_vta.schedule.load import bottleneck
 from mpi_vta.schedule.memory import MemoryShortage
-from mpi_vta.schedule.plan import Plan
 from mpi_vta.schedule.problem import OBJECTIVES, Draft, Problem
 from mpi_vta.schedule.strategies import core_assignment, fused, pipeline, scatter_gather
 

@@ -68,7 +68,7 @@ def draw_throughput(run: Run) -> Figure:
     steps = np.concatenate([np.ones(len(run.images)), -np.ones(len(run.images))])
     order = np.lexsort((steps, times))
     queue.step(times[order] / scale, np.cumsum(steps[order]), where="post", color=GREEN, linewidth=1.5)
-    limit = int(run.plan["in_flight_groups"]) * run.group_images
+    limit = run.plan.in_flight_groups * run.group_images
     most = queue.axhline(limit, color=BLACK, linestyle=":", label=f"limit of the plan, {limit} images")
     queue.set_ylabel("under way,\nimages")
     queue.set_ylim(0, 1.15 * limit)
@@ -82,16 +82,16 @@ def draw_prediction(run: Run) -> Figure:
     """Draw the run's figures, and its stages' launches, as ratios to what the plan foretold."""
     found = summarize(run)
     ratios = {name: found.figures[name] / value for name, value in found.predicted.items() if value}
-    for stage in run.plan["stages"]:
-        planned = dict(zip(stage["ranks"], stage["compute_ns"], strict=True))
+    for stage in run.plan.stages:
+        planned = dict(zip(stage.ranks, stage.compute_ns, strict=True))
         for rank, planned_ns in planned.items():
             if rank not in run.ranks:
                 continue
             events = run.ranks[rank].events
-            launches = events[(events["kind"] == 0) & (events["stage"] == stage["index"])]
+            launches = events[(events["kind"] == 0) & (events["stage"] == stage.index)]
             if launches.size and planned_ns:
                 mean_ns = float((launches["end_ns"] - launches["start_ns"]).mean())
-                ratios[f"launch of stage {stage['index']}, rank {rank}"] = mean_ns / planned_ns
+                ratios[f"launch of stage {stage.index}, rank {rank}"] = mean_ns / planned_ns
     figure, axes = new_figure(run, "The run against its plan", 1.8 + 0.28 * len(ratios))
     rows = range(len(ratios))
     percent = [100 * (value - 1) for value in ratios.values()]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mpi_vta.trace.bottleneck import RESOURCES, bottleneck
+from mpi_vta.plans.resources import RESOURCE_LABELS, RESOURCES
+from mpi_vta.trace.bottleneck import bottleneck
 from mpi_vta.trace.energy import power_kinds, run_energy
 from mpi_vta.trace.figures.style import (
     BLACK,
@@ -66,7 +67,7 @@ def draw_bottleneck(run: Run) -> Figure:
     axes.set_yticks(range(len(run.ranks)), [f"rank {rank}" for rank in run.ranks])
     axes.set_ylim(len(run.ranks) - 0.45, -0.55)
     axes.set_xlim(0, 1.12 * found.period_ns / scale)
-    where = f"{found.resource} of rank {found.rank}"
+    where = f"{RESOURCE_LABELS[found.resource]} of rank {found.rank}"
     if found.stage is not None:
         where += f", stage {shorten(run.stage_name(found.stage))}"
     axes.set_xlabel(f"busy time per image group, {unit} ({run.time_word})")
@@ -75,7 +76,7 @@ def draw_bottleneck(run: Run) -> Figure:
         f"all work spread anew over one more: at most {found.best_gain:.2f} times (bound)",
         fontsize=9,
     )
-    handles = [patch(RESOURCE_COLOURS[name], name) for name in RESOURCES]
+    handles = [patch(RESOURCE_COLOURS[name], RESOURCE_LABELS[name]) for name in RESOURCES]
     lines = [patch(VERMILION, "limit now"), patch(PURPLE, "limit with one more board")]
     legend_below(figure, handles + lines)
     return figure

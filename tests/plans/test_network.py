@@ -1,7 +1,7 @@
 """Message times from the cluster's link."""
 
 from mpi_vta.hw.cluster import Cluster
-from mpi_vta.schedule.network import NetworkModel
+from mpi_vta.plans.network import NetworkModel
 
 NETWORK = NetworkModel(bytes_per_s=100_000_000, latency_ns=50_000, per_message_ns=10_000, per_byte_ps=1500)
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from typing import overload
 
-from mpi_vta.hw.cluster import Cluster, wire_ns
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_vta import json_value
+from mpi_vta.hw.cluster import Cluster
+from mpi_vta.json_value import whole
 
 
 @dataclass(frozen=True)
@@ -44,12 +51,31 @@ class NetworkModel:
             round(link.per_byte_ns * 1000),
         )
 
-    def wire_ns(self, size_bytes: int) -> int:
-        """Return how long a message occupies a port, rounded up."""
-        return wire_ns(size_bytes, self.bytes_per_s)
+    @classmethod
+    def from_json(cls, text: str) -> NetworkModel:
+        """Read the constants from a JSON object, as traces hold them; raises `ValueError` where one is none."""
+        found = json_value.table(json.loads(text))
+        least = {"bytes_per_s": 1}
+        return cls(**{name: whole(found.get(name), least.get(name, 0)) for name in cls.__dataclass_fields__})
 
-    def host_ns(self, size_bytes: int) -> int:
-        """Return how long a message occupies the processor at either end, rounded up."""
+    @overload
+    def wire_ns(self, size_bytes: int) -> int: ...
+
+    @overload
+    def wire_ns(self, size_bytes: NDArray[np.int64]) -> NDArray[np.int64]: ...
+
+    def wire_ns(self, size_bytes: int | NDArray[np.int64]) -> int | NDArray[np.int64]:
+        """Return how long a message, or each of an array of them, occupies a port, rounded up."""
+        return -(-size_bytes * 1_000_000_000 // self.bytes_per_s)
+
+    @overload
+    def host_ns(self, size_bytes: int) -> int: ...
+
+    @overload
+    def host_ns(self, size_bytes: NDArray[np.int64]) -> NDArray[np.int64]: ...
+
+    def host_ns(self, size_bytes: int | NDArray[np.int64]) -> int | NDArray[np.int64]:
+        """Return how long a message, or each of an array, occupies the processor at either end, rounded up."""
         return self.per_message_ns - (-size_bytes * self.per_byte_ps // 1000)
 
     def message_ns(self, size_bytes: int) -> int:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from schedule_cases import plans
 
 from mpi_vta.errors import PlanError
-from mpi_vta.schedule.plan import SINK, SOURCE, Plan, Stage
+from mpi_vta.plans.plan import SINK, SOURCE, Plan, Stage
 
 
 @settings(deadline=None, max_examples=50)

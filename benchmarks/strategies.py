@@ -23,7 +23,7 @@ from mpi_vta.hw.cluster import Cluster
 from mpi_vta.job.planning import open_costs
 from mpi_vta.job.ready_model import ready_model
 from mpi_vta.runtime.progress import shown_progress
-from mpi_vta.schedule.problem import OBJECTIVES
+from mpi_vta.schedule.problem import OBJECTIVES, Problem
 from mpi_vta.schedule.strategies import AUTO, STRATEGIES, make_plan
 
 
@@ -36,7 +36,9 @@ def measure(model_name: str, cluster: Cluster, images: int, most: int, objective
         for ranks in range(1, most + 1):
             for strategy in (*STRATEGIES, AUTO):
                 begun_s, compiled_s = time.perf_counter(), costs.compile_seconds
-                plan = make_plan(strategy, model.graph, cluster, ranks, images, costs, None, objective)
+                plan = make_plan(
+                    strategy, Problem(model.graph, cluster.first(ranks), images, costs, objective=objective)
+                )
                 planner_s = time.perf_counter() - begun_s - (costs.compile_seconds - compiled_s)
                 rows.append(
                     {

@@ -32,6 +32,7 @@ from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.progress import Progress, shown_progress
 from mpi_vta.runtime.report import print_plan
 from mpi_vta.schedule.pareto import find_pareto
+from mpi_vta.schedule.problem import Problem
 
 IMAGES_PER_BOARD = 8  # by default: enough to deal them evenly, and for filling and draining not to decide
 
@@ -127,7 +128,7 @@ def _show_pareto(options: argparse.Namespace, graph: Graph, cluster: Cluster, pr
     if given:
         raise InputError("it tries every strategy", where="--pareto", remedy=f"leave out --{given[0]}")
     costs = open_costs(graph, progress)
-    found = find_pareto(graph, cluster, options.images, costs, lambda done, total: progress.step(done, total))
+    found = find_pareto(Problem(graph, cluster, options.images, costs), lambda done, total: progress.step(done, total))
     if options.json:
         print(json.dumps({"model": graph.name, "cluster": cluster.name, **pareto_summary(found)}, indent=2))
     else:

@@ -14,7 +14,15 @@ from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.plans.plan import Plan, Stage
 from mpi_vta.schedule.cost import StageCost
+from mpi_vta.schedule.problem import Problem
+from mpi_vta.schedule.strategies import make_plan
 from mpi_vta.schedule.validate import edges_between, validate
+
+
+def plan_with(strategy, graph, cluster, ranks, images, costs, stages=None, **wishes):
+    """The plan on the first `ranks` boards of a cluster."""
+    return make_plan(strategy, Problem(graph, cluster.first(ranks), images, costs, stages, **wishes))
+
 
 SHAPE = (1, 16, 8, 8)
 SUM_ATTRS = {"input_shifts": (0,), "leaky": None, "shift": 0, "lo": -128, "hi": 127}

@@ -101,9 +101,10 @@ def plan_wishes(options: argparse.Namespace) -> PlanWishes:
     """Return what the options of `add_plan_options` say; raises `PlanError` for --cut or --allocate malformed."""
     from mpi_vta.job.planning import PlanWishes
     from mpi_vta.schedule.by_hand import ByHand
+    from mpi_vta.schedule.strategies import DEFAULT, DEFAULT_REPLICATING
 
     by_hand = ByHand.parse(options.cut, options.allocate)
-    strategy = options.strategy or ("fused" if by_hand.allocate else "pipeline")
+    strategy = options.strategy or (DEFAULT_REPLICATING if by_hand.allocate else DEFAULT)
     return PlanWishes(
         strategy, options.objective, options.stages, options.boards, by_hand, options.plan, options.in_flight
     )

@@ -147,26 +147,20 @@ def plan_model(wishes: PlanWishes, graph: Graph, cluster: Cluster, images: int, 
     boards = ranks if wishes.boards is None else wishes.boards
     if not 1 <= boards <= ranks:
         raise PlanError(f"{boards} boards", where="--boards", allowed=f"1..{ranks}, as many as there are")
-    if wishes.file is not None:
-        plan = plan_from_file(wishes, Problem(graph, cluster.first(boards), images, costs, in_flight=wishes.in_flight))
-    else:
-        plan = make_plan(
-            wishes.strategy,
-            graph,
-            cluster,
-            boards,
-            images,
-            costs,
-            wishes.stages,
-            wishes.objective,
-            wishes.by_hand,
-            wishes.in_flight,
-        )
+    problem = Problem(
+        graph,
+        cluster.first(boards),
+        images,
+        costs,
+        wishes.stages,
+        wishes.objective,
+        wishes.by_hand,
+        in_flight=wishes.in_flight,
+    )
+    plan = make_plan(wishes.strategy, problem) if wishes.file is None else plan_from_file(wishes, problem)
     alternative = None
     if wishes.file is not None or wishes.by_hand or boards < ranks:
-        alternative = make_plan(
-            AUTO, graph, cluster, ranks, images, costs, None, wishes.objective, in_flight=wishes.in_flight
-        )
+        alternative = make_plan(AUTO, replace(problem, cluster=cluster, stages=None, by_hand=ByHand()))
         plan = replace(plan, notes=(*plan.notes, comparison(plan, alternative)))
     return Planned(plan, costs, alternative, time.perf_counter() - begun_s - costs.compile_seconds)
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mpi_vta.errors import PlanError
-from mpi_vta.graph.ir import Graph
-from mpi_vta.hw.cluster import Cluster
 from mpi_vta.plans.plan import Plan
-from mpi_vta.schedule.cost import Costs
-from mpi_vta.schedule.problem import OBJECTIVES
+from mpi_vta.schedule.problem import OBJECTIVES, Problem
 from mpi_vta.schedule.strategies import STRATEGIES, make_plan
 
 # Up to this number every count of boards is tried, beyond it counts in steps of about a third
@@ -62,15 +59,13 @@ def board_counts(most: int) -> tuple[int, ...]:
     return (*counts, most)
 
 
-def find_pareto(
-    graph: Graph, cluster: Cluster, images: int, costs: Costs, on_plan: Callable[[int, int], None] = lambda *_: None
-) -> Pareto:
+def find_pareto(problem: Problem, on_plan: Callable[[int, int], None] = lambda *_: None) -> Pareto:
     """Plan with every strategy on several numbers of boards, for throughput and for latency, and keep the best.
 
     Parameters
     ----------
-    graph, cluster, images, costs
-        As for `mpi_vta.schedule.strategies.make_plan`.
+    problem : Problem
+        With all boards; its objective does not count.
     on_plan : callable
         Told of plans made and plans in all.
 
@@ -81,7 +76,7 @@ def find_pareto(
     """
     cases = [
         (count, strategy, objective)
-        for count in board_counts(len(cluster.boards))
+        for count in board_counts(problem.ranks)
         for strategy in STRATEGIES
         for objective in ("throughput", "latency")
     ]
@@ -89,13 +84,13 @@ def find_pareto(
     for done, (count, strategy, objective) in enumerate(cases):
         on_plan(done, len(cases))
         try:
-            plan = make_plan(strategy, graph, cluster, count, images, costs, objective=objective)
+            plan = make_plan(strategy, replace(problem, cluster=problem.cluster.first(count), objective=objective))
         except PlanError as fault:
             left_out.append(f"{strategy} on {count} boards for {objective}: {fault}")
         else:
             choices.append(Choice(count, plan))
     if not choices:
-        raise PlanError("no strategy has a plan: " + " | ".join(left_out), where=f"cluster {cluster.name}")
+        raise PlanError("no strategy has a plan: " + " | ".join(left_out), where=f"cluster {problem.cluster.name}")
     return Pareto(front_of(choices), len(choices), tuple(left_out))
 
 

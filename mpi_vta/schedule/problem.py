@@ -50,6 +50,11 @@ class Problem:
         Nodes that as one stage were found not to fit a board's memory.
     in_flight : int or None
         Image groups under way at a time that the user asked for; None for the fewest that lose next to nothing.
+
+    Raises
+    ------
+    PlanError
+        If there is no such objective, or a number is out of range.
     """
 
     graph: Graph
@@ -61,6 +66,16 @@ class Problem:
     by_hand: ByHand = field(default_factory=ByHand)
     ruled_out: frozenset[tuple[frozenset[str], Board]] = frozenset()
     in_flight: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.objective not in OBJECTIVES:
+            raise PlanError("no such objective", where=f"--objective {self.objective}", allowed=", ".join(OBJECTIVES))
+        if self.images < 1:
+            raise PlanError(f"{self.images} images", where="--images", allowed="1 or more")
+        if self.ranks < 1:
+            raise PlanError(f"{self.ranks} ranks", where="--ranks", allowed="1 or more")
+        if self.stages is not None:
+            _check_stages(self.stages, self.graph, self.ranks)
 
     @property
     def ranks(self) -> int:
@@ -117,3 +132,19 @@ class Draft:
 
     placements: tuple[Placement, ...]
     notes: tuple[str, ...] = ()
+
+
+def _check_stages(stages: int, graph: Graph, ranks: int) -> None:
+    if stages > len(graph.nodes):
+        raise PlanError(
+            f"{stages} stages but {graph.name} has only {len(graph.nodes)} layers",
+            where="--stages",
+            allowed=f"1..{len(graph.nodes)}",
+        )
+    if not 1 <= stages <= ranks:
+        raise PlanError(
+            f"{stages} stages on {ranks} ranks",
+            where="--stages",
+            allowed=f"1..{ranks}",
+            remedy=f"start more ranks (mpirun -n {stages})" if stages > ranks else "",
+        )

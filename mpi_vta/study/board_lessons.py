@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from mpi_vta.schedule.strategies import STRATEGIES
 from mpi_vta.study.groups import ALIKE, GAIN, Group, Row
 from mpi_vta.study.strategy_lessons import scaling
 from mpi_vta.study.words import counted_boards, figure, figure_range, how_often, listed, percent_range, quoted
 
-WHOLE = "scatter-gather"
+WHOLE = next(name for name, strategy in STRATEGIES.items() if strategy.whole_model)
 
 
 def how_many_boards(groups: Sequence[Group]) -> list[str]:

@@ -19,6 +19,7 @@ from mpi_vta.plans.network import NetworkModel
 from mpi_vta.plans.plan import Plan
 from mpi_vta.schedule.cost import CompiledCosts
 from mpi_vta.schedule.load import bottleneck, usages
+from mpi_vta.schedule.problem import Problem
 from mpi_vta.schedule.strategies import make_plan
 from mpi_vta.study.groups import DOUBT
 from mpi_vta.study.points import Point
@@ -89,12 +90,7 @@ def _plans(
     plans = [
         make_plan(
             point.strategy,
-            cost.graph,
-            part_of(cluster, ranks),
-            len(ranks),
-            point.images,
-            cost,
-            objective=point.objective,
+            Problem(cost.graph, part_of(cluster, ranks), point.images, cost, objective=point.objective),
         )
         for cost, ranks in zip(costs, parts, strict=True)
     ]

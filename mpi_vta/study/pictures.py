@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from mpi_vta.schedule.strategies import AUTO, STRATEGIES
 from mpi_vta.study.build_lessons import gemm_shape
 from mpi_vta.study.groups import FIGURES, Group, Row
 from mpi_vta.trace.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, WIDTH_INCHES, legend_below
@@ -28,14 +29,9 @@ _OFFSETS = [(13, 11), (13, -11), (-13, 11), (-13, -11), (0, 16), (0, -16), (20, 
 _LETTER, _HEIGHT, _POINT = 7.0, 10.0, 8.0
 # The same name is written once within so many dots
 _NAME_AGAIN = 40
-# Colours and marks by strategy, so that all pictures agree
-_STYLES = {
-    "scatter-gather": (BLUE, "o"),
-    "core-assignment": (ORANGE, "s"),
-    "pipeline": (GREEN, "^"),
-    "fused": (VERMILION, "D"),
-    "auto": (BLACK, "x"),
-}
+# Colours and marks by strategy, in the order of the registry, so that all pictures agree
+_LOOKS = ((GREEN, "^"), (BLUE, "o"), (VERMILION, "D"), (ORANGE, "s"))
+_STYLES = {**dict(zip(STRATEGIES, _LOOKS, strict=False)), AUTO: (BLACK, "x")}
 _OTHER = (PURPLE, "v")
 
 

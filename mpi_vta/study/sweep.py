@@ -18,6 +18,7 @@ from mpi_vta.runtime.failure import print_error
 from mpi_vta.runtime.progress import Silent
 from mpi_vta.runtime.session import join
 from mpi_vta.runtime.transport.protocol import Transport
+from mpi_vta.schedule.strategies import AUTO, STRATEGIES
 from mpi_vta.study.evaluation import evaluate
 from mpi_vta.study.hand_out import hand_out, take_points
 from mpi_vta.study.points import Point, points_from_dict, points_to_dict
@@ -25,7 +26,7 @@ from mpi_vta.study.points import Point, points_from_dict, points_to_dict
 FORMAT_VERSION = 1
 _GO = -1
 # Strategies whose plans take longest: begun first, so that no rank is left with them at the end
-_SLOW = ("auto", "core-assignment")
+_SLOW = (AUTO, *(name for name, strategy in STRATEGIES.items() if strategy.splits))
 
 
 class Sweep:

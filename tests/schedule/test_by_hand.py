@@ -5,12 +5,11 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from schedule_cases import FakeCosts, chain, graphs, pooled
+from schedule_cases import FakeCosts, chain, graphs, plan_with, pooled
 
 from mpi_vta.errors import PlanError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.schedule.by_hand import ByHand, comparison
-from mpi_vta.schedule.strategies import make_plan
 
 MIXED = Cluster.load("mixed17")
 
@@ -18,7 +17,7 @@ MIXED = Cluster.load("mixed17")
 def plan_for(strategy, graph, ranks, cut=None, allocate=(), cluster=None, stages=None):
     costs = FakeCosts(graph, {node.name: 1_000_000 * (1 + i % 3) for i, node in enumerate(graph.nodes)})
     hand = ByHand.parse(cut, allocate)
-    return make_plan(strategy, graph, cluster or Cluster.default(ranks), ranks, 40, costs, stages, by_hand=hand)
+    return plan_with(strategy, graph, cluster or Cluster.default(ranks), ranks, 40, costs, stages, by_hand=hand)
 
 
 @settings(deadline=None, max_examples=50)
@@ -56,7 +55,7 @@ def test_boards_that_get_no_turn_are_told():
     graph = chain(2)
     costs = FakeCosts(graph, {"n0": 1_000_000, "n1": 1_000_000})
     hand = ByHand.parse(None, ["n0=4"])
-    plan = make_plan("fused", graph, Cluster.default(6), 6, 2, costs, by_hand=hand)
+    plan = plan_with("fused", graph, Cluster.default(6), 6, 2, costs, by_hand=hand)
     assert len(next(stage for stage in plan.stages if stage.nodes == ("n0",)).ranks) == 2
     assert "2 boards get no turn: they would only delay the end" in plan.notes
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-from schedule_cases import FakeCosts, chain
+from schedule_cases import FakeCosts, chain, plan_with
 
 from mpi_vta.errors import PlanError
 from mpi_vta.hw.board import Board
@@ -13,7 +13,7 @@ from mpi_vta.plans.network import NetworkModel
 from mpi_vta.plans.plan import Plan
 from mpi_vta.schedule.grid import Grid, useful_grids
 from mpi_vta.schedule.predict import predict
-from mpi_vta.schedule.strategies import STRATEGIES, make_plan
+from mpi_vta.schedule.strategies import STRATEGIES
 from mpi_vta.schedule.validate import validate
 
 GRAPH = chain(4)
@@ -25,7 +25,7 @@ def costs_of(cycles):
 
 def plan_for(cycles, ranks=4, cluster=None, strategy="core-assignment", objective="latency", images=3, stages=None):
     cluster = cluster or Cluster.default(ranks)
-    return make_plan(strategy, GRAPH, cluster, ranks, images, costs_of(cycles), stages, objective)
+    return plan_with(strategy, GRAPH, cluster, ranks, images, costs_of(cycles), stages, objective=objective)
 
 
 def test_long_layers_are_split_over_all_boards():

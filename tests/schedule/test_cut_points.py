@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from schedule_cases import SHAPE, FakeCosts, chain, pooled
+from schedule_cases import SHAPE, FakeCosts, chain, plan_with, pooled
 
 from mpi_vta.graph.ir import Graph, Node, Value
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.schedule.cut_points import find_cut_points, fused_units
-from mpi_vta.schedule.strategies import CUTTING, make_plan
+from mpi_vta.schedule.strategies import STRATEGIES
 from mpi_vta.schedule.validate import validate
 
 
@@ -59,8 +59,8 @@ def test_cut_points_are_all_down_sets(graph):
 @given(branched(6), st.integers(1, 4), st.data())
 def test_plans_of_branched_models_are_valid(graph, ranks, data):
     costs = FakeCosts(graph, {node.name: data.draw(st.integers(1, 2_000_000)) for node in graph.nodes})
-    for strategy in CUTTING:
-        plan = make_plan(strategy, graph, Cluster.default(ranks), ranks, 8, costs)
+    for strategy in (name for name, found in STRATEGIES.items() if found.cuts):
+        plan = plan_with(strategy, graph, Cluster.default(ranks), ranks, 8, costs)
         validate(plan, graph, ranks, Cluster.default(1).boards[0].config)
 
 
@@ -71,7 +71,7 @@ def test_branches_may_be_cut_apart():
     nodes = tuple(Node(f"n{out}", "sum", (inp,), out, attrs, {}) for inp, out in ["xa", "xb", "ac", "bd"])
     graph = Graph("twins", "int8", ("x",), ("c", "d"), nodes, values, {})
     costs = FakeCosts(graph, {"na": 4_000_000, "nb": 5_000_000, "nc": 2_000_000, "nd": 1_000_000})
-    plan = make_plan("pipeline", graph, Cluster.default(2), 2, 8, costs, 2)
+    plan = plan_with("pipeline", graph, Cluster.default(2), 2, 8, costs, 2)
     assert {frozenset(stage.nodes) for stage in plan.stages} == {frozenset({"na", "nc"}), frozenset({"nb", "nd"})}
 
 
@@ -86,7 +86,7 @@ def test_many_branches_are_cut_along_the_order_and_the_plan_says_so():
     assert not cuts.every
     assert cuts.done == tuple((1 << count) - 1 for count in range(10))
     costs = FakeCosts(graph, {node.name: 1_000_000 for node in nodes})
-    plan = make_plan("pipeline", graph, Cluster.default(2), 2, 8, costs)
+    plan = plan_with("pipeline", graph, Cluster.default(2), 2, 8, costs)
     assert plan.notes[0] == "the graph has many branches: cuts were sought along its topological order only"
 
 
@@ -94,8 +94,8 @@ def test_pooling_stays_with_the_convolution_it_is_merged_into():
     graph = pooled(4)
     assert fused_units(graph) == (("c0", "p0"), ("c1", "p1"), ("c2",), ("p2",), ("c3", "p3"))
     cycles = {node.name: 1_000_000 if node.op == "conv2d" else 0 for node in graph.nodes}
-    for strategy in CUTTING:
-        plan = make_plan(strategy, graph, Cluster.default(5), 5, 64, FakeCosts(graph, cycles))
+    for strategy in (name for name, found in STRATEGIES.items() if found.cuts):
+        plan = plan_with(strategy, graph, Cluster.default(5), 5, 64, FakeCosts(graph, cycles))
         stage_of = {name: stage.index for stage in plan.stages for name in stage.nodes}
         assert all(stage_of[f"c{i}"] == stage_of[f"p{i}"] for i in (0, 1, 3))
 

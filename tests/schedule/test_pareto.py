@@ -5,14 +5,15 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from schedule_cases import FakeCosts, chain
+from schedule_cases import FakeCosts, chain, plan_with
 
 from mpi_vta.errors import PlanError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.energy import NetworkPower
 from mpi_vta.plans.plan import Plan
 from mpi_vta.schedule.pareto import Choice, board_counts, find_pareto, front_of
-from mpi_vta.schedule.strategies import STRATEGIES, make_plan
+from mpi_vta.schedule.problem import Problem
+from mpi_vta.schedule.strategies import STRATEGIES
 
 
 def choice(boards, throughput, latency_ms, energy_j):
@@ -50,9 +51,9 @@ def test_no_plan_of_a_strategy_beats_the_front():
     costs = FakeCosts(graph, {node.name: 1_000_000 * (i + 1) for i, node in enumerate(graph.nodes)})
     # without a switch, which costs the less the sooner the job is done, few boards save energy
     cluster = replace(Cluster.load("pynq4"), power=NetworkPower(0.0, 0.0, 0.0, "none"))
-    found = find_pareto(graph, cluster, 30, costs)
+    found = find_pareto(Problem(graph, cluster, 30, costs))
     assert found.considered + len(found.left_out) == 4 * len(STRATEGIES) * 2
-    plans = [make_plan(name, graph, cluster, n, 30, costs) for name in ("pipeline", "fused") for n in (1, 3, 4)]
+    plans = [plan_with(name, graph, cluster, n, 30, costs) for name in ("pipeline", "fused") for n in (1, 3, 4)]
     for plan in plans:
         rival = Choice(1, plan)
         assert not any(rival.dominates(member) for member in found.front)
@@ -63,4 +64,4 @@ def test_plans_that_do_not_fit_are_left_out_with_the_reason():
     graph = chain(4)
     costs = FakeCosts(graph, {node.name: 1000 for node in graph.nodes}, memory_bytes=1 << 30)
     with pytest.raises(PlanError, match="cluster pynq1: no strategy has a plan: pipeline on 1 boards for throughput: "):
-        find_pareto(graph, Cluster.load("pynq1"), 4, costs)
+        find_pareto(Problem(graph, Cluster.load("pynq1"), 4, costs))

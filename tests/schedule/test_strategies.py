@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from schedule_cases import FakeCosts, chain, graphs
+from schedule_cases import FakeCosts, chain, graphs, plan_with
 
 from mpi_vta.errors import ConfigError, PlanError
 from mpi_vta.hw.cluster import Cluster
@@ -13,7 +13,7 @@ from mpi_vta.schedule.assembly import WINDOW_LOSS
 from mpi_vta.schedule.division import Wish, divide
 from mpi_vta.schedule.problem import Problem
 from mpi_vta.schedule.segment_load import board_types
-from mpi_vta.schedule.strategies import STRATEGIES, make_plan
+from mpi_vta.schedule.strategies import STRATEGIES
 from mpi_vta.schedule.validate import validate
 
 MIXED = Cluster.load("mixed17")
@@ -26,7 +26,7 @@ def costs_of(graph, cycles=1_000_000, **more):
 
 def plan_for(strategy, graph, ranks, images=24, cycles=1_000_000, cluster=None, stages=None, **more):
     cluster = cluster or Cluster.default(ranks)
-    return make_plan(strategy, graph, cluster, ranks, images, costs_of(graph, cycles, **more), stages)
+    return plan_with(strategy, graph, cluster, ranks, images, costs_of(graph, cycles, **more), stages)
 
 
 def test_pipeline_gives_equal_layers_out_evenly():
@@ -208,7 +208,7 @@ def test_auto_is_never_below_the_best_strategy(objective):
     }[objective]
 
     def result(strategy):
-        plan = make_plan(strategy, graph, Cluster.load("mixed17"), 15, 30, costs, objective=objective)
+        plan = plan_with(strategy, graph, Cluster.load("mixed17"), 15, 30, costs, objective=objective)
         return sign * plan.predicted[key]
 
     assert result("auto") == max(result(strategy) for strategy in STRATEGIES)
@@ -217,10 +217,10 @@ def test_auto_is_never_below_the_best_strategy(objective):
 def test_auto_leaves_boards_idle_where_messages_outweigh_the_layers():
     graph = chain(3)
     slow = replace(MIXED, link=replace(MIXED.link, bandwidth_mb_s=0.01), boards=MIXED.boards[:6])
-    plan = make_plan("auto", graph, slow, 6, 40, costs_of(graph, 100_000))
+    plan = plan_with("auto", graph, slow, 6, 40, costs_of(graph, 100_000))
     assert plan.ranks == (0,)
     assert plan.predicted["speedup"] >= 1
-    spread = make_plan("scatter-gather", graph, slow, 6, 40, costs_of(graph, 100_000))
+    spread = plan_with("scatter-gather", graph, slow, 6, 40, costs_of(graph, 100_000))
     assert spread.predicted["throughput_images_per_s"] < plan.predicted["throughput_images_per_s"]
     assert any(note.startswith("link-bound: the messages of an image group take") for note in spread.notes)
 
@@ -231,11 +231,11 @@ def test_auto_never_loses_against_one_board_or_a_strategy(graph, ranks, bandwidt
     cycles = [data.draw(st.integers(1, 500_000)) for _ in graph.nodes]
     link = replace(MIXED.link, bandwidth_mb_s=bandwidth)
     cluster = replace(MIXED, link=link, boards=(*MIXED.boards[:3], *MIXED.boards[12:]))
-    best = make_plan("auto", graph, cluster, ranks, 20, costs_of(graph, cycles)).predicted["throughput_images_per_s"]
+    best = plan_with("auto", graph, cluster, ranks, 20, costs_of(graph, cycles)).predicted["throughput_images_per_s"]
     for strategy in STRATEGIES:
-        single = make_plan(strategy, graph, cluster, ranks, 20, costs_of(graph, cycles))
+        single = plan_with(strategy, graph, cluster, ranks, 20, costs_of(graph, cycles))
         assert best >= single.predicted["throughput_images_per_s"]
-    alone = make_plan("pipeline", graph, cluster, 1, 20, costs_of(graph, cycles))
+    alone = plan_with("pipeline", graph, cluster, 1, 20, costs_of(graph, cycles))
     assert best >= alone.predicted["throughput_images_per_s"] * (1 - WINDOW_LOSS)
 
 
@@ -260,7 +260,7 @@ def test_latency_lets_one_group_in_at_a_time():
     graph = chain(4)
     costs = costs_of(graph, [1_000_000, 1_000_000, 9_000_000, 1_000_000], start_cycles=300_000)
     plan, busy = (
-        make_plan("pipeline", graph, Cluster.default(3), 3, 9, costs, objective=objective)
+        plan_with("pipeline", graph, Cluster.default(3), 3, 9, costs, objective=objective)
         for objective in ("latency", "throughput")
     )
     assert plan.in_flight_groups == 1
@@ -294,21 +294,21 @@ def test_impossible_wish_is_refused(case, message):
     strategy, ranks, images, stages = case
     graph = chain(4)
     with pytest.raises(PlanError) as caught:
-        make_plan(strategy, graph, Cluster.default(9), ranks, images, costs_of(graph), stages)
+        plan_with(strategy, graph, Cluster.default(9), ranks, images, costs_of(graph), stages)
     assert str(caught.value).startswith(message)
 
 
 def test_latency_plan_shows_what_bounds_it():
     graph = chain(4)
     costs = costs_of(graph, gathered_bytes=1000)
-    plan = make_plan("scatter-gather", graph, Cluster.default(3), 3, 5, costs, objective="latency")
+    plan = plan_with("scatter-gather", graph, Cluster.default(3), 3, 5, costs, objective="latency")
     assert plan.notes[0].startswith("no plan of whole layers beats 40.105 ms by much: ")
     assert plan.predicted["latency_ms"] == pytest.approx(40.105)
 
 
 def test_latency_takes_the_quickest_board_messages_included():
     slow, fast = (
-        make_plan("scatter-gather", graph, MIXED, 14, 5, costs_of(graph, cycles), objective="latency")
+        plan_with("scatter-gather", graph, MIXED, 14, 5, costs_of(graph, cycles), objective="latency")
         for graph in [chain(4)]
         for cycles in (1, 1_000_000)
     )
@@ -318,13 +318,13 @@ def test_latency_takes_the_quickest_board_messages_included():
 def test_unknown_objective_is_refused():
     graph = chain(4)
     with pytest.raises(PlanError, match="--objective fame: no such objective; allowed: throughput, latency, energy"):
-        make_plan("auto", graph, Cluster.default(1), 1, 1, costs_of(graph), objective="fame")
+        plan_with("auto", graph, Cluster.default(1), 1, 1, costs_of(graph), objective="fame")
 
 
 def test_fewer_boards_than_ranks_is_refused():
     graph = chain(4)
     with pytest.raises(ConfigError, match="5 ranks but only 4 boards"):
-        make_plan("pipeline", graph, Cluster.load("pynq4"), 5, 1, costs_of(graph))
+        plan_with("pipeline", graph, Cluster.load("pynq4"), 5, 1, costs_of(graph))
 
 
 def test_boards_of_different_gemm_shape_cannot_work_together(tmp_path):
@@ -335,7 +335,7 @@ def test_boards_of_different_gemm_shape_cannot_work_together(tmp_path):
     (tmp_path / "odd.toml").write_text(link + boards)
     graph = chain(4)
     with pytest.raises(PlanError, match=r"boards with GEMM shapes 1x16, 4x8 cannot exchange activations"):
-        make_plan("pipeline", graph, Cluster.load(str(tmp_path / "odd.toml")), 2, 1, costs_of(graph))
+        plan_with("pipeline", graph, Cluster.load(str(tmp_path / "odd.toml")), 2, 1, costs_of(graph))
 
 
 def test_board_without_layers_lets_rank_0_be_where_it_sends_least():
@@ -351,12 +351,12 @@ def test_boards_whose_memory_is_short_get_fewer_layers():
         for size in (16_000, 1 << 28)
     )
     costs = MemoryCosts(graph, {node.name: 1_000_000 for node in graph.nodes})
-    plan = make_plan("fused", graph, small, 2, 40, costs)
+    plan = plan_with("fused", graph, small, 2, 40, costs)
     assert [len(stage.nodes) for stage in plan.stages] == [4, 4]
-    assert {len(stage.nodes) for stage in make_plan("fused", graph, large, 2, 40, costs).stages} == {8}
+    assert {len(stage.nodes) for stage in plan_with("fused", graph, large, 2, 40, costs).stages} == {8}
     with pytest.raises(PlanError, match=r"0\.0 MB are needed on rank"):
-        make_plan("scatter-gather", graph, small, 2, 40, costs)
-    assert len(make_plan("auto", graph, small, 2, 40, costs).stages) == 2
+        plan_with("scatter-gather", graph, small, 2, 40, costs)
+    assert len(plan_with("auto", graph, small, 2, 40, costs).stages) == 2
 
 
 def test_images_in_flight_are_limited_by_memory():
@@ -364,9 +364,9 @@ def test_images_in_flight_are_limited_by_memory():
     costs = costs_of(graph, memory_bytes=10_000)
     board = replace(MIXED.boards[0], memory_bytes=10_000 + 2 * 2 * 1024)
     cluster = Cluster("small", (board,) * 4, MIXED.link, MIXED.switch_latency_ns)
-    plan = make_plan("pipeline", graph, cluster, 4, 40, costs, 4)
+    plan = plan_with("pipeline", graph, cluster, 4, 40, costs, 4)
     assert plan.in_flight_groups == 2
-    assert make_plan("pipeline", graph, Cluster.default(4), 4, 40, costs, 4).in_flight_groups > 2
+    assert plan_with("pipeline", graph, Cluster.default(4), 4, 40, costs, 4).in_flight_groups > 2
 
 
 class MemoryCosts(FakeCosts):
@@ -384,10 +384,10 @@ def test_stage_that_does_not_fit_the_memory_is_refused():
 def test_the_wanted_number_of_images_in_flight_is_kept():
     graph = chain(8)
     for wanted in (1, 3, 11):
-        plan = make_plan("pipeline", graph, Cluster.default(4), 4, 40, costs_of(graph), in_flight=wanted)
+        plan = plan_with("pipeline", graph, Cluster.default(4), 4, 40, costs_of(graph), in_flight=wanted)
         assert plan.in_flight_groups == wanted
     one, three = (
-        make_plan("pipeline", graph, Cluster.default(4), 4, 40, costs_of(graph), in_flight=wanted).predicted
+        plan_with("pipeline", graph, Cluster.default(4), 4, 40, costs_of(graph), in_flight=wanted).predicted
         for wanted in (1, 3)
     )
     assert one["throughput_images_per_s"] < three["throughput_images_per_s"]
@@ -399,4 +399,4 @@ def test_more_images_in_flight_than_memory_holds_are_refused(wanted):
     board = replace(MIXED.boards[0], memory_bytes=10_000 + 2 * 2 * 1024)
     cluster = Cluster("small", (board,) * 4, MIXED.link, MIXED.switch_latency_ns)
     with pytest.raises(PlanError, match=rf"^--in-flight: {wanted} image groups in flight; allowed: 1\.\.2, what the"):
-        make_plan("pipeline", graph, cluster, 4, 40, costs_of(graph, memory_bytes=10_000), 4, in_flight=wanted)
+        plan_with("pipeline", graph, cluster, 4, 40, costs_of(graph, memory_bytes=10_000), 4, in_flight=wanted)

@@ -4,12 +4,12 @@ import json
 from dataclasses import replace
 
 import pytest
-from schedule_cases import FakeCosts, chain
+from schedule_cases import FakeCosts, chain, plan_with
 
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
-from mpi_vta.schedule.strategies import STRATEGIES, make_plan
+from mpi_vta.schedule.strategies import STRATEGIES
 from mpi_vta.study.evaluation import division_text, evaluate
 from mpi_vta.study.experiment import IllegalConfig
 from mpi_vta.study.points import Build, Point
@@ -52,7 +52,7 @@ def test_a_build_that_may_not_fit_has_a_note():
 def test_figures_are_those_of_the_plan(strategy):
     wanted = point(strategy=strategy)
     (row,) = rows_of(wanted)["points"]
-    plan = make_plan(strategy, GRAPH, wanted.cluster, 14, 40, COSTS)
+    plan = plan_with(strategy, GRAPH, wanted.cluster, 14, 40, COSTS)
     assert (row["point"], row["valid"], row["models"], row["strategy_used"]) == (4, True, "m", strategy)
     named = {"latency_ms": "latency_p50_ms", "latency_p99_ms": "latency_p99_ms"}
     for key in (
@@ -127,12 +127,12 @@ def test_model_too_large_for_every_board_is_a_row():
 
 
 def test_division_in_words():
-    plan = make_plan("fused", GRAPH, Cluster.load("zynq12"), 12, 40, COSTS)
+    plan = plan_with("fused", GRAPH, Cluster.load("zynq12"), 12, 40, COSTS)
     text = division_text(plan)
     assert sum(int(part.rpartition(" x")[2]) if " x" in part else 1 for part in text.split("; ")) == len(
         {rank for stage in plan.stages for rank in stage.ranks}
     )
-    split = make_plan("core-assignment", GRAPH, Cluster.load("zynq12"), 4, 1, COSTS, objective="latency")
+    split = plan_with("core-assignment", GRAPH, Cluster.load("zynq12"), 4, 1, COSTS, objective="latency")
     parts = sum(stage.part is not None for stage in split.stages)
     assert (
         sum(int(part.split(" in ")[1].split()[0]) for part in division_text(split).split("; ") if " in " in part)

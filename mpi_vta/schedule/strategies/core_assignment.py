@@ -9,7 +9,9 @@ from mpi_vta.schedule.assembly import compose, one_image_ns
 from mpi_vta.schedule.predict import predict
 from mpi_vta.schedule.problem import Draft, Placement, Problem
 from mpi_vta.schedule.split_search import Division, SplitSearch
+from mpi_vta.schedule.strategy import Strategy
 
+NAME = "core-assignment"
 # The search is repeated with what compiling the parts has taught, at most so often
 ROUNDS = 8
 
@@ -67,7 +69,7 @@ def may_reach(problem: Problem, predicted: Mapping[str, float]) -> bool:
 
 def latency_ns(problem: Problem, placements: tuple[Placement, ...]) -> int:
     """Return the predicted time of one image group alone (modelled)."""
-    plan = compose(problem, Draft(placements), "core-assignment")
+    plan = compose(problem, Draft(placements), NAME)
     return predict(plan, problem.network, plan.group_images).figures.makespan_ns
 
 
@@ -108,3 +110,6 @@ def _why_whole(problem: Problem) -> str:
         f"no layer is split: the longest, {name}, takes {saved_us:.1f} us, a part of it on another board at least two "
         f"messages of {message_us:.1f} us and a launch of {board.launch_overhead_ns / 1e3:.1f} us (modelled)"
     )
+
+
+STRATEGY = Strategy(NAME, place, splits=True, may_win=may_reach)

@@ -8,6 +8,7 @@ from mpi_vta.schedule.problem import Draft, Placement, Problem
 from mpi_vta.schedule.segment_load import board_types
 from mpi_vta.schedule.strategies import core_assignment
 from mpi_vta.schedule.strategies.pipeline import order_notes
+from mpi_vta.schedule.strategy import Strategy
 from mpi_vta.schedule.turns import repeating_turns
 
 # The period may be this much longer than the shortest if that saves a board
@@ -54,3 +55,7 @@ def _placement(problem: Problem, types: tuple[BoardType, ...], free: list[list[i
     turns = tuple(used.index(replica) for replica in order)
     in_order = tuple(i % len(used) for i in range(len(turns)))
     return Placement(names, tuple(ranks[replica] for replica in used), () if turns == in_order else turns)
+
+
+# for latency it is core assignment, as images go one at a time
+STRATEGY = Strategy("fused", place, cuts=True, replicates=True, for_latency=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mpi_vta.schedule.division import Division, divide
 from mpi_vta.schedule.problem import Draft, Placement, Problem
 from mpi_vta.schedule.segment_load import board_types
+from mpi_vta.schedule.strategy import Strategy
 
 
 def place(problem: Problem) -> Draft:
@@ -52,3 +53,6 @@ def order_notes(problem: Problem) -> tuple[str, ...]:
     if problem.cuts.every:
         return ()
     return ("the graph has many branches: cuts were sought along its topological order only",)
+
+
+STRATEGY = Strategy("pipeline", place, cuts=True)

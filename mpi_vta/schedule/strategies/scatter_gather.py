@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mpi_vta.errors import PlanError
+from mpi_vta.plans.plan import Plan
 from mpi_vta.schedule.assembly import one_board_ns, one_image_ns
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.problem import Draft, Placement, Problem
+from mpi_vta.schedule.strategy import Strategy
 from mpi_vta.schedule.turns import repeating_turns
 from mpi_vta.schedule.validate import edges_between
+
+NAME = "scatter-gather"
 
 
 def place(problem: Problem, within: Sequence[int] | None = None) -> Draft:
@@ -32,7 +36,7 @@ def place(problem: Problem, within: Sequence[int] | None = None) -> Draft:
     """
     if problem.stages not in (None, 1):
         raise PlanError(
-            f"{problem.stages} stages with scatter-gather",
+            f"{problem.stages} stages with {NAME}",
             where="--stages",
             allowed="1, as every board has the whole model",
             remedy="take --strategy pipeline",
@@ -43,9 +47,7 @@ def place(problem: Problem, within: Sequence[int] | None = None) -> Draft:
         rank for rank in within or range(problem.ranks) if (frozenset(nodes), boards[rank]) not in problem.ruled_out
     ]
     if not able:
-        raise PlanError(
-            "the whole model fits no board's memory", where="scatter-gather", remedy="take --strategy fused"
-        )
+        raise PlanError("the whole model fits no board's memory", where=NAME, remedy="take --strategy fused")
     period_ns = [one_board_ns(problem, rank) for rank in able]
     groups = group_count(problem.images, problem.layout_config.batch)
     one_at_a_time = problem.objective == "latency"
@@ -57,15 +59,20 @@ def place(problem: Problem, within: Sequence[int] | None = None) -> Draft:
     return Draft((placement,), () if one_at_a_time else _notes(problem, used, able, period_ns))
 
 
-def ever_fewer(problem: Problem, ranks: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    """Yield ever fewer of the fastest of some ranks, and rank 0 alone: they may do better if messages set the pace."""
-    fastest = sorted(ranks, key=lambda rank: (one_board_ns(problem, rank), rank))
+def fewer_boards(problem: Problem, plan: Plan) -> Iterator[tuple[str, Draft]]:
+    """Yield drafts with ever fewer of the fastest of a plan's boards, and with rank 0 alone."""
+    fastest = sorted(plan.stages[0].ranks, key=lambda rank: (one_board_ns(problem, rank), rank))
     count = len(fastest) // 2
     while count:
-        yield tuple(sorted(fastest[:count]))
+        yield _on(problem, tuple(sorted(fastest[:count])))
         count //= 2
     if 0 in fastest[1:]:
-        yield (0,)
+        yield _on(problem, (0,))
+
+
+def _on(problem: Problem, ranks: tuple[int, ...]) -> tuple[str, Draft]:
+    name = "rank 0 alone" if ranks == (0,) else f"{NAME} on {len(ranks)}"
+    return name, place(problem, ranks)
 
 
 def _quickest(problem: Problem, able: list[int]) -> int:
@@ -95,3 +102,6 @@ def _notes(problem: Problem, used: tuple[int, ...], able: list[int], period_ns: 
 
 def _many(boards: int) -> str:
     return "board stays" if boards == 1 else "boards stay"
+
+
+STRATEGY = Strategy(NAME, place, replicates=True, fewer_boards=fewer_boards)

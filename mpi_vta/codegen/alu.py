@@ -11,9 +11,8 @@ from mpi_vta.codegen.kernel import Epilogue, Pool
 from mpi_vta.codegen.nest import Dim, split
 from mpi_vta.codegen.stream import Access, Stream
 from mpi_vta.codegen.tiling import Plane, Tile
-from mpi_vta.isa.table import AluOpcode, Opcode
+from mpi_vta.isa.table import MAX_SHIFT, AluOpcode, Opcode
 
-MAX_SHIFT = 15  # the portable subset's largest immediate shift
 MAX_IMMEDIATE = (1 << 15) - 1
 
 

@@ -43,6 +43,10 @@ class AluOpcode(IntEnum):
     SHR = 3
 
 
+MAX_SHIFT = 15
+"""Bits that SHR shifts at most in the portable subset: an immediate either way, a register to the right."""
+
+
 class Unit(IntEnum):
     """Concurrent unit that executes an instruction."""
 

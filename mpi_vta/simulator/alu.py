@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import SimulationError
-from mpi_vta.isa.table import AluOpcode
+from mpi_vta.isa.table import MAX_SHIFT, AluOpcode
 from mpi_vta.simulator.decoding import Indices
-from mpi_vta.simulator.rules import MAX_SHIFT
 from mpi_vta.simulator.sram import Rows, Sram
 
 Operation = Callable[..., Any]

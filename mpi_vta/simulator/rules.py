@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import SimulationError
-from mpi_vta.isa.table import AluOpcode, MemoryType, Opcode, Unit
+from mpi_vta.isa.table import MAX_SHIFT, AluOpcode, MemoryType, Opcode, Unit
 from mpi_vta.simulator.tokens import Columns, breach
 
 _PADS = ("y_pad_0", "y_pad_1", "x_pad_0", "x_pad_1")
-MAX_SHIFT = 15
 
 
 def is_nop(columns: Columns) -> NDArray[np.bool_]:

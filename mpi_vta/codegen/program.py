@@ -17,7 +17,7 @@ from mpi_vta.errors import ArtifactError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.codec import decode_columns
 from mpi_vta.isa.table import MemoryType
-from mpi_vta.json_value import entries, table, text, texts, whole, wholes
+from mpi_vta.json_fields import Count, Exponent, Positive, from_json
 
 FORMAT_VERSION = 1
 SEGMENT_ALIGN_BYTES = 4096
@@ -40,7 +40,7 @@ class Segment:
 
     name: str
     kind: str
-    size_bytes: int
+    size_bytes: Count
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ class Binding:
 
     value: str
     segment: str
-    shape: tuple[int, ...]
-    scale_log2: int
-    size_bytes: int
+    shape: tuple[Positive, ...]
+    scale_log2: Exponent
+    size_bytes: Count
 
 
 @dataclass(frozen=True)
@@ -75,10 +75,10 @@ class Layer:
     name: str
     op: str
     schedule: str
-    gemm_uops: int
-    alu_uops: int
-    load_bytes: int
-    store_bytes: int
+    gemm_uops: Count
+    alu_uops: Count
+    load_bytes: Count
+    store_bytes: Count
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,23 @@ class HostStep:
     """
 
     source: str
-    source_shape: tuple[int, ...]
+    source_shape: tuple[Count, ...]
     result: str
     attrs: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What stands beside a program's arrays in a file; entries are lists of their fields."""
+
+    name: str
+    config: Mapping[str, Any]
+    segments: tuple[Segment, ...]
+    inputs: tuple[Binding, ...]
+    outputs: tuple[Binding, ...]
+    layers: tuple[Layer, ...]
+    data: tuple[str, ...]
+    host_steps: tuple[HostStep, ...]
 
 
 @dataclass(frozen=True)
@@ -220,18 +234,19 @@ class Program:
         """Read what `to_bytes` wrote; raises `ArtifactError` on damage."""
         header, arrays = artifact.unpack(data, "program", FORMAT_VERSION, where)
         try:
+            read = from_json(_Header, header)
             program = cls(
-                text(header["name"]),
-                VTAConfig.from_dict(header["config"], where=where),
+                read.name,
+                VTAConfig.from_dict(read.config, where=where),
                 arrays["insns"],
                 arrays["insn_segment"],
                 arrays["insn_layer"],
-                tuple(Segment(text(n), text(k), whole(s)) for n, k, s in entries(header["segments"])),
-                tuple(_binding(entry) for entry in entries(header["inputs"])),
-                tuple(_binding(entry) for entry in entries(header["outputs"])),
-                tuple(_layer(entry) for entry in entries(header["layers"])),
-                {name: arrays[f"d{i}"] for i, name in enumerate(texts(header["data"]))},
-                tuple(HostStep(text(s), wholes(h), text(r), table(a)) for s, h, r, a in entries(header["host_steps"])),
+                read.segments,
+                read.inputs,
+                read.outputs,
+                read.layers,
+                {name: arrays[f"d{i}"] for i, name in enumerate(read.data)},
+                read.host_steps,
             )
             program._check()
         except (KeyError, TypeError, ValueError) as fault:
@@ -278,14 +293,3 @@ class Program:
 
 def _binding_list(binding: Binding) -> list[Any]:
     return [binding.value, binding.segment, list(binding.shape), binding.scale_log2, binding.size_bytes]
-
-
-def _layer(entry: list[Any]) -> Layer:
-    name, op, schedule, *counts = entry
-    gemm_uops, alu_uops, load_bytes, store_bytes = wholes(counts)
-    return Layer(text(name), text(op), text(schedule), gemm_uops, alu_uops, load_bytes, store_bytes)
-
-
-def _binding(entry: list[Any]) -> Binding:
-    value, segment, shape, scale_log2, size_bytes = entry
-    return Binding(text(value), text(segment), wholes(shape, 1), whole(scale_log2, -1024, 1024), whole(size_bytes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mpi_vta import artifact
 from mpi_vta.disk import write_atomically
 from mpi_vta.errors import ArtifactError, GraphError
-from mpi_vta.json_value import entries, table, text, texts, whole, wholes
+from mpi_vta.json_fields import Count, Exponent, from_json
 
 FORMAT_VERSION = 1
 
@@ -37,9 +37,9 @@ class Value:
     """
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[Count, ...]
     dtype: str
-    scale_log2: int | None = None
+    scale_log2: Exponent | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,19 @@ class Node:
     output: str
     attrs: Mapping[str, Any]
     params: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What stands beside a graph's arrays in a file; values and nodes are lists of their fields."""
+
+    name: str
+    dialect: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    values: tuple[Value, ...]
+    nodes: tuple[Node, ...]
+    constants: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -149,24 +162,16 @@ class Graph:
     @classmethod
     def from_parts(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Graph:
         """Undo `to_parts`; raises KeyError, TypeError or ValueError for anything else."""
-        nodes = (
-            Node(
-                text(n), text(op), texts(i), text(o), _frozen(table(a)), {role: text(c) for role, c in table(p).items()}
-            )
-            for n, op, i, o, a, p in entries(header["nodes"])
-        )
-        values = (
-            Value(text(n), wholes(s), text(d), None if e is None else whole(e, -1024, 1024))
-            for n, s, d, e in entries(header["values"])
-        )
+        read = from_json(_Header, dict(header))
+        nodes = (replace(node, attrs=_frozen(node.attrs)) for node in read.nodes)
         return cls(
-            text(header["name"]),
-            text(header["dialect"]),
-            texts(header["inputs"]),
-            texts(header["outputs"]),
+            read.name,
+            read.dialect,
+            read.inputs,
+            read.outputs,
             tuple(nodes),
-            {value.name: value for value in values},
-            {name: arrays[f"c{i}"] for i, name in enumerate(texts(header["constants"]))},
+            {value.name: value for value in read.values},
+            {name: arrays[f"c{i}"] for i, name in enumerate(read.constants)},
         )
 
     def to_bytes(self) -> bytes:

@@ -26,6 +26,11 @@ class Window:
     rows: tuple[int, int]
     channels: tuple[int, int]
 
+    def check_read(self) -> None:
+        """Refuse a window read from a file that is empty or begins before 0, with `ValueError`."""
+        if not (0 <= self.rows[0] < self.rows[1] and 0 <= self.channels[0] < self.channels[1]):
+            raise ValueError(f"window {self.rows}, {self.channels} is empty")
+
     @classmethod
     def whole(cls, shape: tuple[int, ...]) -> Window:
         """Return the window that holds all of a value."""

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from mpi_vta.artifact import check_version
 from mpi_vta.disk import read_text, write_json
 from mpi_vta.errors import ArtifactError
-from mpi_vta.json_value import text, texts
+from mpi_vta.json_fields import from_json
 from mpi_vta.runtime.output_set import SET_FILE
 
 FORMAT, VERSION = "mpi_vta models", 1
 ALONE = ""  # label of a job's only model, whose outputs lie in the output folder itself
+
+
+@dataclass(frozen=True)
+class _ModelList:
+    format: str
+    version: int
+    models: tuple[str, ...]
 
 
 def outputs_folder(folder: Path, label: str) -> Path:
@@ -45,7 +53,8 @@ def labels_there(folder: Path) -> tuple[str, ...]:
         return (ALONE,) if (outputs_folder(folder, ALONE) / SET_FILE).is_file() else ()
     try:
         data = json.loads(read_text(path))
-        found, labels = (text(data["format"]), data["version"]), texts(data["models"])
+        listed = from_json(_ModelList, data)
+        found, labels = (listed.format, listed.version), listed.models
         # no name leads out of the folder
         if not labels or any(label in ("", "..") or Path(label).name != label for label in labels):
             raise ValueError("not names of folders")

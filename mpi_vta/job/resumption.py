@@ -153,7 +153,7 @@ def next_part(folder: Path) -> int:
     """Return the number of the part that would come next: beyond those kept and the one whose trace is not merged."""
     kept = [int(path.stem.removeprefix("part-")) for path in folder.glob("parts/part-[0-9][0-9][0-9].h5")]
     if opening_path(folder).exists():
-        kept.append(int(Opening.load(folder).provenance.get("part", 0)))
+        kept.append(Opening.load(folder).part)
     elif (folder / "run.h5").exists():
         kept.append(max(kept, default=-1) + 1)
     return max(kept, default=-1) + 1

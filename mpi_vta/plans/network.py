@@ -9,9 +9,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta import json_value
 from mpi_vta.hw.cluster import Cluster
-from mpi_vta.json_value import whole
+from mpi_vta.json_fields import Count, Positive, from_json
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,10 @@ class NetworkModel:
         Processor time per byte in picoseconds, at each end.
     """
 
-    bytes_per_s: int
-    latency_ns: int
-    per_message_ns: int
-    per_byte_ps: int
+    bytes_per_s: Positive
+    latency_ns: Count
+    per_message_ns: Count
+    per_byte_ps: Count
 
     @classmethod
     def of(cls, cluster: Cluster) -> NetworkModel:
@@ -54,9 +53,7 @@ class NetworkModel:
     @classmethod
     def from_json(cls, text: str) -> NetworkModel:
         """Read the constants from a JSON object, as traces hold them; raises `ValueError` where one is none."""
-        found = json_value.table(json.loads(text))
-        least = {"bytes_per_s": 1}
-        return cls(**{name: whole(found.get(name), least.get(name, 0)) for name in cls.__dataclass_fields__})
+        return from_json(cls, json.loads(text))
 
     @overload
     def wire_ns(self, size_bytes: int) -> int: ...

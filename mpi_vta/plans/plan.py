@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from mpi_vta import json_value
 from mpi_vta.disk import write_atomically
 from mpi_vta.errors import PlanError
 from mpi_vta.graph.window import Window
-from mpi_vta.json_value import MOST, entries, number, table, texts, whole, wholes
+from mpi_vta.json_fields import Count, Positive, Range, from_json, to_json
 
 FORMAT_VERSION = 1
 SOURCE = -1
 SINK = -2
 MOST_RANK = 32_767  # what the columns of a trace hold
+# negative ones are read, so that `mpi_vta.plans.faults` can name every fault at once
+Rank = Annotated[int, Range(-MOST_RANK, MOST_RANK)]
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,13 @@ class Stage:
         reads them (modelled). Empty: none.
     """
 
-    index: int
+    index: Count
     nodes: tuple[str, ...]
-    ranks: tuple[int, ...]
+    ranks: tuple[Rank, ...]
     cycles: int
     compute_ns: tuple[int, ...]
     host_ns: tuple[int, ...]
-    turns: tuple[int, ...] = ()
+    turns: tuple[Rank, ...] = ()
     part: Part | None = None
     assemble_ns: tuple[int, ...] = ()
 
@@ -105,9 +106,9 @@ class Edge:
     """
 
     value: str
-    producer: int
-    consumer: int
-    size_bytes: int
+    producer: Annotated[int, Range(SOURCE)]
+    consumer: Annotated[int, Range(SINK)]
+    size_bytes: Count
     window: Window | None = None
 
 
@@ -135,13 +136,19 @@ class Plan:
 
     model: str
     strategy: str
-    group_images: int
+    group_images: Positive
     stages: tuple[Stage, ...]
     edges: tuple[Edge, ...]
-    in_flight_groups: int
+    in_flight_groups: Count
     predicted: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[Positive, ...]] = field(default_factory=dict)
+
+    def check_read(self) -> None:
+        """Refuse shapes read from a file that are none, with `ValueError`."""
+        for shape in self.shapes.values():
+            if len(shape) != 4:
+                raise ValueError(f"shape {shape} has not four extents")
 
     @cached_property
     def edges_into(self) -> Mapping[int, tuple[int, ...]]:
@@ -164,7 +171,7 @@ class Plan:
 
     def to_json(self) -> str:
         """Return the plan as readable JSON."""
-        return json.dumps({"format": "plan", "version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
+        return json.dumps({"format": "plan", "version": FORMAT_VERSION, **to_json(self)}, indent=2) + "\n"
 
     def save(self, path: Path) -> None:
         """Write the plan to a file."""
@@ -178,20 +185,7 @@ class Plan:
             found = (data.pop("format"), data.pop("version"))
             if found != ("plan", FORMAT_VERSION):
                 raise PlanError(f"holds {found[0]} version {found[1]}", where=where, allowed="plan version 1")
-            unknown = data.keys() - cls.__dataclass_fields__.keys()
-            if unknown:
-                raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-            return cls(
-                json_value.text(data["model"]),
-                json_value.text(data["strategy"]),
-                whole(data["group_images"], 1),
-                tuple(_stage(table(stage)) for stage in entries(data["stages"])),
-                tuple(_edge(table(edge)) for edge in entries(data["edges"])),
-                whole(data["in_flight_groups"]),
-                {name: number(value) for name, value in table(data.get("predicted", {})).items()},
-                texts(data.get("notes", [])),
-                {name: _shape(shape) for name, shape in table(data.get("shapes", {})).items()},
-            )
+            return from_json(cls, data)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
             what = f"{fault} is missing" if isinstance(fault, KeyError) else str(fault)
             raise PlanError(f"not a readable plan ({what})", where=where, allowed="what --dry-run writes") from fault
@@ -202,48 +196,3 @@ def _grouped(places: Iterable[int]) -> dict[int, tuple[int, ...]]:
     for index, place in enumerate(places):
         groups.setdefault(place, []).append(index)
     return {place: tuple(indices) for place, indices in groups.items()}
-
-
-def _shape(value: Any) -> tuple[int, ...]:
-    shape = wholes(value, 1)
-    if len(shape) != 4:
-        raise ValueError(f"shape {shape} has not four extents")
-    return shape
-
-
-def _edge(data: Mapping[str, Any]) -> Edge:
-    ends = whole(data["producer"], SOURCE), whole(data["consumer"], SINK)
-    return Edge(json_value.text(data["value"]), *ends, whole(data["size_bytes"]), _window(data.get("window")))
-
-
-def _stage(data: Mapping[str, Any]) -> Stage:
-    return Stage(
-        index=whole(data["index"]),
-        nodes=texts(data["nodes"]),
-        ranks=wholes(data["ranks"], -MOST_RANK, MOST_RANK),
-        cycles=whole(data["cycles"], -MOST),
-        compute_ns=wholes(data["compute_ns"], -MOST),
-        host_ns=wholes(data["host_ns"], -MOST),
-        turns=wholes(data["turns"], -MOST_RANK, MOST_RANK),
-        part=_part(data.get("part")),
-        assemble_ns=wholes(data.get("assemble_ns", ()), -MOST),
-    )
-
-
-def _part(data: Mapping[str, Any] | None) -> Part | None:
-    if data is None:
-        return None
-    share = _window(table(data)["share"])
-    if share is None:
-        raise ValueError("a part without a share")
-    holds = {name: _window(held) for name, held in table(data["holds"]).items()}
-    return Part(share, {name: window for name, window in holds.items() if window is not None})
-
-
-def _window(data: Mapping[str, Any] | None) -> Window | None:
-    if data is None:
-        return None
-    (row, end_row), (channel, end_channel) = wholes(table(data)["rows"]), wholes(data["channels"])
-    if not (0 <= row < end_row and 0 <= channel < end_channel):
-        raise ValueError(f"window {dict(data)} is empty")
-    return Window((row, end_row), (channel, end_channel))

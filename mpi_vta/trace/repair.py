@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.disk import read_bytes, read_text, write_json
-from mpi_vta.errors import ArtifactError
-from mpi_vta.json_value import entries, number, table, text, texts, whole, wholes
+from mpi_vta.errors import ArtifactError, PlanError
+from mpi_vta.json_fields import Count, Positive, Range, from_json, to_json
+from mpi_vta.plans.plan import MOST_RANK, Plan
 from mpi_vta.trace.merge import ModelRecord, RankFile, RunRecord, clock_line, merge_ranks, read_rank_file
 from mpi_vta.trace.probe import probe, survived
 from mpi_vta.trace.schema import IMAGE_DTYPE, MEASURED, EventKind
 
 OPENING_FORMAT, OPENING_VERSION = "mpi_vta run opening", 3
 READABLE_OPENINGS = (1, 2, 3)  # 1 and 2: of several models only the one on rank 0
-_MOST_RANKS = 32_767
+# what an attribute of a trace may be
+Note = str | int | float | tuple[str, ...] | tuple[Count, ...]
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,22 @@ class ModelOpening:
     """
 
     plan_json: str
-    images: int
-    attributes: Mapping[str, Any]
+    images: Positive
+    attributes: Mapping[str, Note]
+
+    def check_read(self) -> None:
+        """Refuse a model read from a file without name, ranks or a plan, with `ValueError`."""
+        _readable_plan(self.plan_json)
+        if "name" not in self.attributes:
+            raise ValueError("'name' is missing")
+        if not self.ranks:
+            raise ValueError("a model has no ranks")
+
+    @property
+    def ranks(self) -> tuple[int, ...]:
+        """The ranks of the job that run it, ascending."""
+        ranks = self.attributes.get("ranks")
+        return tuple(map(int, ranks)) if isinstance(ranks, tuple | list) else ()
 
 
 @dataclass(frozen=True)
@@ -61,10 +77,27 @@ class Opening:
     """
 
     plan_json: str
-    ranks: int
-    images: int
-    provenance: Mapping[str, Any]
+    ranks: Annotated[int, Range(1, MOST_RANK)]
+    images: Positive
+    provenance: Mapping[str, Note]
     models: tuple[ModelOpening, ...] = ()
+
+    def check_read(self) -> None:
+        """Refuse what was read from a file if its plan is none or a model is on a rank that is not there."""
+        _readable_plan(self.plan_json)
+        if not isinstance(self.provenance.get("part", 0), int):
+            raise ValueError("provenance.part is no whole number")
+        for model in self.models:
+            for rank in model.ranks:
+                if rank >= self.ranks:
+                    raise ValueError(f"{rank} is not a whole number from 0 to {self.ranks - 1}")
+
+    @property
+    def part(self) -> int:
+        """Which part of a job that was gone on with the run is, from 0."""
+        part = self.provenance.get("part", 0)
+        assert isinstance(part, int)
+        return part
 
     def record(self, images: Sequence[NDArray[Any]], notes: Sequence[Mapping[str, Any]]) -> RunRecord:
         """Return what a trace of the run records.
@@ -83,7 +116,7 @@ class Opening:
 
     def save(self, folder: Path) -> None:
         """Write ``ranks/run.json`` in an output folder."""
-        data = {"format": OPENING_FORMAT, "version": OPENING_VERSION, **asdict(self)}
+        data = {"format": OPENING_FORMAT, "version": OPENING_VERSION, **to_json(self)}
         write_json(opening_path(folder), data)
 
     @classmethod
@@ -100,13 +133,9 @@ class Opening:
                     allowed=f"{OPENING_FORMAT} version {', '.join(map(str, READABLE_OPENINGS))}",
                     remedy="use the release that wrote it",
                 )
-            unknown = data.keys() - cls.__dataclass_fields__.keys()
-            if unknown:
-                raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
-            ranks = whole(data["ranks"], 1, _MOST_RANKS)
-            listed = entries(data["models"]) if found[1] >= OPENING_VERSION else []
-            models = tuple(_model(table(entry), ranks) for entry in listed)
-            return cls(_plan(data["plan_json"]), ranks, whole(data["images"], 1), _notes(data["provenance"]), models)
+            if found[1] < OPENING_VERSION:
+                data["models"] = []
+            return from_json(cls, data)
         except FileNotFoundError as fault:
             raise ArtifactError(
                 "no unmerged run there", where=str(folder), allowed="the output folder of a run that ended early"
@@ -118,30 +147,11 @@ class Opening:
             ) from fault
 
 
-def _model(data: Mapping[str, Any], ranks: int) -> ModelOpening:
-    attributes = _notes(data["attributes"])
-    text(attributes["name"])
-    if not wholes(attributes["ranks"], 0, ranks - 1):
-        raise ValueError("a model has no ranks")
-    return ModelOpening(_plan(data["plan_json"]), whole(data["images"], 1), attributes)
-
-
-def _plan(value: Any) -> str:
-    """Return the text of a plan that says how many images a group has."""
-    plan = text(value)
-    whole(table(json.loads(plan))["group_images"], 1)
-    return plan
-
-
-def _notes(value: Any) -> dict[str, Any]:
-    return {name: _noted(noted) for name, noted in table(value).items()}
-
-
-def _noted(value: Any) -> Any:
-    """Return what may be an attribute of a trace: a text, a number, or a list of either."""
-    if isinstance(value, list):
-        return texts(value) if value and isinstance(value[0], str) else wholes(value)
-    return text(value) if isinstance(value, str) else number(value) if isinstance(value, float) else whole(value)
+def _readable_plan(plan_json: str) -> Plan:
+    try:
+        return Plan.from_json(plan_json)
+    except PlanError as fault:
+        raise ValueError(str(fault)) from fault
 
 
 def opening_path(folder: Path) -> Path:
@@ -210,10 +220,10 @@ def repair(folder: Path, target: Path | None = None, *, without_missing: bool = 
 
 def image_times(files: Sequence[RankFile], model: ModelOpening) -> NDArray[Any]:
     """Return a model's images that were finished, IMAGE_DTYPE, from the events of the first of its ranks."""
-    group_images = int(json.loads(model.plan_json)["group_images"])
+    group_images = Plan.from_json(model.plan_json).group_images
     rows = []
     for file in files:
-        if file.rank != model.attributes["ranks"][0]:
+        if file.rank != model.ranks[0]:
             continue
         of_kind = {
             kind: {int(row["image"]): int(row["end_ns"]) for row in file.events[file.events["kind"] == kind]}

@@ -18,7 +18,7 @@ from mpi_vta.frontend.detection import YOLOV3_TINY, Detector
 from mpi_vta.frontend.images import IMAGENET_MEAN, IMAGENET_STD, Picture, Preprocess, synthetic_images
 from mpi_vta.frontend.onnx_fold import read_initializers
 from mpi_vta.frontend.onnx_import import Imported, import_file, import_whole
-from mpi_vta.frontend.onnx_net import read_model
+from mpi_vta.frontend.onnx_reading import read_model
 from mpi_vta.frontend.shapes import DETECTED, PATCH_SIZE, SCENE_SIZE, draw_patch, draw_scene
 from mpi_vta.frontend.small_nets import ANCHORS
 from mpi_vta.frontend.torch_import import import_exported

@@ -13,11 +13,9 @@ from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
 from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode
+from mpi_vta.frontend.onnx_operators import row
 
 Array = NDArray[Any]
-
-_ARITHMETIC = ("Add", "Sub", "Mul", "Div", "Neg")
-_FOLDS = ("Conv", "ConvTranspose", "Gemm")
 
 
 def fold_arithmetic(net: OnnxNet) -> OnnxNet:
@@ -40,7 +38,7 @@ def _unify(net: OnnxNet) -> OnnxNet:
         is_constant = [name in net.initializers for name in node.inputs]
         if node.op == "BatchNormalization":
             nodes.append(_affine(net, node, node.inputs[0], *_norm_factors(net, node), constants))
-        elif node.op == "Neg" or (node.op in _ARITHMETIC and is_constant.count(True) == 1 and len(is_constant) == 2):
+        elif node.op == "Neg" or (row(node).scales and is_constant.count(True) == 1 and len(is_constant) == 2):
             nodes.append(_affine(net, node, *_arithmetic_factors(net, node, is_constant), constants))
         elif node.op == "Sub":
             shapes = " and ".join(str(net.shapes.get(name, "unknown extents")) for name in node.inputs)
@@ -129,7 +127,7 @@ def _fold(net: OnnxNet) -> OnnxNet:
     for node in net.nodes:
         before = kept.get(node.inputs[0]) if node.op == "BatchNormalization" else None
         is_own = before is not None and len(readers[before.output]) == 1 and before.output not in net.outputs
-        if before is None or not is_own or before.op not in (*_FOLDS, "BatchNormalization"):
+        if before is None or not is_own or not (row(before).takes_scale or before.op == "BatchNormalization"):
             kept[node.output] = node
             continue
         scale, offset = constants[node.inputs[1]], constants[node.inputs[2]]

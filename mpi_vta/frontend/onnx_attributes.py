@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
 from mpi_vta.frontend.onnx_net import OnnxNet, OnnxNode
+from mpi_vta.frontend.onnx_operators import row
 
 Array = NDArray[Any]
-
-_FLATTENS = ("Squeeze", "Unsqueeze", "Reshape", "Flatten")
 
 
 def plain_nodes(net: OnnxNet) -> OnnxNet:
@@ -27,9 +26,8 @@ def plain_nodes(net: OnnxNet) -> OnnxNet:
     """
     nodes: list[OnnxNode] = []
     for node in net.nodes:
-        nodes += (
-            _slice(net, node) if node.op == "Slice" else [_RULES[node.op](net, node) if node.op in _RULES else node]
-        )
+        rule = _reshape if row(node).reshapes else _RULES.get(node.op)
+        nodes += _slice(net, node) if node.op == "Slice" else [rule(net, node) if rule else node]
     return replace(net, nodes=tuple(nodes))
 
 
@@ -197,5 +195,4 @@ _RULES: Mapping[str, Callable[[OnnxNet, OnnxNode], OnnxNode]] = {
     "AveragePool": _pool,
     "GlobalMaxPool": _global_max_pool,
     "Pad": _pad,
-    **dict.fromkeys(_FLATTENS, _reshape),
 }

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
 from mpi_vta.frontend.onnx_net import OnnxNet, OnnxNode
+from mpi_vta.frontend.onnx_windows import window_span
 
 Array = NDArray[Any]
 Factors = list[float]
@@ -58,7 +59,7 @@ class _Correction:
         kernel, strides = attrs["kernel_shape"], attrs.get("strides", [1, 1])
         given, pads, factors, extents = attrs.get("pads", [0] * 4), [0] * 4, list[Factors](), list[int]()
         for axis in range(2):
-            begin, end, count = _span(attrs, shape[2 + axis], kernel[axis], strides[axis], given[axis::2])
+            begin, end, count = window_span(attrs, shape[2 + axis], kernel[axis], strides[axis], given[axis::2])
             if count < 1:
                 what = f"a window of {tuple(kernel)} in {shape}"
                 raise ModelError(what, where=self._net.where(node), allowed="windows within the padded picture")
@@ -167,25 +168,10 @@ class _Correction:
 
 
 def _is_window(attrs: dict[str, Any]) -> bool:
-    """Tell whether kernel, strides and pads are those of a window in two axes; TVM names what others lack."""
+    """Tell whether kernel, strides and pads are those of a window in two axes; what others lack is named later."""
     legal = {"kernel_shape": (2, 1, ()), "strides": (2, 1, (1, 1)), "pads": (4, 0, (0,) * 4)}
     given = [(attrs.get(key, default), count, least) for key, (count, least, default) in legal.items()]
     return all(len(numbers) == count and min(numbers) >= least for numbers, count, least in given)
-
-
-def _span(attrs: dict[str, Any], extent: int, kernel: int, stride: int, pads: list[int]) -> tuple[int, int, int]:
-    """Return the padding before and behind, and the number of windows."""
-    begin, end = pads
-    mode = attrs.get("auto_pad", "NOTSET")
-    if mode in ("SAME_UPPER", "SAME_LOWER"):
-        total = max((-(-extent // stride) - 1) * stride + kernel - extent, 0)
-        begin, end = (total // 2, total - total // 2) if mode == "SAME_UPPER" else (total - total // 2, total // 2)
-    room = extent + begin + end - kernel
-    count = room // stride + 1
-    # a window more that begins within the picture or the padding before it
-    if attrs.get("ceil_mode", 0) and room % stride and count * stride < extent + begin:
-        count += 1
-    return begin, end, count
 
 
 def _bands(factors: Factors) -> list[tuple[int, int, float]]:

@@ -8,19 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
+from mpi_vta.frontend.onnx_operators import OPERATORS
 
 Array = NDArray[Any]
 
 LIGHT_ELEMENTS = 1024  # no shape, pad or scale is longer
-
-# operators that compute shapes, pads or scales, or weights from integers, in the models that we take
-FOLDABLE = (
-    *("Add", "Sub", "Mul", "Div", "Mod", "Neg", "Abs", "Pow", "Sqrt", "Floor", "Ceil", "Min", "Max", "Cast"),
-    *("Equal", "Greater", "Less", "GreaterOrEqual", "LessOrEqual", "And", "Or", "Not", "Where", "ReduceProd"),
-    *("Concat", "Constant", "ConstantOfShape", "Expand", "Flatten", "Gather", "Identity", "Range", "Reshape"),
-    *("ScatterND", "Shape", "Size", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze"),
-    *("DequantizeLinear", "QuantizeLinear"),
-)
 
 
 def fold_constants(model: Any, path: str) -> tuple[list[Any], dict[str, Array], list[Any], dict[str, tuple[int, ...]]]:
@@ -61,6 +53,11 @@ def fold_constants(model: Any, path: str) -> tuple[list[Any], dict[str, Array], 
     return left, constants, folded, static_shapes(model, left, constants)
 
 
+def _folds(node: Any) -> bool:
+    row = OPERATORS.get(node.op_type)
+    return row is not None and row.folds and node.domain in ("", "ai.onnx")
+
+
 def _fold(
     model: Any, nodes: list[Any], constants: dict[str, Array], shapes: dict[str, tuple[int, ...]], path: str
 ) -> list[Any]:
@@ -72,7 +69,7 @@ def _fold(
             bounds = {attribute.name: attribute.i for attribute in node.attribute}
             part = extents[bounds.get("start", 0) : bounds.get("end", len(extents))]
             constants[node.output[0]] = part if node.op_type == "Shape" else np.asarray(np.prod(extents))
-        elif node.op_type in FOLDABLE and all(name in constants for name in node.input if name):
+        elif _folds(node) and all(name in constants for name in node.input if name):
             constants.update(zip(node.output, _computed(model, node, constants, path), strict=False))
         else:
             left.append(node)

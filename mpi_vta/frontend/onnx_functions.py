@@ -6,42 +6,21 @@ chain of elementwise nodes is evaluated as a function of one number and compared
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode, live_nodes
-from mpi_vta.frontend.onnx_tail import ARITHMETIC_RULES, FUNCTION_RULES
-from mpi_vta.graph.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE, sigmoid
-from mpi_vta.graph.tail import ARITHMETIC, FUNCTIONS
+from mpi_vta.frontend.onnx_operators import row
+from mpi_vta.graph.activations import ACTIVATIONS, SELU_ALPHA, SELU_SCALE
 
 Array = NDArray[np.float64]
 
 _GRID = np.linspace(-9, 9, 145)
 _CLOSE = 2e-3  # both forms of GELU are one activation; they differ by 0.0005
 _MOST_NODES = 16
-_erf = np.vectorize(math.erf, otypes=[np.float64])
-_UNARY: Mapping[str, Callable[[Array], Array]] = {
-    "Erf": _erf,
-    "Tanh": np.tanh,
-    "Sigmoid": sigmoid,
-    "Abs": np.abs,
-    "Neg": np.negative,
-    "Relu": lambda x: np.maximum(x, 0),
-    "Softplus": ACTIVATIONS["softplus"],
-    "Gelu": lambda x: 0.5 * x * (1 + _erf(x / math.sqrt(2))),
-    **{op: FUNCTIONS[rule] for op, rule in FUNCTION_RULES.items()},
-}
-_BINARY: Mapping[str, Callable[[Array, Array], Array]] = {
-    **{op: ARITHMETIC[rule] for op, rule in ARITHMETIC_RULES.items()},
-    "Greater": np.greater,
-    "Less": np.less,
-    "GreaterOrEqual": np.greater_equal,
-    "LessOrEqual": np.less_equal,
-}
 # activations that are looked for, and the node that each becomes; the others have patterns of their own
 _WANTED = {
     "gelu": "Gelu",
@@ -107,17 +86,16 @@ def _trace(net: OnnxNet, node: OnnxNode, traces: Mapping[str, Mapping[str, _Trac
     """Return what a node's result is as a function of tensors before it, the farthest first."""
     if node.op == "Selu":
         return {node.inputs[0]: _Traced(_selu(node), (node.name,))}
-    unary = _UNARY.get(node.op)
-    if unary is not None:
+    compute = row(node).computes
+    if compute is None:
+        return {}
+    if len(node.inputs) == 1:
         with np.errstate(all="ignore"):
             return {
-                source: _Traced(unary(before.values), (*before.nodes, node.name))
+                source: _Traced(compute(before.values), (*before.nodes, node.name))
                 for source, before in _sources(node.inputs[0], traces).items()
                 if len(before.nodes) < _MOST_NODES
             }
-    rule: Callable[..., Array] | None = np.where if node.op == "Where" else _BINARY.get(node.op)
-    if rule is None or len(node.inputs) != (3 if node.op == "Where" else 2):
-        return {}
     sides = [_sources(name, traces, _number(net, name)) for name in node.inputs]
     result = {}
     for source in dict.fromkeys(name for side in sides for name in side if name):
@@ -126,7 +104,7 @@ def _trace(net: OnnxNet, node: OnnxNode, traces: Mapping[str, Mapping[str, _Trac
         names = dict.fromkeys([name for part in known for name in part.nodes] + [node.name])
         if len(known) == len(parts) and len(names) <= _MOST_NODES:
             with np.errstate(all="ignore"):
-                result[source] = _Traced(rule(*(part.values for part in known)), tuple(names))
+                result[source] = _Traced(compute(*(part.values for part in known)), tuple(names))
     return result
 
 

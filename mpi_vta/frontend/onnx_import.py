@@ -1,4 +1,4 @@
-"""ONNX to our float graph: read and check, normalise, through TVM, verify."""
+"""ONNX to our float graph: read and check, normalise, one rule an operator, verify."""
 
 from __future__ import annotations
 
@@ -7,10 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mpi_vta.frontend.onnx_net import Fate, OnnxNet, read_model, read_net
+from mpi_vta.errors import GraphError, ModelError
+from mpi_vta.frontend.lowering import Lowering
+from mpi_vta.frontend.onnx_net import Fate, OnnxNet
+from mpi_vta.frontend.onnx_operators import row
 from mpi_vta.frontend.onnx_passes import normalize
-from mpi_vta.frontend.relax_import import import_net
+from mpi_vta.frontend.onnx_reading import read_model, read_net
+from mpi_vta.frontend.onnx_tail import tail_of
 from mpi_vta.graph.ir import Graph
+
+# what attributes and operands that do not fit each other lead to
+_DAMAGE = (KeyError, ValueError, TypeError, IndexError, ArithmeticError)
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,29 @@ def import_normalized(net: OnnxNet) -> Imported:
     graph = import_net(net)
     ranges = {name: bounds for name, bounds in net.ranges.items() if name in graph.values}
     return Imported(graph, ranges, net.listed, net.fates)
+
+
+def import_net(net: OnnxNet) -> Graph:
+    """Return the float graph of a net of plain nodes (`mpi_vta.frontend.onnx_passes.normalize`).
+
+    Raises
+    ------
+    ModelError
+        If an operator is used in a way that our graph cannot express, or layers do not fit, naming the node.
+    """
+    lowering = Lowering(net, tail_of(net))
+    for node in net.nodes:
+        rule = row(node).lowered or Lowering.refuse
+        try:
+            rule(lowering, node)
+        except GraphError as fault:
+            where = net.where(node)
+            raise ModelError(fault.what, where=where, allowed=fault.allowed, remedy="correct that layer") from fault
+        except _DAMAGE as fault:
+            lines = str(fault).strip().splitlines() or [type(fault).__name__]
+            found = f"the model is inconsistent: {lines[-1]}"
+            raise ModelError(found, where=net.where(node), remedy="check the export") from fault
+    return lowering.graph()
 
 
 def import_model(model: Any, name: str, path: str) -> Graph:

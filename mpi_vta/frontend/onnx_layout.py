@@ -13,16 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
-from mpi_vta.frontend.onnx_net import POOLED, Fate, OnnxNet, OnnxNode
+from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode
+from mpi_vta.frontend.onnx_operators import row
 
 Array = NDArray[Any]
 Order = tuple[int, ...]
 
 TO_NCHW, TO_NHWC = (0, 3, 1, 2), (0, 2, 3, 1)
-_ELEMENTWISE = (
-    *("Relu", "LeakyRelu", "PRelu", "Clip", "HardSwish", "HardSigmoid", "Sigmoid", "Swish", "Tanh", "Mish"),
-    *("Softplus", "Elu", "Neg", "Add", "Sub", "Mul", "Div", "Min", "Max"),
-)
 
 
 def sink_transposes(net: OnnxNet) -> OnnxNet:
@@ -60,7 +57,7 @@ class _Sinking:
             for node in readers.get(todo.pop(), []):
                 if node.op == "Transpose" and tuple(node.attrs.get("perm", ())) == TO_NCHW:
                     return True
-                if node.op in (*_ELEMENTWISE, "Pad"):
+                if row(node).elementwise or node.op == "Pad":
                     todo.append(node.output)
         return False
 
@@ -86,7 +83,7 @@ class _Sinking:
             self._transpose(node)
         elif not moved:
             self._nodes.append(node)
-        elif node.op in _ELEMENTWISE and self._agree(node):
+        elif row(node).elementwise and self._agree(node):
             self._sink(node, {})
         elif node.op in ("Concat", "Gather") and self._agree(node):
             _, order = self._order[moved[0]]
@@ -144,7 +141,7 @@ class _Sinking:
         """Do a Pad, a Slice or a mean before the transpose; tell whether that was possible."""
         if node.op == "Slice":
             return self._sinks_slice(node)
-        if node.op not in ("Pad", *POOLED):
+        if node.op != "Pad" and not row(node).pools:
             return False
         source, order = self._order[node.inputs[0]]
         rank = len(order)

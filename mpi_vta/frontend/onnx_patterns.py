@@ -11,23 +11,10 @@ from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
 from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode
+from mpi_vta.frontend.onnx_operators import row
 
 SIXTH = 1 / 6
 CLOSE = 1e-4
-# operators that are only parts of what VTA can do
-_PARTS = {
-    "Min": "with one number, or of two tensors of one shape",
-    "Max": "with one number, or of two tensors of one shape",
-    "Erf": "as part of GELU",
-    "Exp": "as part of an activation",
-    "Log": "as part of softplus",
-    "Sqrt": "of constants",
-    "Pow": "as part of GELU",
-    "LogSoftmax": "behind the last layer",
-    "ReduceL2": "behind the last layer",
-    **dict.fromkeys(("Where", "Greater", "Less", "GreaterOrEqual", "LessOrEqual"), "as part of an activation"),
-    "ReduceMin": "behind the last layer",
-}
 
 
 def recognize_activations(net: OnnxNet) -> OnnxNet:
@@ -64,8 +51,8 @@ def recognize_activations(net: OnnxNet) -> OnnxNet:
 def refuse_parts(net: OnnxNet) -> OnnxNet:
     """Return the net unchanged; raise `ModelError` for what neither an activation nor the host has taken."""
     for node in net.nodes:
-        if node.op in _PARTS:
-            allowed = _PARTS[node.op]
+        if row(node).part:
+            allowed = row(node).part
             raise ModelError("has no counterpart between layers", where=net.where(node), allowed=allowed)
         if node.op == "Selu" and node.attrs:
             raise ModelError("alpha or gamma of its own", where=net.where(node), allowed="those of the paper")

@@ -17,13 +17,8 @@ import numpy as np
 
 from mpi_vta.errors import ModelError
 from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode
+from mpi_vta.frontend.onnx_operators import row
 
-# operators whose result VTA computes in its accumulator, and which may be negative
-_SIGNED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "Add", "Sub", "Mul", "Div", "BatchNormalization")
-# operators that quantisation would fuse into the one before
-_FUSED_NEXT = ("Add", "LeakyRelu", "PRelu", "HardSwish", "HardSigmoid", "Sigmoid", "Tanh", "Clip")
-# operators whose results lie on the grid of their first operand
-_SAME_GRID = ("Relu", "Clip", "MaxPool", "GlobalMaxPool", "Resize", "Upsample", "Slice", "Flatten", "Reshape")
 _LIMITS = {"uint8": (0, 255), "int8": (-128, 127)}
 
 
@@ -98,7 +93,7 @@ def inherit_ranges(net: OnnxNet) -> OnnxNet:
     """Return the net with the range of its operand for each result that lies on the same grid."""
     ranges = dict(net.ranges)
     for node in net.nodes:
-        if node.op in _SAME_GRID and node.output not in ranges and node.inputs[0] in ranges:
+        if row(node).keeps_grid and node.output not in ranges and node.inputs[0] in ranges:
             ranges[node.output] = ranges[node.inputs[0]]
     return replace(net, ranges=ranges)
 
@@ -131,9 +126,9 @@ def _clips(net: OnnxNet, grid: _Grid, producer: OnnxNode | None, readers: list[O
     """Tell whether a pair does more than round: see the module's description."""
     if producer is None:
         return False
-    if grid.bounds[0] == 0 and producer.op in _SIGNED:
+    if grid.bounds[0] == 0 and row(producer).accumulates:
         return True
-    return grid.is_exact and producer.op in _SIGNED and any(reader.op in _FUSED_NEXT for reader in readers)
+    return grid.is_exact and row(producer).accumulates and any(row(reader).fuses for reader in readers)
 
 
 def _origin(name: str, alias: dict[str, str]) -> str:

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
 from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode
+from mpi_vta.frontend.onnx_operators import row
 from mpi_vta.frontend.onnx_tail import tail_of
 
 Array = NDArray[Any]
 
-_RESHAPES = ("Reshape", "Flatten", "Squeeze", "Unsqueeze")
 _BLOCKS = ("DepthToSpace", "SpaceToDepth")
 MOST_PLACES = 1 << 22  # bytes of ones and zeros
 _PART = "part of a rearrangement"
@@ -62,7 +62,7 @@ def _without_round_trips(net: OnnxNet) -> OnnxNet:
     made, alias, fates = net.producers(), dict[str, str](), dict[str, Fate]()
     for node in net.nodes:
         at: OnnxNode | None = node
-        while at is not None and at.op in _RESHAPES:
+        while at is not None and row(at).reshapes:
             if net.shapes.get(at.inputs[0]) and net.shapes[at.inputs[0]] == net.shapes.get(node.output):
                 alias[node.output], fates[node.name] = at.inputs[0], Fate("", "reshapes to what was there before")
                 break
@@ -79,7 +79,7 @@ def _chain(
     """Return reshapes and transposes that end with `last`, from the first on; nothing unless there are several."""
     chain: list[OnnxNode] = []
     at: OnnxNode | None = last
-    while at is not None and at.op in ("Transpose", *_RESHAPES):
+    while at is not None and (at.op == "Transpose" or row(at).reshapes):
         chain.insert(0, at)
         source = at.inputs[0]
         alone = len(readers.get(source, [])) == 1 and source not in net.outputs

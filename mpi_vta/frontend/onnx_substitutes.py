@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
-from mpi_vta.frontend.onnx_net import POOLED, Fate, OnnxNet, OnnxNode, axes_of
+from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode, axes_of
+from mpi_vta.frontend.onnx_operators import row
 
 Array = NDArray[Any]
 
@@ -35,7 +36,7 @@ def join_means(net: OnnxNet) -> OnnxNet:
     constants = dict(net.initializers)
     for node in net.nodes:
         before = made.get(node.inputs[0])
-        if node.op not in POOLED or before is None or len(net.shapes.get(before.inputs[0], ())) != 4:
+        if not row(node).pools or before is None or len(net.shapes.get(before.inputs[0], ())) != 4:
             continue
         alone = len(readers[before.output]) == 1 and before.output not in net.outputs
         source, kept = net.shapes[before.inputs[0]], net.shapes.get(before.output, ())

@@ -13,29 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
-from mpi_vta.frontend.onnx_net import POOLED, Fate, OnnxNet, OnnxNode, axes_of
+from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode, axes_of
+from mpi_vta.frontend.onnx_operators import HOST, VTA, row
 
 Array = NDArray[Any]
-
-# operators that the host does not do: behind them a model has not come to its end
-_BODY = (
-    *("Conv", "ConvTranspose", "Gemm", "MatMul", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"),
-    *("Upsample", "Resize", "Pad"),
-)
-_HOST_ONLY = ("Softmax", "Sigmoid", "Reshape", "Transpose", "LogSoftmax", "Squeeze", "Unsqueeze")
-ARITHMETIC_RULES = {
-    "Add": "add",
-    "Sub": "subtract",
-    "Mul": "multiply",
-    "Div": "divide",
-    "Pow": "power",
-    "Min": "minimum",
-    "Max": "maximum",
-}
-FUNCTION_RULES = {"Exp": "exp", "Log": "log", "Sqrt": "sqrt"}
-_REDUCTIONS = {"ReduceSum": "sum", "ReduceMax": "max", "ReduceMin": "min", "ReduceMean": "mean"}
-# what the host alone has, under the names of our own nodes
-HOST_OPERATORS = ("HostArithmetic", "HostFunction", "HostReduce")
 
 
 def tail_of(net: OnnxNet) -> set[str]:
@@ -50,7 +31,7 @@ def tail_of(net: OnnxNet) -> set[str]:
 
 
 def _is_body(net: OnnxNet, node: OnnxNode) -> bool:
-    if node.op in _BODY:
+    if row(node).place == VTA:
         return True
     is_picture = len(net.shapes.get(node.inputs[0], (1,) * 4)) == 4
     if node.op == "ReduceMean":
@@ -115,17 +96,17 @@ class _Settling:
 
     def _mark(self, added: list[OnnxNode]) -> None:
         for node in added:
-            own = node.op in (*_HOST_ONLY, *HOST_OPERATORS) and node.name in self._tail
-            if own or node.op in HOST_OPERATORS or any(name in self._hosted for name in node.inputs):
+            own = row(node).place == HOST and (node.name in self._tail or not row(node).listed)
+            if own or any(name in self._hosted for name in node.inputs):
                 self._hosted.add(node.output)
 
     def _settle(self, node: OnnxNode) -> None:
-        if node.op in ARITHMETIC_RULES and len(node.inputs) == 2 and not self._is_plain(node):
-            self._arithmetic(node, ARITHMETIC_RULES[node.op], node.inputs, node.output, node.name)
-        elif node.op in FUNCTION_RULES:
-            self._own(node, "HostFunction", node.inputs[0], node.output, {"rule": FUNCTION_RULES[node.op]})
-        elif node.op in _REDUCTIONS and not self._is_picture_mean(node):
-            self._reduce(node, _REDUCTIONS[node.op])
+        if row(node).arithmetic and len(node.inputs) == 2 and not self._is_plain(node):
+            self._arithmetic(node, row(node).arithmetic, node.inputs, node.output, node.name)
+        elif row(node).function:
+            self._own(node, "HostFunction", node.inputs[0], node.output, {"rule": row(node).function})
+        elif row(node).reduction and not self._is_picture_mean(node):
+            self._reduce(node, row(node).reduction)
         elif node.op == "ReduceL2":
             squares, sums = f"{node.output} squares", f"{node.output} sums"
             self._arithmetic(node, "multiply", (node.inputs[0],) * 2, squares, f"{node.name}.squares")
@@ -174,7 +155,7 @@ class _Settling:
         shape = self._shapes.get(node.inputs[0], ())
         if len(shape) != 4 or any(name in self._hosted for name in node.inputs):
             return False
-        return self._axes(node) == [2, 3] and node.op in POOLED
+        return self._axes(node) == [2, 3] and row(node).pools
 
     def _axes(self, node: OnnxNode) -> list[int]:
         return axes_of(self._net, node, len(self._shape(node, node.inputs[0])))

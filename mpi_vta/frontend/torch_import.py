@@ -14,7 +14,6 @@ from mpi_vta.errors import ModelError
 from mpi_vta.frontend.onnx_import import Imported, import_normalized
 from mpi_vta.frontend.onnx_net import OnnxNet, OnnxNode
 from mpi_vta.frontend.onnx_passes import normalize
-from mpi_vta.frontend.relax import shape_of
 from mpi_vta.frontend.torch_archive import plain_archive
 
 Array = NDArray[Any]
@@ -240,6 +239,11 @@ class _Translation:
 
 
 Rule = Callable[[Any], tuple[str, dict[str, Any]]]
+
+
+def shape_of(expr: Any) -> tuple[int, ...]:
+    """Return the static shape of a Relax expression."""
+    return tuple(int(extent) for extent in expr.ty.shape)
 
 
 def _arguments(call: Any) -> list[Any]:

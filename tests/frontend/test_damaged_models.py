@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mpi_vta.errors import MpiVtaError
 from mpi_vta.frontend.onnx_import import import_model
-from mpi_vta.frontend.onnx_net import SUPPORTED
+from mpi_vta.frontend.onnx_operators import supported
 from mpi_vta.frontend.zoo import build_digits
 from mpi_vta.graph.verify import verify
 
@@ -39,7 +39,7 @@ def rename_output(rng, graph):
 
 
 def change_operator(rng, graph):
-    rng.choice(graph.node).op_type = rng.choice(SUPPORTED)
+    rng.choice(graph.node).op_type = rng.choice(supported())
 
 
 def change_attribute(rng, graph):

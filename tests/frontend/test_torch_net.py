@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from torch_net import TorchNet
+from train_patches import accuracy, patches, train
+from train_shapes import targets, turned
 
 from mpi_vta.frontend.onnx_import import import_model
 from mpi_vta.frontend.shapes import draw_scene
 from mpi_vta.frontend.small_nets import build_depthwise, build_residual, build_shapes
-from mpi_vta.frontend.torch_net import TorchNet
-from mpi_vta.frontend.train_patches import accuracy, patches, train
-from mpi_vta.frontend.train_shapes import targets, turned
 from mpi_vta.graph.reference import execute
 
 pytestmark = pytest.mark.torch

@@ -1,4 +1,4 @@
-"""Train the small YOLO on scenes and write its weights: ``python -m mpi_vta.frontend.train_shapes``.
+"""Train the small YOLO on scenes and write its weights: ``python tools/train_shapes.py``.
 
 Needs torch, of the extra ``train``. The run is seeded; it takes about ten minutes on one core.
 """
@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch_net import TorchNet, fit
 
 from mpi_vta.frontend.models import DATA, TRAINING_SEED
 from mpi_vta.frontend.shapes import DETECTED, SCENE_SIZE, Scene, draw_scene
 from mpi_vta.frontend.small_nets import ANCHORS, build_shapes
-from mpi_vta.frontend.torch_net import TorchNet, fit
 
 TRAIN_SCENES = 6000
 EPOCHS = 16

@@ -1,4 +1,4 @@
-"""Train the digits model and write the data that is shipped: ``python -m mpi_vta.frontend.train_digits``.
+"""Train the digits model and write the data that is shipped: ``python tools/train_digits.py``.
 
 Needs the extra ``train`` (torch, scikit-learn). The run is seeded; it takes about a minute on one core.
 """

@@ -1,4 +1,4 @@
-"""Train the two small classifiers and write their weights: ``python -m mpi_vta.frontend.train_patches``.
+"""Train the two small classifiers and write their weights: ``python tools/train_patches.py``.
 
 Needs torch, of the extra ``train``. The run is seeded; it takes some minutes on one core.
 """
@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch_net import TorchNet, fit
 
 from mpi_vta.frontend.models import DATA, HELD_OUT_SEED, TRAINING_SEED
 from mpi_vta.frontend.shapes import draw_patch
 from mpi_vta.frontend.small_nets import build_depthwise, build_residual
-from mpi_vta.frontend.torch_net import TorchNet, fit
 
 BUILDERS: dict[str, Callable[..., Any]] = {"residual": build_residual, "depthwise": build_depthwise}
 TRAIN_PATCHES = 12000

@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from mpi_vta.codegen.compiler import kernels_of
 from mpi_vta.codegen.kernel import Kernel, Term
+from mpi_vta.codegen.kernel_list import kernels_of
 from mpi_vta.codegen.stem import gather_patches
 from mpi_vta.codegen.tiling import Plane, Span, covered, load_beats
 from mpi_vta.graph.ir import Graph, Node

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.codegen.bias import plan_bias
-from mpi_vta.codegen.convolution import fuse_pool
 from mpi_vta.codegen.emitter import Emitter
 from mpi_vta.codegen.kernel import Kernel
+from mpi_vta.codegen.kernel_list import kernels_of
 from mpi_vta.codegen.layout import Layout, lay_out
-from mpi_vta.codegen.lowering import check_supported, lower
+from mpi_vta.codegen.lowering import check_supported
 from mpi_vta.codegen.memory import Constants, Place
 from mpi_vta.codegen.microops import UOP_SEGMENT, place_uops
 from mpi_vta.codegen.parallel import Progress, search_all
@@ -75,7 +75,7 @@ def compile_graph(
     stream = Stream(config, layout.tracked_elements)
     constants = Constants(config)
     layers = []
-    kernels = _kernels(graph, layout, config)
+    kernels = kernels_of(graph, config, layout)
     search_all(graph, kernels, config, workers, progress)
     for index, kernel in enumerate(kernels):
         if progress:
@@ -100,25 +100,6 @@ def compile_graph(
         data,
         host_steps,
     )
-
-
-def kernels_of(graph: Graph, config: VTAConfig) -> list[Kernel]:
-    """Return what `compile_graph` makes of a graph whose thin inputs are gathered: one kernel a layer."""
-    return _kernels(graph, lay_out(graph, config), config)
-
-
-def _kernels(graph: Graph, layout: Layout, config: VTAConfig) -> list[Kernel]:
-    """Return the kernels in execution order, poolings fused behind the convolutions that feed them."""
-    kernels = []
-    pooled = set(layout.merged.values())
-    for node in graph.nodes:
-        if node.name in layout.free or node.output in pooled:
-            continue
-        kernel = lower(graph, node, config)
-        if node.output in layout.merged:
-            kernel = fuse_pool(kernel, graph, graph.producer[layout.merged[node.output]])
-        kernels.append(kernel)
-    return kernels
 
 
 def _emit(

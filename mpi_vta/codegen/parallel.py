@@ -18,6 +18,7 @@ from typing import IO
 
 from mpi_vta.codegen.bias import BiasPlan, plan_bias
 from mpi_vta.codegen.kernel import Kernel
+from mpi_vta.codegen.kernel_list import kernels_of
 from mpi_vta.codegen.search import choose, missing_key, remember
 from mpi_vta.codegen.tiling import Tiling
 from mpi_vta.errors import MpiVtaError
@@ -40,7 +41,7 @@ def search_all(
     graph : Graph
         The graph that `kernels` come from, thin inputs gathered.
     kernels : sequence of Kernel
-        As `mpi_vta.codegen.compiler.kernels_of` gives them.
+        As `mpi_vta.codegen.kernel_list.kernels_of` gives them.
     config : VTAConfig
         The build.
     workers : int
@@ -99,8 +100,6 @@ def _start(graph: Graph, config: VTAConfig, indices: list[int]) -> subprocess.Po
 
 def work(stdin: IO[bytes], stdout: IO[str]) -> int:
     """Answer one request: a line of JSON, then a serialised graph; return the exit status."""
-    from mpi_vta.codegen.compiler import kernels_of
-
     request = json.loads(stdin.readline())
     config = VTAConfig.from_dict(request["config"])
     kernels = kernels_of(Graph.from_bytes(stdin.read()), config)

@@ -13,7 +13,7 @@ from math import inf
 
 from mpi_vta.codegen.bias import plan_bias
 from mpi_vta.codegen.bound import layer_bounds
-from mpi_vta.codegen.compiler import kernels_of
+from mpi_vta.codegen.kernel_list import kernels_of
 from mpi_vta.codegen.lowering import check_supported
 from mpi_vta.codegen.search import Key, shape_key
 from mpi_vta.codegen.space import least_cycles

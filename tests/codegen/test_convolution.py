@@ -11,7 +11,8 @@ from strategies import configs
 
 from codegen.execution import config_named, random_inputs, run_program
 from mpi_vta.codegen.bound import layer_bounds
-from mpi_vta.codegen.compiler import compile_graph, kernels_of
+from mpi_vta.codegen.compiler import compile_graph
+from mpi_vta.codegen.kernel_list import kernels_of
 from mpi_vta.codegen.stem import gather_patches
 from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.reference import execute

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from codegen.execution import config_named, random_inputs, run_program
 from mpi_vta.codegen.bias import plan_bias
 from mpi_vta.codegen.buffers import footprint
-from mpi_vta.codegen.compiler import compile_graph, kernels_of
+from mpi_vta.codegen.compiler import compile_graph
+from mpi_vta.codegen.kernel_list import kernels_of
 from mpi_vta.codegen.space import ranked
 from mpi_vta.codegen.stem import gather_patches
 from mpi_vta.codegen.tiling import Tiling

@@ -17,6 +17,7 @@ from mpi_vta.hw.link_text import with_link
 from mpi_vta.hw.paths import find
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.failure import abort_all_on_uncaught
+from mpi_vta.runtime.introduction import Statement, introduce
 from mpi_vta.runtime.link_probe import fit_link, median_link, probe_links
 from mpi_vta.runtime.pairing import check_pairing, find_launcher
 from mpi_vta.runtime.transport.protocol import Transport
@@ -55,6 +56,7 @@ def _measure(options: argparse.Namespace) -> int:
     if transport.size < 2:
         raise LaunchError("one rank has no link", where="MPI", remedy="start with mpirun -n 2 or more")
     abort_all_on_uncaught(transport)
+    introduce(transport, Statement.own())
     source = find("clusters", options.cluster, ".toml")
     rounds = [probe_links(transport) for _ in range(options.rounds)]
     if transport.rank != 0:

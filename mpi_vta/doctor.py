@@ -15,6 +15,8 @@ from mpi_vta.errors import MpiVtaError
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.diagnosis import EVERYWHERE, Fault, diagnose, guarded_network
 from mpi_vta.runtime.host_facts import HostFacts, collect, ipv4_addresses
+from mpi_vta.runtime.introduction import IntroductionError, Statement, introduce
+from mpi_vta.runtime.leftovers import leave_nothing_behind, sweep
 from mpi_vta.runtime.pairing import find_launcher
 from mpi_vta.standard_output import reader_may_leave
 
@@ -41,20 +43,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fault.exit_status
     launched = launcher.size if launcher else 1
     rank = launcher.rank if launcher else 0
-    if find_spec("mpi4py") is None:
-        facts: list[HostFacts] | None = [_own(options, rank, launched, 1, "")]
-    else:
-        facts = _gather(options, rank, launched)
+    try:
+        if find_spec("mpi4py") is None:
+            facts: list[HostFacts] | None = [_own(options, rank, launched, 1, "")]
+        else:
+            facts = _gather(options, rank, launched)
+    except IntroductionError as fault:
+        if rank == 0:
+            _print([], [Fault(EVERYWHERE, fault.what, fault.remedy)], as_json=options.json)
+        if not fault.is_mutual:
+            # a rank that has said nothing would be waited for at the end as well
+            os._exit(WRONG_STATUS)
+        return WRONG_STATUS
     if facts is None or (rank != 0 and len(facts) < launched):
         # not rank 0, or one of many that all believe to be alone: the first of them speaks
         return 0
     faults = diagnose(facts, needs_board=options.device == "pynq")
+    sweep()
+    _print(facts, faults, as_json=options.json)
+    return WRONG_STATUS if faults else 0
+
+
+def _print(facts: Sequence[HostFacts], faults: Sequence[Fault], *, as_json: bool) -> None:
     with reader_may_leave():
-        if options.json:
+        if as_json:
             print(json.dumps({"ranks": [asdict(f) for f in facts], "faults": [asdict(fault) for fault in faults]}))
         else:
             print_table(facts, faults, sys.stdout)
-    return WRONG_STATUS if faults else 0
 
 
 def _own(
@@ -74,6 +89,9 @@ def _gather(options: argparse.Namespace, rank: int, launched: int) -> list[HostF
         # mpi4py without a library that it can load
         return [_own(options, rank, launched, 1, "")]
     transport = MpiTransport()
+    # ranks of different releases cannot even tell each other their facts
+    introduce(transport, Statement.own())
+    leave_nothing_behind(os.environ)
     own = _own(options, rank, launched, transport.size, library_version(), environ)
     parts = transport.gather(json.dumps(asdict(own)).encode())
     return None if parts is None else [HostFacts(**json.loads(part)) for part in parts]
@@ -108,6 +126,8 @@ def print_table(facts: Sequence[HostFacts], faults: Sequence[Fault], stream: Tex
     for fault in faults:
         where = "all ranks" if fault.rank == EVERYWHERE else f"rank {fault.rank}"
         print(f"wrong       {where}: {fault.what}\n            remedy: {fault.remedy}", file=stream)
+    if facts:
+        print(f"sources     {facts[0].sources}", file=stream)
     print(
         "everything is in order" if not faults else f"{len(faults)} fault{'s' if len(faults) > 1 else ''}", file=stream
     )

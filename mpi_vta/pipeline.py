@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mpi_vta.errors import MpiVtaError
 from mpi_vta.job.command_line import (
     add_model_options,
     add_plan_options,
@@ -23,13 +25,11 @@ from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.assignment import VIRTUAL, WALL
 from mpi_vta.runtime.progress import Progress, shown_progress
 from mpi_vta.runtime.report import print_plan, print_report
-from mpi_vta.runtime.session import Leader, RunResult, take_part
+from mpi_vta.runtime.session import WATCHDOG_S, Leader, RunResult, take_part
 from mpi_vta.schedule.figures import group_count
 
 if TYPE_CHECKING:
     from mpi_vta.job.prepare import Prepared
-
-DEFAULT_WATCHDOG_S = 10.0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -54,13 +54,32 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--explain", action="store_true", help="list each node, VTA or host and why, and stop")
     parser.add_argument("--dry-run", action="store_true", help="plan, write the plan, and stop")
     parser.add_argument("--verify", action="store_true", help="a checksum on every message between ranks")
+    _add_watchdog_option(parser)
+    return parser
+
+
+def _add_watchdog_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--watchdog-s",
         type=float,
-        default=DEFAULT_WATCHDOG_S,
+        default=WATCHDOG_S,
         help="seconds within which a fault has ended the job, 0 to look for none (default: %(default)g)",
     )
-    return parser
+
+
+def watchdog_s(argv: Sequence[str]) -> float:
+    """Return what the options say of the watchdog, which every rank needs before rank 0 has read the others.
+
+    What is wrong with it is for rank 0 to say: then the default holds.
+    """
+    parser = OneLineParser(add_help=False, allow_abbrev=False)
+    _add_watchdog_option(parser)
+    try:
+        options, _ = parser.parse_known_args(argv)
+    except MpiVtaError:
+        return WATCHDOG_S
+    limit_s: float = options.watchdog_s
+    return limit_s if math.isfinite(limit_s) and limit_s >= 0 else WATCHDOG_S
 
 
 def parse(argv: Sequence[str]) -> Request:
@@ -76,7 +95,7 @@ def parse(argv: Sequence[str]) -> Request:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command on this rank; return its exit status."""
     arguments = sys.argv[1:] if argv is None else argv
-    return take_part(lambda leader: _lead(leader, arguments))
+    return take_part(lambda leader: _lead(leader, arguments), watchdog_s(arguments))
 
 
 def _lead(leader: Leader, arguments: Sequence[str]) -> int:

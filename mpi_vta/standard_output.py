@@ -1,11 +1,11 @@
-"""Standard output, whose reader may leave before everything is written."""
+"""Standard output and error, whose readers may leave before everything is written."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 @contextmanager
@@ -17,3 +17,9 @@ def reader_may_leave() -> Iterator[None]:
     except BrokenPipeError:
         # what is still buffered must not be tried again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def say_error(line: str) -> None:
+    """Print a line on standard error; with nobody to read it, what the line is about goes on all the same."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)

@@ -173,7 +173,6 @@ def _prepare_on(opened: Opened, cluster: Cluster, ranks: tuple[int, ...], progre
         {name: model.graph.values[name].shape for name in model.graph.outputs},
         RunOptions(
             request.device,
-            request.watchdog_s,
             str(request.folder),
             request.clock,
             request.bitstream,

@@ -18,7 +18,7 @@ from mpi_vta.runtime.output_set import OutputPlace
 from mpi_vta.runtime.rank import RankJob
 
 VIRTUAL, WALL = "virtual", "wall"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,6 @@ class RunOptions:
     ----------
     device : str
         Name of the device; see `mpi_vta.runtime.devices.registry`.
-    watchdog_s : float
-        Longest wait for one message, 0 for no limit.
     output : str
         Folder in which the ranks keep their traces.
     clock : str
@@ -42,7 +40,6 @@ class RunOptions:
     """
 
     device: str
-    watchdog_s: float
     output: str
     clock: str = VIRTUAL
     bitstream: str = ""

@@ -126,6 +126,9 @@ def _differences(
 _JOB_CHECKS = (
     _duplicate_addresses,
     _differences("mpi_vta", lambda facts: facts.versions["mpi_vta"], "install the same release everywhere"),
+    _differences(
+        "the hash of mpi_vta's sources", lambda facts: facts.sources[:12], "install the same release everywhere"
+    ),
     _differences("the MPI library", lambda facts: facts.mpi, "install the same MPI and version on every host"),
     _differences(
         "the processor",

@@ -8,17 +8,24 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 
 from mpi_vta.errors import MpiVtaError
 from mpi_vta.runtime.guardian import SIGNAL_STATUS
+from mpi_vta.runtime.introduction import Statement
+from mpi_vta.runtime.process import Neighbour
 from mpi_vta.runtime.roll_call import RollCall
 from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.runtime.watchdog import Watchdog
+from mpi_vta.standard_output import say_error
 
 INTERNAL_STATUS = 1
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _GRACE_S = 3.0
+# for files to be closed after a signal; then the job ends in any case
+_UNWINDING_S = 15.0
+_AGAIN_S = 0.05
 TRACEBACK_VARIABLE = "MPI_VTA_TRACEBACK"
 
 
@@ -57,7 +64,7 @@ def print_error(fault: BaseException, where: str = "") -> None:
     """Print the line on stderr, after the traceback if the environment asks for it."""
     if os.environ.get(TRACEBACK_VARIABLE):
         traceback.print_exception(type(fault), fault, fault.__traceback__)
-    print(error_line(fault, where), file=sys.stderr, flush=True)
+    say_error(error_line(fault, where))
 
 
 class Ending:
@@ -74,25 +81,27 @@ class Ending:
     ----------
     watchdog : Watchdog
         As given.
-    roll_call : RollCall or None
-        Through which the fault is told while a job runs.
+    roll_call : RollCall
+        Through which the fault is told; one that does nothing until `call_roll`.
     """
 
     def __init__(self, transport: Transport, watchdog: Watchdog) -> None:
         self._transport, self.watchdog = transport, watchdog
-        self.roll_call: RollCall | None = None
-        self._begun = False
+        self.roll_call = RollCall(transport, watchdog, 0)
+        self._signalled = self._begun = False
 
     @classmethod
     def of(cls, transport: Transport) -> Ending:
         """Return one for a rank that nobody started as a process of its own."""
         return cls(transport, Watchdog(transport.rank, transport.host))
 
-    def call_roll(self, limit_s: float) -> RollCall:
-        """Begin a roll call; see `RollCall`."""
-        self.roll_call = RollCall(self._transport, self.watchdog, limit_s)
+    def call_roll(self, limit_s: float, statements: Sequence[Statement]) -> None:
+        """Begin a roll call of the ranks that have introduced themselves; see `RollCall`."""
+        hosts = {rank: said.process.host for rank, said in enumerate(statements)}
+        found = {rank: Neighbour.find(said.process) for rank, said in enumerate(statements)}
+        neighbours = {rank: neighbour for rank, neighbour in found.items() if neighbour is not None}
+        self.roll_call = RollCall(self._transport, self.watchdog, limit_s, hosts, neighbours)
         self.roll_call.start()
-        return self.roll_call
 
     def install(self) -> None:
         """Make an exception that nobody catches, in any thread, and the signals that end jobs, end every rank.
@@ -108,14 +117,29 @@ class Ending:
                 self.end(args.exc_value)
 
         def on_signal(number: int, frame: FrameType | None) -> None:
-            if not self._begun:
-                self._begun = True
+            if not self._signalled and not self._begun:
+                self._signalled = True
+                _later(_UNWINDING_S, lambda: self._end_unless_begun(number))
                 raise Ended(number)
 
+        def on_unraisable(what: sys.UnraisableHookArgs) -> None:
+            if isinstance(what.exc_value, Ended):
+                # it came where nothing can be raised, in a finaliser or a callback of native code: once more, elsewhere
+                number, self._signalled = what.exc_value.number, False
+                _later(_AGAIN_S, lambda: signal.pthread_kill(threading.main_thread().ident or 0, number))
+            else:
+                sys.__unraisablehook__(what)
+
         sys.excepthook = on_exception
+        sys.unraisablehook = on_unraisable
         threading.excepthook = on_thread_exception
         for number in ENDING_SIGNALS:
             signal.signal(number, on_signal)
+
+    def _end_unless_begun(self, number: int) -> None:
+        """End the job on a signal of which native code has made nothing."""
+        if not self._begun:
+            self.end(Ended(number))
 
     def end(self, fault: BaseException) -> None:
         """End the job because of a fault; files were closed on the way here."""
@@ -123,19 +147,20 @@ class Ending:
         who, status = self.watchdog.whereabouts, exit_status(fault)
         if os.environ.get(TRACEBACK_VARIABLE):
             traceback.print_exception(type(fault), fault, fault.__traceback__)
-        if self.roll_call is not None and self.roll_call.told_to_end:
+        if self.roll_call.told_to_end:
             # rank 0 has said why, and ends this process
             time.sleep(_GRACE_S)
             os._exit(status)
-        if _is_consequence(fault) or (isinstance(fault, Ended) and self.roll_call is None and self._transport.rank):
+        if _is_consequence(fault) or (isinstance(fault, Ended) and self._transport.rank and not who.board):
             # whoever knows the cause says so within a moment, and ends the job
             time.sleep(_GRACE_S)
-        line = error_line(fault, who.name) + who.circumstances
-        if self.roll_call is not None:
-            self.roll_call.report(line, status)
-            return
-        print(line, file=sys.stderr, flush=True)
-        self._transport.abort(status)
+        self.roll_call.report(error_line(fault, who.name) + who.circumstances, status)
+
+
+def _later(after_s: float, what: Callable[[], None]) -> None:
+    timer = threading.Timer(after_s, what)
+    timer.daemon = True
+    timer.start()
 
 
 def _is_consequence(fault: BaseException) -> bool:

@@ -2,6 +2,8 @@
 
 Nobody else can: a launcher ends all ranks as soon as it sees one die, before another rank has noticed. So the process
 that the launcher started goes on as the guardian; the rank runs as its child and notes in shared memory what it is at.
+The guardian also ends a rank that stays stopped, at whatever it was, and one whose launcher is gone, with all that the
+rank has started.
 """
 
 from __future__ import annotations
@@ -14,9 +16,13 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NoReturn
 
+from mpi_vta.runtime.attention import Attention
 from mpi_vta.runtime.notebook import NOTEBOOK_BYTES, Notebook
+from mpi_vta.runtime.process import PROC, status_of
+from mpi_vta.standard_output import say_error
 
 SIGNAL_STATUS = 128
 # what a batch system or a user sends to end a job: the rank answers it itself, or it is not worth a line
@@ -30,16 +36,24 @@ _PLACE = re.compile(r'File "([^"]+)", line (\d+) in')
 _MOST_PLACES = 1 << 16
 # in which the line reaches the terminal; rank 0 takes longer to miss the rank, unless the watchdog is set below 2 s
 _FORWARDING_S = 0.8
+_LOOK_S = 0.4
+# the other ranks notice one that is stopped a little earlier, and close their files
+_STOPPED_S = 1.0
+# for a rank without a launcher to close its files
+_CLOSING_S = 5.0
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+_ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER
 
 
-def guard(rank: int) -> Notebook | None:
+def guard(rank: int, limit_s: float) -> Notebook | None:
     """Leave this process to a guardian and go on in a child of it.
 
     Parameters
     ----------
     rank : int
         As the launcher has told this process, before MPI is initialised.
+    limit_s : float
+        For how long the rank may be stopped; 0 for no limit.
 
     Returns
     -------
@@ -54,12 +68,12 @@ def guard(rank: int) -> Notebook | None:
     sys.stderr.flush()
     # a signal that comes before there is somebody to answer it waits
     signal.pthread_sigmask(signal.SIG_BLOCK, ASKED)
-    launched = os.getpid()
+    launched, launcher = os.getpid(), os.getppid()
     child = os.fork()
     if child:
         # a Python of its own: small, and no second rank in a list of processes
-        words = [sys.executable, "-m", "mpi_vta.runtime.guardian", str(child), str(memory), str(rank)]
-        os.execv(sys.executable, words)
+        about = [str(number) for number in (launcher, child, memory, rank, limit_s)]
+        os.execv(sys.executable, [sys.executable, "-m", "mpi_vta.runtime.guardian", *about])
     ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     if os.getppid() != launched:
         os._exit(SIGNAL_STATUS + signal.SIGKILL)
@@ -97,38 +111,107 @@ def _is_in_mpi(place: str) -> bool:
     return place.rpartition(":")[0].endswith(_MPI_MODULE)
 
 
+class StopWatch:
+    """For how long a rank has been stopped.
+
+    Parameters
+    ----------
+    child : int
+        Process of the rank.
+    limit_s : float
+        For how long it may be; 0 for no limit.
+    """
+
+    def __init__(self, child: int, limit_s: float) -> None:
+        self._child, self._limit_s = child, limit_s
+        self._attention = Attention()
+        self._since_s: float | None = None
+
+    def overdue_s(self) -> float:
+        """Return for how long it has been stopped, if that is too long, else 0; to be called again and again."""
+        now_s, status = self._attention.now_s(), status_of(self._child)
+        if status is None or status.state != "T":
+            self._since_s = None
+            return 0.0
+        if self._since_s is None:
+            self._since_s = now_s
+        stopped_s = now_s - self._since_s
+        return stopped_s if self._limit_s and stopped_s > self._limit_s + _STOPPED_S else 0.0
+
+
 def main(arguments: Sequence[str]) -> NoReturn:
     """Hand signals on to the rank, wait for its end, and end the same way.
 
     Parameters
     ----------
     arguments : sequence of str
-        Process and notebook of the rank, and its number.
+        Process of the launcher; process and notebook of the rank, its number, and for how many seconds it may be
+        stopped.
     """
-    child, memory, rank = map(int, arguments)
+    launcher, child, memory, rank = map(int, arguments[:4])
+    limit_s = float(arguments[4])
+    ctypes.CDLL(None).prctl(_ADOPT_ORPHANS, 1)
 
     def hand_on(number: int, frame: object) -> None:
         os.kill(child, number)
 
     for asked in ASKED:
         signal.signal(asked, hand_on)
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKED)
-    # WNOWAIT: until its end was taken note of, no other process can have the rank's number
-    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    watch = StopWatch(child, limit_s)
+    while not _has_ended(child):
+        if os.getppid() != launcher:
+            _end_without_launcher(child)
+        elif stopped_s := watch.overdue_s():
+            what = f"was stopped (SIGSTOP) for {stopped_s:.1f} s"
+            say_error(Notebook(memory).whereabouts(rank).line(what))
+            os.kill(child, signal.SIGKILL)
+            _end_orphans(child)
+            time.sleep(_FORWARDING_S)
+            os.kill(os.getpid(), signal.SIGKILL)
+        signal.sigtimedwait((signal.SIGCHLD,), _LOOK_S)
     for asked in ASKED:
         signal.signal(asked, signal.SIG_DFL)
-    _, status = os.waitpid(child, 0)
+    status = _end_orphans(child)
     if os.WIFEXITED(status):
         os._exit(os.WEXITSTATUS(status))
     number = os.WTERMSIG(status)
-    if number not in ASKED:
+    if number not in ASKED and os.getppid() == launcher:
         place = _crash_place(memory)
         time.sleep(silence_s(rank, place))
-        print(last_words(Notebook(memory), rank, number, place), file=sys.stderr, flush=True)
+        say_error(last_words(Notebook(memory), rank, number, place))
         time.sleep(_FORWARDING_S)
     # the launcher learns how the rank ended
     os.kill(os.getpid(), number)
     os._exit(SIGNAL_STATUS + number)
+
+
+def _has_ended(child: int) -> bool:
+    # WNOWAIT: until its end was taken note of, no other process can have the rank's number
+    return os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+
+def _end_without_launcher(child: int) -> None:
+    """End a rank whose launcher is gone: it closes its files if it can."""
+    os.kill(child, signal.SIGTERM)
+    until_s = time.monotonic() + _CLOSING_S
+    while not _has_ended(child):
+        if time.monotonic() > until_s:
+            os.kill(child, signal.SIGKILL)
+        signal.sigtimedwait((signal.SIGCHLD,), _LOOK_S)
+
+
+def _end_orphans(child: int) -> int:
+    """Take note of the end of the rank, and end what it had started; return the rank's status."""
+    _, status = os.waitpid(child, 0)
+    children = PROC / "self/task" / str(os.getpid()) / "children"
+    with suppress(OSError):
+        while orphans := children.read_text().split():
+            for orphan in map(int, orphans):
+                os.kill(orphan, signal.SIGKILL)
+                os.waitpid(orphan, 0)
+    return status
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from pathlib import Path
 from mpi_vta import __version__
 from mpi_vta.errors import DeviceError
 from mpi_vta.runtime.devices.sensor import HWMON, find_sensor
+from mpi_vta.runtime.introduction import own_facts
 
 PACKAGES = ("numpy", "mpi4py", "h5py", "pynq")
 INTERFACE_VARIABLES = ("UCX_NET_DEVICES", "FI_TCP_IFACE", "OMPI_MCA_btl_tcp_if_include")
@@ -45,6 +46,8 @@ class HostFacts:
         Interface that the environment tells MPI to use, empty if it says nothing.
     machine : str
         Processor architecture.
+    sources : str
+        SHA-256 of the package's sources.
     versions : dict of str to str
         Of python, mpi_vta and `PACKAGES`; empty for what is not installed.
     board : str
@@ -69,6 +72,7 @@ class HostFacts:
     addresses: dict[str, str]
     interface: str
     machine: str
+    sources: str
     versions: dict[str, str]
     board: str
     fpga: bool
@@ -114,6 +118,7 @@ def collect(
         addresses=ipv4_addresses(),
         interface=next((environ[name] for name in INTERFACE_VARIABLES if environ.get(name)), ""),
         machine=platform.machine(),
+        sources=own_facts()["sources"],
         versions={
             "python": platform.python_version(),
             "mpi_vta": __version__,

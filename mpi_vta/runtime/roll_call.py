@@ -1,9 +1,12 @@
 """Every rank tells rank 0 that it is there, rank 0 tells every rank; whoever falls silent is named, once.
 
-A thread of each rank sends small messages beside the job's own. So a rank that computes for long is not taken for one
-that is gone, and a link that is cut is noticed although MPI itself would wait for ever. Faults go to rank 0, which
-prints the first and ends the job; the other ranks first close their traces. If rank 0 is silent, rank 1 does so, and
-if that one is silent too, each on its own.
+A thread of each rank sends small messages beside the job's own, from the first words between ranks to the last. So a
+rank that computes for long is not taken for one that is gone, and a link that is cut is noticed although MPI itself
+would wait for ever. Faults go to rank 0, which prints the first and ends the job; the other ranks first close their
+traces. If rank 0 is silent, rank 1 does so, and if that one is silent too, each on its own.
+
+Silence is counted only while whoever listens gets a processor, and a silent rank on the same host is looked at: while
+its process gets on, it is only slow. So more ranks than cores raise no false alarm.
 """
 
 from __future__ import annotations
@@ -11,25 +14,31 @@ from __future__ import annotations
 import json
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from mpi_vta.runtime.attention import Attention
+from mpi_vta.runtime.process import Neighbour
 from mpi_vta.runtime.transport.protocol import Transport
-from mpi_vta.runtime.verdict import AT_LAST, ENDING_S, Heard, Verdict, judge, patience_s
+from mpi_vta.runtime.verdict import AT_LAST, ENDING_S, PROCESS_OR_LINK, Heard, Verdict, judge, patience_s
 from mpi_vta.runtime.watchdog import LOADING, Watchdog
 from mpi_vta.runtime.whereabouts import Whereabouts
+from mpi_vta.standard_output import say_error
 
 EXIT_STATUS = 17
-BEAT, FAULT, END, LEAVE, GO, BYE = "beat", "fault", "end", "leave", "go", "bye"
+BEAT, FAULT, END, BYE = "beat", "fault", "end", "bye"
 _BEATS_PER_PATIENCE = 8
 _LONGEST_TICK_S = 0.2
+# MPI may take in one message per poll and show it at a later one only
+_EMPTY_POLLS = 4
 _CLOSING_TICK_S = 0.001
-# rank 0 writes files for long once it has everything
-_CONCLUDING = 10
+# a silent neighbour is looked at from this part of the patience on, and may do nothing for that part
+_LOOK_FROM, _IDLE_FOR = 0.25, 0.5
+# how much longer a silence is borne while the process gets on
+_SLOW = 10
 _GRACE_S = 3.0
 # for MPI to end all ranks; with the deputy's wait a host that is cut off is empty within the limit too
 _ABORT_S = 2.0
@@ -47,28 +56,39 @@ class RollCall:
         What this rank is at.
     limit_s : float
         Within which the job has to have ended after a fault; 0 for no roll call.
+    hosts : mapping of int to str
+        Name of each rank's host, of those ranks that have said so.
+    neighbours : mapping of int to Neighbour
+        Those ranks' processes that are on this host.
     """
 
-    def __init__(self, transport: Transport, watchdog: Watchdog, limit_s: float) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        watchdog: Watchdog,
+        limit_s: float,
+        hosts: Mapping[int, str] | None = None,
+        neighbours: Mapping[int, Neighbour] | None = None,
+    ) -> None:
         self._transport, self.watchdog = transport, watchdog
         self._rank, self._size = transport.rank, transport.size
         self._active = limit_s > 0
-        self._patience_s = patience_s(limit_s) if self._active else 0.0
+        self._neighbours = neighbours or {}
+        self._patience_s = patience_s(limit_s) if limit_s > 0 else 0.0
         self._tick_s = min(_LONGEST_TICK_S, self._patience_s / _BEATS_PER_PATIENCE / 2)
-        self._heard: dict[int, Heard] = {}
-        self._left: set[int] = set()
-        self._go, self._stopped = threading.Event(), threading.Event()
+        named = [Whereabouts(rank, (hosts or {}).get(rank, "its host")) for rank in range(self._size)]
+        self._heard = {who.rank: Heard(0.0, LOADING, "", 0.0, 0, 0.0, who) for who in named}
+        self._empty_polls = _EMPTY_POLLS + (self._size if self._rank == 0 else 0)
+        self._now_s, self._next_beat_s, self._attention = 0.0, 0.0, Attention()
+        self._stopped = threading.Event()
         self._found = threading.Lock()
         self._thread = threading.Thread(target=self._call, name="roll call", daemon=True)
         self.told_to_end = False
 
     def start(self) -> None:
-        """Call the roll until `close`."""
+        """Call the roll until `close`, in a thread."""
         if self._active:
-            now_s = time.monotonic()
-            for rank in range(self._size):
-                who = Whereabouts(rank, "a host not heard of yet")
-                self._heard[rank] = Heard(now_s, LOADING, "", 0.0, 0, now_s, who)
+            self._attention = Attention()
             self._thread.start()
 
     def announce(self) -> None:
@@ -85,16 +105,6 @@ class RollCall:
             self._stopped.set()
             raise
 
-    def leave(self) -> None:
-        """Wait until every rank has handed in what it has; nobody is missed from then on but rank 0."""
-        if not self._active:
-            return
-        if self._rank:
-            self._post(0, LEAVE)
-        else:
-            self._left.add(0)
-        self._go.wait()
-
     def close(self) -> None:
         """End the roll call: rank 0 has written everything, and its last word to each rank is under way."""
         if not self._active:
@@ -110,8 +120,8 @@ class RollCall:
 
     def _hear_out(self) -> None:
         """Take every rank's last note: MPI may not be left with messages that nobody has received."""
-        to_come, until_s = set(range(1, self._size)), time.monotonic() + self._patience_s
-        while to_come and time.monotonic() < until_s:
+        to_come, attention = set(range(1, self._size)), Attention()
+        while to_come and attention.now_s() < self._patience_s:
             found = self._transport.poll()
             if found is None:
                 time.sleep(_CLOSING_TICK_S)
@@ -120,7 +130,7 @@ class RollCall:
 
     def report(self, line: str, status: int) -> None:
         """End the job because of a fault here, with one line from whoever learns of a fault first."""
-        if self._active and self._rank and not self._rank_0_is_silent():
+        if self._active and self._rank and not self._rank_0_fault():
             self._post(0, FAULT, line=line, status=status)
             # rank 0 ends this process; if it does not, it is gone too
             time.sleep(_GRACE_S)
@@ -131,13 +141,14 @@ class RollCall:
             # another thread of this rank is at it
             time.sleep(ENDING_S)
             return
-        print(line, file=sys.stderr, flush=True)
-        # Abort itself may block on a link that is cut
-        timer = threading.Timer(_ABORT_S, os._exit, args=(status,))
-        timer.daemon = True
-        timer.start()
-        if self._active and self._rank == 0:
-            self._post_all(END)
+        say_error(line)
+        if self._active:
+            # Abort itself may block on a link that is cut
+            timer = threading.Timer(_ABORT_S, os._exit, args=(status,))
+            timer.daemon = True
+            timer.start()
+            if self._rank == 0:
+                self._post_all(END)
         self._end_main_thread()
         # it leaves the others the time to close their files
         self._transport.abort(status)
@@ -149,32 +160,38 @@ class RollCall:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     def _call(self) -> None:
-        next_beat_s = 0.0
         while not self._stopped.wait(self._tick_s):
-            if self._listen():
+            if self.step():
                 return
-            now_s = time.monotonic()
-            if now_s >= next_beat_s:
-                next_beat_s = now_s + self._patience_s / _BEATS_PER_PATIENCE
-                self._beat()
-            self._look(now_s)
+
+    def step(self) -> bool:
+        """Take what has come, tell what this rank is at, look for faults; return whether rank 0 has said goodbye."""
+        self._now_s = self._attention.now_s()
+        if self._listen():
+            return True
+        if self._now_s >= self._next_beat_s:
+            self._next_beat_s = self._now_s + self._patience_s / _BEATS_PER_PATIENCE
+            self._beat()
+        self._look()
+        return False
 
     def _listen(self) -> bool:
         """Take what has come; return whether rank 0 has said goodbye."""
-        while (found := self._transport.poll()) is not None:
-            rank, data = found
+        empty = 0
+        while empty < self._empty_polls:
+            found = self._transport.poll()
+            if found is None:
+                empty += 1
+                continue
+            empty, (rank, data) = 0, found
             message = json.loads(data)
             kind = message["kind"]
             if kind == BEAT:
                 self._hear(rank, message)
             elif kind == FAULT:
                 self._settle(message["line"], message["status"])
-            elif kind == LEAVE:
-                self._left.add(rank)
             elif kind == END:
                 self._end_main_thread()
-            elif kind == GO:
-                self._go.set()
             elif kind == BYE:
                 # the last note from here: rank 0 waits for it
                 self._post(0, BYE)
@@ -182,15 +199,15 @@ class RollCall:
         return False
 
     def _hear(self, rank: int, state: dict[str, Any]) -> None:
-        now_s, before = time.monotonic(), self._heard[rank]
+        before = self._heard[rank]
         moved = state["progress"] != before.progress or state["phase"] != before.phase
         self._heard[rank] = Heard(
-            now_s,
+            self._now_s,
             state["phase"],
             state["what"],
             state["waited_s"],
             state["progress"],
-            now_s if moved else before.moved_s,
+            self._now_s if moved else before.moved_s,
             Whereabouts(**state["who"]),
         )
 
@@ -198,33 +215,43 @@ class RollCall:
         state = self.watchdog.state()
         if self._rank == 0:
             self._post_all(BEAT, **state)
-        elif not self._go.is_set():
+        else:
             self._post(0, BEAT, **state)
 
-    def _look(self, now_s: float) -> None:
+    def _look(self) -> None:
         stuck_s, what = self.watchdog.stuck()
         if stuck_s > self._patience_s:
             self._blame(Verdict(self.watchdog.whereabouts, f"{what} has hung for {stuck_s:.1f} s"))
-        elif self._rank == 0 and not self._go.is_set():
+        elif self._rank == 0:
             self._hear(0, self.watchdog.state())
-            verdict = judge({r: h for r, h in self._heard.items() if r not in self._left}, now_s, self._patience_s)
+            verdict = judge(self._heard, self._now_s, self._patience_s, self._fault)
             if verdict is not None:
                 self._blame(verdict)
-            elif len(self._left) == self._size:
-                self._go.set()
-                self._post_all(GO)
-        elif self._rank and self._rank_0_is_silent():
+        elif fault := self._rank_0_fault():
             if self._rank > 1:
                 # rank 1 says so, unless it is gone as well
                 time.sleep(_DEPUTY_S)
-            text = f"nothing heard for {self._silence_s():.1f} s by rank {self._rank}{AT_LAST}"
+            text = f"nothing heard for {self._silence_s(0):.1f} s by rank {self._rank}: {fault}{AT_LAST}"
             self._blame(Verdict(self._heard[0].who, text))
 
-    def _rank_0_is_silent(self) -> bool:
-        return self._silence_s() > self._patience_s * (_CONCLUDING if self._go.is_set() else 1)
+    def _rank_0_fault(self) -> str:
+        return self._fault(0)
 
-    def _silence_s(self) -> float:
-        return time.monotonic() - self._heard[0].at_s
+    def _fault(self, rank: int) -> str:
+        """Say what is wrong with a rank that is silent for too long; empty if it is not, or only slow."""
+        silence_s, patience_s = self._silence_s(rank), self._patience_s
+        neighbour = self._neighbours.get(rank)
+        if neighbour is None:
+            return PROCESS_OR_LINK if silence_s > patience_s else ""
+        if silence_s <= _LOOK_FROM * patience_s:
+            return ""
+        fault = neighbour.fault(self._now_s, _IDLE_FOR * patience_s)
+        if silence_s > _SLOW * patience_s:
+            return fault or PROCESS_OR_LINK
+        return fault if silence_s > patience_s else ""
+
+    def _silence_s(self, rank: int) -> float:
+        return self._now_s - self._heard[rank].at_s
 
     def _blame(self, verdict: Verdict) -> None:
         # a fault that this thread has found itself need not be told to a rank 0 that is silent

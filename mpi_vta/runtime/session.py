@@ -30,6 +30,8 @@ from mpi_vta.runtime.devices.sensor import find_sensor
 from mpi_vta.runtime.endpoint import Endpoint
 from mpi_vta.runtime.failure import Ending, print_error
 from mpi_vta.runtime.guardian import guard
+from mpi_vta.runtime.introduction import IntroductionError, Statement, introduce
+from mpi_vta.runtime.leftovers import leave_nothing_behind
 from mpi_vta.runtime.output_set import OutputPlace, OutputSet, PartOutputs
 from mpi_vta.runtime.pairing import check_pairing, find_launcher
 from mpi_vta.runtime.power_sampling import PowerSampler
@@ -43,6 +45,8 @@ from mpi_vta.schedule.figures import group_count
 from mpi_vta.trace.schema import RankInfo
 from mpi_vta.trace.writer import RankTrace
 
+# seconds within which a fault has ended a job, unless somebody says otherwise
+WATCHDOG_S = 10.0
 _GO = -1
 RankWork = Callable[[Transport, Ending], int]
 
@@ -143,29 +147,28 @@ class Leader:
 
     def dismiss(self, status: int) -> None:
         """Let the other ranks go, with a status: before the run, or after it, when what they left is on disk."""
-        roll_call, self._ending.roll_call = self._ending.roll_call, None
-        if roll_call is not None:
-            roll_call.close()
         self._transport.broadcast(json.dumps({"status": status}).encode())
 
 
-def take_part(command: Callable[[Leader], int]) -> int:
+def take_part(command: Callable[[Leader], int], limit_s: float) -> int:
     """Join the MPI job as whichever rank this process is; return its exit status.
 
     Rank 0 does `command`, the others follow. A fault of the user's before the run starts is one line from
-    rank 0, and every rank leaves with its status; one during the run ends the job at once.
+    rank 0, and every rank leaves with its status; one during the run ends the job at once. A rank that falls silent
+    ends it within `limit_s` seconds, 0 for no limit.
     """
-    return join(lambda transport, ending: command_rank(transport, command, ending), follow)
+    return join(lambda transport, ending: command_rank(transport, command, ending), follow, limit_s)
 
 
-def join(first: RankWork, other: RankWork) -> int:
+def join(first: RankWork, other: RankWork, limit_s: float) -> int:
     """Join the MPI job: do `first` on rank 0, `other` on every other rank; return the exit status.
 
-    An exception that nobody catches, and a signal to end, end all ranks.
+    An exception that nobody catches, a signal to end, and a rank that is silent for `limit_s` seconds end all ranks.
     """
     launcher = find_launcher(os.environ)
     # before MPI begins: its connections belong to the process that makes them
-    notebook = guard(launcher.rank) if launcher else None
+    notebook = guard(launcher.rank, limit_s) if launcher else None
+    own = Statement.own()
     from mpi_vta.runtime.transport.mpi import MpiTransport
 
     transport = MpiTransport()
@@ -178,7 +181,21 @@ def join(first: RankWork, other: RankWork) -> int:
         return fault.exit_status
     ending = Ending(transport, Watchdog(transport.rank, transport.host, notebook))
     ending.install()
-    return first(transport, ending) if transport.rank == 0 else other(transport, ending)
+    try:
+        statements = introduce(transport, own)
+    except IntroductionError as fault:
+        if transport.rank == 0:
+            print_error(fault)
+        if not fault.is_mutual:
+            # a rank that has said nothing would not leave
+            transport.abort(fault.exit_status)
+        return fault.exit_status
+    # now no rank needs the names of what MPI has opened at its start
+    leave_nothing_behind(os.environ)
+    ending.call_roll(limit_s, statements)
+    status = first(transport, ending) if transport.rank == 0 else other(transport, ending)
+    ending.roll_call.close()
+    return status
 
 
 def command_rank(transport: Transport, command: Callable[[Leader], int], ending: Ending | None = None) -> int:
@@ -203,16 +220,13 @@ def follow(transport: Transport, ending: Ending | None = None) -> int:
     order = json.loads(transport.broadcast(None))
     if order["status"] != _GO:
         return int(order["status"])
-    roll_call = ending.call_roll(order["watchdog_s"])
+    roll_call = ending.roll_call
     assignment = Assignment.from_bytes(transport.scatter(None), f"rank {transport.rank}")
     job, feed = assignment.job, assignment.feed
     endpoint = None if feed is None else _endpoint(feed, job.plan, job.board.config)
     with roll_call.unless_faulty():
         _run(transport, order["groups"], assignment, roll_call, endpoint)
-    roll_call.leave()
     status = int(json.loads(transport.broadcast(None))["status"])
-    roll_call.close()
-    ending.roll_call = None
     if status == 0:
         # now that rank 0 has it, on disk
         path = _trace_path(assignment.options, transport.rank)
@@ -240,7 +254,7 @@ def lead(
     endpoint : Endpoint or None
         Of the job that rank 0 is the first rank of.
     ending : Ending
-        Of this rank; its roll call goes on until `Leader.dismiss`.
+        Of this rank.
     on_finish : callable
         Called after every finished image group of the job that rank 0 is the first rank of.
 
@@ -256,13 +270,11 @@ def lead(
         for place, rank in enumerate(ranks)
     }
     groups = [assignments[rank].job.model for rank in range(transport.size)]
-    limit_s = jobs[0].options.watchdog_s
-    transport.broadcast(json.dumps({"status": _GO, "groups": groups, "watchdog_s": limit_s}).encode())
-    roll_call = ending.call_roll(limit_s)
+    transport.broadcast(json.dumps({"status": _GO, "groups": groups}).encode())
+    roll_call = ending.roll_call
     transport.scatter([assignments[rank].to_bytes() for rank in range(transport.size)])
     with roll_call.unless_faulty():
         files, reports = _run(transport, groups, assignments[0], roll_call, endpoint, on_finish)
-    roll_call.leave()
     return tuple(_result(job, ranks, files, reports) for job, ranks in zip(jobs, members, strict=True))
 
 

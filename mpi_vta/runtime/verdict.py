@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mpi_vta.runtime.watchdog import DONE, WAITING
@@ -10,7 +10,8 @@ from mpi_vta.runtime.whereabouts import Whereabouts
 
 # for ending the job once a fault is found
 ENDING_S = 4.0
-AT_LAST = ": process, host or link is gone; when last heard of"
+PROCESS_OR_LINK = "process, host or link is gone"
+AT_LAST = "; when last heard of"
 
 
 @dataclass(frozen=True)
@@ -55,30 +56,31 @@ def patience_s(limit_s: float) -> float:
     return max(limit_s / 2, limit_s - ENDING_S)
 
 
-def judge(heard: Mapping[int, Heard], now_s: float, patience: float) -> Verdict | None:
+def judge(heard: Mapping[int, Heard], now_s: float, patience: float, fault: Callable[[int], str]) -> Verdict | None:
     """Return the fault, if there is one.
 
     Parameters
     ----------
     heard : mapping of int to Heard
-        Of every rank that has not left, rank 0 too.
+        Of every rank, rank 0 too.
     now_s : float
         The time.
     patience : float
-        Longest silence in seconds.
+        Longest time in seconds in which no rank gets on.
+    fault : callable
+        Says why a rank is silent for too long; empty for one that is not.
 
     Notes
     -----
     A rank that works may take as long as it takes: it is silent only if its process, host or link is gone. If none
     works and none gets on, a message was lost on its way: then the one that is waited for longest is missing.
     """
-    silent = [rank for rank, entry in sorted(heard.items()) if now_s - entry.at_s > patience]
-    if silent:
+    faults = {rank: why for rank in sorted(heard) if (why := fault(rank))}
+    if faults:
+        silent = list(faults)
         first = heard[silent[0]]
         others = f", nor from rank {', '.join(map(str, silent[1:]))}" if silent[1:] else ""
-        return Verdict(
-            first.who, f"nothing heard for {now_s - first.at_s:.1f} s{others}: process, host or link is gone"
-        )
+        return Verdict(first.who, f"nothing heard for {now_s - first.at_s:.1f} s{others}: {faults[silent[0]]}")
     waiting = [entry for entry in heard.values() if entry.phase == WAITING]
     idle = all(entry.phase in (WAITING, DONE) for entry in heard.values())
     if waiting and idle and all(now_s - entry.moved_s > patience for entry in heard.values()):

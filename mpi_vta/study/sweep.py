@@ -16,7 +16,7 @@ from mpi_vta.graph.ir import Graph
 from mpi_vta.job.planning import open_costs
 from mpi_vta.runtime.failure import print_error
 from mpi_vta.runtime.progress import Silent
-from mpi_vta.runtime.session import join
+from mpi_vta.runtime.session import WATCHDOG_S, join
 from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.schedule.strategies import AUTO, STRATEGIES
 from mpi_vta.study.evaluation import evaluate
@@ -73,7 +73,7 @@ class Sweep:
 
 def over_all_ranks(command: Callable[[Sweep], int]) -> int:
     """Do `command` on rank 0 while the others wait for its sweep; return the exit status of this rank."""
-    return join(lambda transport, _: lead(transport, command), lambda transport, _: follow(transport))
+    return join(lambda transport, _: lead(transport, command), lambda transport, _: follow(transport), WATCHDOG_S)
 
 
 def lead(transport: Transport, command: Callable[[Sweep], int]) -> int:

@@ -21,7 +21,7 @@ def assignment():
     empty, segments = np.zeros(0, np.int16), (Segment("x", "input", 64),)
     program = Program("p", board.config, np.zeros((0, 2), np.uint64), empty, empty, segments, (binding,), (), (), {})
     job = RankJob(plan, NetworkModel.of(cluster), board, {0: program}, 6)
-    return Assignment(job, RunOptions("timing", 12.5, "out/x"))
+    return Assignment(job, RunOptions("timing", "out/x"))
 
 
 def test_assignment_survives_the_wire(assignment):

@@ -17,6 +17,7 @@ HEALTHY = HostFacts(
     addresses={"eth0": "10.0.0.1"},
     interface="",
     machine="aarch64",
+    sources="0123456789abcdef",
     versions={"python": "3.10.4", "mpi_vta": "0.1.0", "numpy": "1.26", "mpi4py": "4.1", "h5py": "3.9", "pynq": "3.0.1"},
     board="Pynq-Z1",
     fpga=True,
@@ -62,6 +63,10 @@ def test_fault_of_one_rank_names_it_and_has_a_remedy(sick, what, remedy):
     [
         (replace(OTHER, versions={**OTHER.versions, "mpi_vta": "0.2.0"}), "mpi_vta differs: 0.1.0 on rank 0; 0.2.0"),
         (replace(OTHER, mpi="Open MPI 5.0.11"), "the MPI library differs"),
+        (
+            replace(OTHER, sources="fedcba9876543210"),
+            "the hash of mpi_vta's sources differs: 0123456789ab on rank 0; fedcba987654 on rank 1",
+        ),
         (replace(OTHER, machine="armv7l"), "the processor differs: 64 bit on rank 0; armv7l on rank 1"),
         (replace(OTHER, bitstream="cd" * 32), "the bitstream differs"),
     ],

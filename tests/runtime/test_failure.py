@@ -3,15 +3,17 @@
 import signal
 import sys
 import threading
+from contextlib import suppress
 
 import pytest
 
 from mpi_vta.errors import PlanError
+from mpi_vta.runtime import failure
 from mpi_vta.runtime.failure import ENDING_SIGNALS, Ended, abort_all_on_uncaught, error_line, exit_status
 
 
 class Recorder:
-    rank, host = 3, "node7"
+    rank, size, host = 3, 4, "node7"
 
     def __init__(self):
         self.statuses = []
@@ -52,6 +54,7 @@ def test_signal_to_end_is_no_bug(number, status):
 def transport(monkeypatch):
     # the hooks are the process's own: give them back afterwards
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
     recorder = Recorder()
@@ -77,6 +80,37 @@ def test_uncaught_exception_of_a_thread_aborts_every_rank(transport, capsys):
     thread.join()
     assert transport.statuses == [2]
     assert "a fault of a thread" in capsys.readouterr().err
+
+
+def test_signal_that_comes_where_nothing_can_be_raised_comes_again(transport):
+    class Final:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)
+
+    def work():
+        Final()
+        # Python has said that it ignores the exception; the second signal interrupts this wait
+        threading.Event().wait(60)
+
+    with pytest.raises(Ended, match="ended by SIGTERM"):
+        work()
+
+
+def test_signal_that_native_code_swallows_ends_the_job_later(transport, monkeypatch, capsys):
+    timers = []
+    monkeypatch.setattr(failure, "_later", lambda after_s, what: timers.append((after_s, what)))
+    with suppress(Ended):
+        signal.raise_signal(signal.SIGTERM)
+    assert transport.statuses == []
+    ((after_s, end),) = timers
+    assert after_s >= 10
+    monkeypatch.setattr(failure, "_GRACE_S", 0.0)
+    end()
+    assert transport.statuses == [143]
+    assert capsys.readouterr().err == "mpi_vta: error: rank 3 on node7: ended by SIGTERM\n"
+    # once it has begun, no timer ends it again
+    end()
+    assert transport.statuses == [143]
 
 
 def test_signal_ends_the_job_once(transport):

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from mpi_vta.runtime.guardian import silence_s
+from mpi_vta.runtime import guardian
+from mpi_vta.runtime.guardian import StopWatch, silence_s
 from mpi_vta.runtime.notebook import NOTEBOOK_BYTES, Notebook
+from mpi_vta.runtime.process import Status
 from mpi_vta.runtime.watchdog import Watchdog
 
 EDGES = ("x (source to stage 0)", "y (stage 0 to sink)")
@@ -20,7 +22,7 @@ import os, signal, sys, time
 from mpi_vta.runtime.guardian import guard
 from mpi_vta.runtime.watchdog import Watchdog
 
-watchdog = Watchdog(3, "node7", guard(3))
+watchdog = Watchdog(3, "node7", guard(3, float(os.environ.get("LIMIT_S", "0"))))
 """
 JOIN = f"""
 watchdog.join("pynq_z1", simulated=True, edges={EDGES}, hint="go on with --resume out/x")
@@ -102,18 +104,70 @@ def test_rank_that_is_asked_to_end_and_does_not_answer_ends_silently():
 
 
 def test_rank_does_not_outlive_its_guardian():
-    process = started("print(os.getpid(), flush=True); time.sleep(60)")
+    process = started("print(os.getpid(), flush=True); time.sleep(600)")
     rank = int(process.stdout.readline())
     process.kill()
     process.communicate(timeout=60)
-    command_line = Path(f"/proc/{rank}/cmdline")
-    for _ in range(200):
+    assert is_gone(rank)
+
+
+def is_gone(pid):
+    """Tell whether a process ends, within a time that no machine needs."""
+    command_line = Path(f"/proc/{pid}/cmdline")
+    for _ in range(3000):
         # no process, or one that nobody has taken note of: it has no command line any more
-        if not command_line.exists() or not command_line.read_bytes():
-            break
+        try:
+            if not command_line.read_bytes():
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
         time.sleep(0.02)
-    else:
-        pytest.fail("the rank runs on")
+    return False
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_rank_and_what_it_started_end_with_the_launcher(answers, tmp_path):
+    """A process between the test and the guardian is killed, as a launcher's part on a host may be."""
+    body = f"""
+import subprocess
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+def answer(number, frame):
+    open({str(tmp_path / "answered")!r}, "w").close()
+    if {answers}:
+        sys.exit(5)
+signal.signal(signal.SIGTERM, answer)
+print(os.getpid(), child.pid, os.getppid(), flush=True)
+while True:
+    time.sleep(600)
+"""
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", f"import subprocess, sys; subprocess.run([sys.executable, '-c', {RANK + body!r}])"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    pids = [int(word) for word in launcher.stdout.readline().split()]
+    launcher.kill()
+    launcher.communicate(timeout=60)
+    assert all(is_gone(pid) for pid in pids)
+    assert (tmp_path / "answered").exists()
+
+
+def test_rank_that_is_stopped_before_it_has_a_job_is_named_and_ended():
+    status, _, stderr = ended(started("os.kill(os.getpid(), signal.SIGSTOP)", env={**os.environ, "LIMIT_S": "0.2"}))
+    assert re.fullmatch(r"mpi_vta: error: rank 3 on \S+: was stopped \(SIGSTOP\) for \d+\.\d s\n", stderr)
+    assert status == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("limit_s", [0.0, 10.0])
+def test_stop_that_lasts_longer_than_the_limit_is_a_fault(monkeypatch, limit_s):
+    now_s, state = [0.0], ["T"]
+    monkeypatch.setattr(guardian.Attention, "now_s", lambda _: now_s[0])
+    monkeypatch.setattr(guardian, "status_of", lambda pid: Status(state[0], 1, 0, 0))
+    watch = StopWatch(7, limit_s)
+    for now_s[0], state[0] in ((5, "T"), (15, "T"), (15.5, "S"), (16, "T"), (27, "T")):
+        assert watch.overdue_s() == 0
+    now_s[0] = 27.5
+    assert watch.overdue_s() == (11.5 if limit_s else 0)
 
 
 @pytest.fixture

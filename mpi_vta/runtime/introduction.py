@@ -21,10 +21,10 @@ import mpi_vta
 from mpi_vta.codegen import program
 from mpi_vta.errors import LaunchError
 from mpi_vta.graph import ir
+from mpi_vta.plans import plan
 from mpi_vta.runtime.attention import Attention
 from mpi_vta.runtime.process import ProcessId
 from mpi_vta.runtime.transport.protocol import Pause, Request, Transport
-from mpi_vta.schedule import plan
 from mpi_vta.trace import schema
 
 # whatever else changes, size and tag of the message, `host` and `facts` in it may not: releases read each other

@@ -56,6 +56,8 @@ def transport(monkeypatch):
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+    # what would end the process later waits until a test asks for it
+    monkeypatch.setattr(failure, "_later", lambda after_s, what: None)
     handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
     recorder = Recorder()
     abort_all_on_uncaught(recorder)
@@ -82,7 +84,13 @@ def test_uncaught_exception_of_a_thread_aborts_every_rank(transport, capsys):
     assert "a fault of a thread" in capsys.readouterr().err
 
 
-def test_signal_that_comes_where_nothing_can_be_raised_comes_again(transport):
+def test_signal_that_comes_where_nothing_can_be_raised_comes_again(transport, monkeypatch):
+    def at_once(after_s, what):
+        if after_s < 1:
+            threading.Timer(after_s, what).start()
+
+    monkeypatch.setattr(failure, "_later", at_once)
+
     class Final:
         def __del__(self):
             signal.raise_signal(signal.SIGTERM)

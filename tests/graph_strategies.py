@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from mpi_vta.graph.activations import ACTIVATIONS
 from mpi_vta.graph.ir import Graph, Node, Value
-from mpi_vta.graph.ops import SHIFTED_RESIDUAL_SHIFT_MAX
-from mpi_vta.graph.shapes import infer_shape
+from mpi_vta.graph.ops import SHIFTED_RESIDUAL_SHIFT_MAX, infer_shape
 from mpi_vta.graph.verify import verify
 
 INT8_KINDS = (

@@ -12,7 +12,7 @@ from mpi_vta.errors import GraphError, ModelError
 from mpi_vta.frontend.onnx_net import OnnxNet, OnnxNode, axes_of
 from mpi_vta.frontend.onnx_windows import automatic_pads, window_span
 from mpi_vta.graph.ir import Graph, Node, Value
-from mpi_vta.graph.shapes import infer_shape
+from mpi_vta.graph.ops import infer_shape
 from mpi_vta.graph.verify import verify
 
 Array = NDArray[Any]

@@ -77,6 +77,11 @@ def read_net(model: Any, name: str, path: str) -> OnnxNet:
         if not proto.output:
             where = f"{path}: node {proto.name or proto.op_type}"
             raise ModelError("it has no output", where=where, allowed="a file written by an ONNX exporter")
+        # ONNX's shape inference divides by it
+        stated = [entry.i for entry in proto.attribute if entry.name == "num_outputs"]
+        if stated and stated != [len(proto.output)]:
+            found = f"num_outputs {stated[0]} and {len(proto.output)} outputs"
+            raise ModelError(found, where=f"{path}: node {_node_name(proto)} (Split)", remedy="check the export")
     remaining, constants, folded, shapes = fold_constants(model, path)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
     if not 1 <= opset <= MOST_OPSET:
@@ -85,7 +90,7 @@ def read_net(model: Any, name: str, path: str) -> OnnxNet:
     taken: set[str] = set()
     for proto in remaining:
         check_node(proto, opset, path, constants)
-        nodes += _split(proto, constants, taken, path) if proto.op_type == "Split" else [_read_node(proto, taken)]
+        nodes += _split(proto, constants, taken) if proto.op_type == "Split" else [_read_node(proto, taken)]
     input_name, input_shape = _read_input(graph, constants, path)
     outputs = tuple(output.name for output in graph.output)
     fates = {proto.name or proto.output[0]: Fate("", "a constant, computed at import") for proto in folded}
@@ -94,12 +99,9 @@ def read_net(model: Any, name: str, path: str) -> OnnxNet:
     return OnnxNet(name, path, opset, input_name, input_shape, outputs, tuple(nodes), constants, shapes, listed, fates)
 
 
-def _split(proto: Any, constants: dict[str, Array], taken: set[str], path: str) -> list[OnnxNode]:
+def _split(proto: Any, constants: dict[str, Array], taken: set[str]) -> list[OnnxNode]:
     """Return a Slice for each result of a Split; its extents are checked where the slices are."""
     node = _read_node(proto, taken)
-    if node.attrs.get("num_outputs", len(proto.output)) != len(proto.output):
-        found = f"num_outputs {node.attrs['num_outputs']} and {len(proto.output)} outputs"
-        raise ModelError(found, where=f"{path}: node {node.name} (Split)", remedy="check the export")
     sizes = node.attrs.get("split")
     if sizes is None and len(node.inputs) > 1 and node.inputs[1] in constants:
         sizes = constants[node.inputs[1]].reshape(-1).tolist()

@@ -1,4 +1,4 @@
-"""The shape that each operator gives its result, for both dialects."""
+"""The rules by which operators give their results a shape; which rule is whose stands in `mpi_vta.graph.ops`."""
 
 from __future__ import annotations
 
@@ -10,98 +10,99 @@ from mpi_vta.graph.ir import window_output_hw
 
 Shape = tuple[int, ...]
 
-_UNCHANGED = ("relu", "leaky_relu", "clip", "activation", "softmax", "sigmoid", "add", "sum", "piecewise", "function")
+Rule = Callable[[tuple[Shape, ...], Mapping[str, Any], Mapping[str, Shape], str], Shape]
 
 
-_RESIZED: Mapping[str, Callable[[int, int, Mapping[str, Any]], Shape]] = {
-    "global_avg_pool2d": lambda h, w, attrs: (1, 1),
-    "upsample2d": lambda h, w, attrs: (h * attrs["scales"][0], w * attrs["scales"][1]),
-    "spread2d": lambda h, w, attrs: ((h - 1) * attrs["scales"][0] + 1, (w - 1) * attrs["scales"][1] + 1),
-    "pad2d": lambda h, w, attrs: (h + attrs["pads"][0] + attrs["pads"][2], w + attrs["pads"][1] + attrs["pads"][3]),
-}
+def unchanged(inputs: tuple[Shape, ...], _attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+    """Return the shape that all inputs have."""
+    _require(all(shape == inputs[0] for shape in inputs), f"inputs differ in shape: {_listed(inputs)}", where)
+    return inputs[0]
 
 
-def infer_shape(
-    op: str, inputs: tuple[Shape, ...], attrs: Mapping[str, Any], params: Mapping[str, Shape], where: str = ""
+def flattened(inputs: tuple[Shape, ...], _attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+    """Return (1, everything else)."""
+    _require_rank(inputs, (2, 4), "flatten", where)
+    return (inputs[0][0], _product(inputs[0][1:]))
+
+
+def unflattened(
+    inputs: tuple[Shape, ...], _attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str
 ) -> Shape:
-    """Return the shape of an operator's result.
+    """Return a vector's shape as a picture of one pixel."""
+    _require_rank(inputs, (2,), "unflatten", where)
+    return (*inputs[0], 1, 1)
 
-    Parameters
-    ----------
-    op : str
-        Operator of either dialect; its attributes are present and of the right type.
-    inputs : tuple of shape
-        Shapes of the value inputs, (1, C, H, W) or (1, C).
-    attrs : mapping
-        The node's attributes.
-    params : mapping of str to shape
-        Shapes of the constants by role.
-    where : str
-        Name of the node, for the message.
 
-    Raises
-    ------
-    GraphError
-        If the inputs do not fit the operator or each other.
-    """
+def dense(inputs: tuple[Shape, ...], _attrs: Mapping[str, Any], params: Mapping[str, Shape], where: str) -> Shape:
+    """Return (1, outputs)."""
+    _require_rank(inputs, (2,), "dense", where)
+    return (inputs[0][0], _dense_outputs(inputs[0], params, where))
+
+
+def per_channel(inputs: tuple[Shape, ...], _attrs: Mapping[str, Any], params: Mapping[str, Shape], where: str) -> Shape:
+    """Return the shape of what has one parameter per channel."""
     first = inputs[0]
-    if op in _UNCHANGED:
-        _require(all(shape == first for shape in inputs), f"inputs differ in shape: {_listed(inputs)}", where)
-        return first
-    if op == "flatten":
-        _require_rank(inputs, (2, 4), op, where)
-        return (first[0], _product(first[1:]))
-    if op == "unflatten":
-        _require_rank(inputs, (2,), op, where)
-        return (*first, 1, 1)
-    if op in _TAIL:
-        return _TAIL[op](inputs, attrs, params, where)
-    if op == "dense":
-        _require_rank(inputs, (2,), op, where)
-        return (first[0], _dense_outputs(first, params, where))
-    if op == "scale_shift":
-        for role, shape in params.items():
-            _require(shape == first[1:2], f"{role} has shape {shape}, not ({first[1]},)", where)
-        return first
-    _require_rank(inputs, (4,), op, where)
-    if op == "conv2d":
-        return _conv_shape(inputs, attrs, params, where)
-    if op == "conv_transpose2d":
-        return _transposed_shape(first, attrs, params, where)
-    if op in ("max_pool2d", "avg_pool2d"):
-        pads, kernel = attrs["pads"], attrs["kernel"]
-        fits = all(pads[i] < kernel[i % 2] for i in range(4))
-        _require(fits, f"pads {pads} reach a window of padding alone (kernel {kernel})", where)
-        return _window_shape(first, first[1], kernel, attrs, (1, 1), where)
-    if op in _RESIZED:
-        return (*first[:2], *_RESIZED[op](first[2], first[3], attrs))
-    if op == "concat":
-        same = all(shape[0] == first[0] and shape[2:] == first[2:] for shape in inputs)
-        _require(same, f"inputs differ beyond the channel axis: {_listed(inputs)}", where)
-        return (first[0], sum(shape[1] for shape in inputs), *first[2:])
-    if op == "slice2d":
-        box = [attrs[key] for key in ("channels", "rows", "cols")]
-        inside = all(0 <= low < high <= extent for (low, high), extent in zip(box, first[1:], strict=True))
-        ranges = ", ".join(f"{low}..{high}" for low, high in box)
-        _require(inside, f"channels, rows, columns {ranges} leave input {first}", where)
-        return (first[0], *(high - low for low, high in box))
-    raise GraphError(f"no shape rule for operator {op!r}", where=where)
+    for role, shape in params.items():
+        _require(shape == first[1:2], f"{role} has shape {shape}, not ({first[1]},)", where)
+    return first
 
 
-def _reshaped(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+def windowed(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+    """Return the shape of a pooling."""
+    _require_rank(inputs, (4,), "a pooling", where)
+    pads, kernel = attrs["pads"], attrs["kernel"]
+    fits = all(pads[i] < kernel[i % 2] for i in range(4))
+    _require(fits, f"pads {pads} reach a window of padding alone (kernel {kernel})", where)
+    return _window_shape(inputs[0], inputs[0][1], kernel, attrs, (1, 1), where)
+
+
+def resized(change: Callable[[int, int, Mapping[str, Any]], Shape]) -> Rule:
+    """Return the rule of what changes rows and columns alone, by a function of both and the attributes."""
+
+    def rule(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+        _require_rank(inputs, (4,), "a picture's operator", where)
+        return (*inputs[0][:2], *change(inputs[0][2], inputs[0][3], attrs))
+
+    return rule
+
+
+def stacked(inputs: tuple[Shape, ...], _attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+    """Return the shape of a concatenation along the channels."""
+    _require_rank(inputs, (4,), "concat", where)
+    first = inputs[0]
+    same = all(shape[0] == first[0] and shape[2:] == first[2:] for shape in inputs)
+    _require(same, f"inputs differ beyond the channel axis: {_listed(inputs)}", where)
+    return (first[0], sum(shape[1] for shape in inputs), *first[2:])
+
+
+def boxed(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+    """Return the extents of a box of channels, rows and columns."""
+    _require_rank(inputs, (4,), "slice2d", where)
+    first = inputs[0]
+    box = [attrs[key] for key in ("channels", "rows", "cols")]
+    inside = all(0 <= low < high <= extent for (low, high), extent in zip(box, first[1:], strict=True))
+    ranges = ", ".join(f"{low}..{high}" for low, high in box)
+    _require(inside, f"channels, rows, columns {ranges} leave input {first}", where)
+    return (first[0], *(high - low for low, high in box))
+
+
+def reshaped(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+    """Return the extents asked for."""
     first, shape = inputs[0], tuple(attrs["shape"])
     _require(shape[:1] == (1,) and _product(shape) == _product(first), f"reshape of {first} to {shape}", where)
     return shape
 
 
-def _transposed(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+def transposed(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+    """Return the extents in another order."""
     first, order = inputs[0], tuple(attrs["order"])
     legal = order[:1] == (0,) and sorted(order) == list(range(len(first)))
     _require(legal, f"order {order} of the axes of {first}", where)
     return tuple(first[axis] for axis in order)
 
 
-def _broadcast(inputs: tuple[Shape, ...], _attrs: Mapping[str, Any], params: Mapping[str, Shape], where: str) -> Shape:
+def broadcast(inputs: tuple[Shape, ...], _attrs: Mapping[str, Any], params: Mapping[str, Shape], where: str) -> Shape:
+    """Return the extents of two operands that broadcast."""
     operands = (*inputs, *params.values())
     _require(len(operands) == 2, f"{len(operands)} operands, not 2", where)
     reversed_extents = []
@@ -112,13 +113,15 @@ def _broadcast(inputs: tuple[Shape, ...], _attrs: Mapping[str, Any], params: Map
     return tuple(reversed(reversed_extents))
 
 
-def _reduced(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+def reduced(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+    """Return the extents with one of them 1."""
     first, axis = inputs[0], attrs["axis"]
     _require(0 < axis < len(first), f"axis {axis} of {first}", where)
     return (*first[:axis], 1, *first[axis + 1 :])
 
 
-def _joined(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+def joined(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+    """Return the shape of a concatenation along any axis."""
     first, axis = inputs[0], attrs["axis"]
     _require(0 < axis < len(first), f"axis {axis} of {first}", where)
     rest = {(len(shape), *shape[:axis], *shape[axis + 1 :]) for shape in inputs}
@@ -126,7 +129,8 @@ def _joined(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mappin
     return (*first[:axis], sum(shape[axis] for shape in inputs), *first[axis + 1 :])
 
 
-def _cut(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+def cut(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[str, Shape], where: str) -> Shape:
+    """Return the extents of a box of any rank."""
     first, low, high = inputs[0], attrs["low"], attrs["high"]
     inside = len(low) == len(high) == len(first) and (low[0], high[0]) == (0, 1)
     inside = inside and all(0 <= a < b <= n for a, b, n in zip(low, high, first, strict=True))
@@ -134,17 +138,9 @@ def _cut(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], _params: Mapping[s
     return tuple(b - a for a, b in zip(low, high, strict=True))
 
 
-_TAIL: Mapping[str, Callable[[tuple[Shape, ...], Mapping[str, Any], Mapping[str, Shape], str], Shape]] = {
-    "reshape": _reshaped,
-    "transpose": _transposed,
-    "arithmetic": _broadcast,
-    "reduce": _reduced,
-    "join": _joined,
-    "cut": _cut,
-}
-
-
-def _conv_shape(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], params: Mapping[str, Shape], where: str) -> Shape:
+def convolved(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], params: Mapping[str, Shape], where: str) -> Shape:
+    """Return the shape of a convolution."""
+    _require_rank(inputs, (4,), "conv2d", where)
     first, weight = inputs[0], params["weight"]
     groups = attrs.get("groups", 1)
     _require(len(weight) == 4, f"weight has shape {weight}, not (O, I, kh, kw)", where)
@@ -160,7 +156,10 @@ def _conv_shape(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], params: Map
     return shape
 
 
-def _transposed_shape(first: Shape, attrs: Mapping[str, Any], params: Mapping[str, Shape], where: str) -> Shape:
+def deconvolved(inputs: tuple[Shape, ...], attrs: Mapping[str, Any], params: Mapping[str, Shape], where: str) -> Shape:
+    """Return the shape of a transposed convolution."""
+    _require_rank(inputs, (4,), "conv_transpose2d", where)
+    first = inputs[0]
     weight, groups = params["weight"], attrs["groups"]
     _require(len(weight) == 4, f"weight has shape {weight}, not (I, O/groups, kh, kw)", where)
     fits = weight[0] == first[1] and first[1] % groups == 0

@@ -10,8 +10,7 @@ from typing import Any
 from mpi_vta.errors import GraphError
 from mpi_vta.graph.activations import ACTIVATIONS
 from mpi_vta.graph.ir import Graph, Node, Value
-from mpi_vta.graph.ops import CHANNEL_SHIFT_MAX, DIALECTS, SHIFTED_RESIDUAL_SHIFT_MAX, OpSpec
-from mpi_vta.graph.shapes import infer_shape
+from mpi_vta.graph.ops import CHANNEL_SHIFT_MAX, DIALECTS, INT8_OPS, SHIFTED_RESIDUAL_SHIFT_MAX, OpSpec, infer_shape
 from mpi_vta.graph.tail import RULES
 
 SHIFT_MAX = 30
@@ -21,8 +20,6 @@ MULTIPLIER_MAX = 127
 INT16_MIN, INT16_MAX = -(1 << 15), (1 << 15) - 1
 OFFSET_MAX = 1 << 28
 INT8_MIN, INT8_MAX = -128, 127
-
-_SAME_SCALE = ("max_pool2d", "upsample2d", "spread2d", "pad2d", "concat", "slice2d")
 
 
 def verify(graph: Graph) -> None:
@@ -164,7 +161,7 @@ def _verify_attrs(node: Node, spec: OpSpec, where: str) -> None:
 def _verify_scales(graph: Graph, node: Node, where: str) -> None:
     scales = [graph.values[name].scale_log2 or 0 for name in node.inputs]
     result = graph.values[node.output].scale_log2 or 0
-    if node.op in _SAME_SCALE and any(scale != result for scale in scales):
+    if INT8_OPS[node.op].same_scale and any(scale != result for scale in scales):
         raise GraphError(f"input scales {scales}, output scale {result}", where=where, allowed="one scale")
     if node.op == "sum":
         accumulators = {s - shift for s, shift in zip(scales, node.attrs["input_shifts"], strict=True)}

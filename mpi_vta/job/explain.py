@@ -9,6 +9,7 @@ from typing import Any, TextIO
 from mpi_vta.frontend.models import LoadedModel
 from mpi_vta.frontend.onnx_net import Fate
 from mpi_vta.graph.ir import Graph, Node
+from mpi_vta.graph.ops import FLOAT_OPS
 from mpi_vta.quantize.model import QuantizedModel
 from mpi_vta.runtime.report import REPORT_COLUMNS
 
@@ -88,11 +89,7 @@ class _Finder:
         layer = self._maker(node.output)
         if layer is None:
             return NodePlace(name, op, IMPORT, "", "changes nothing in integers")
-        why = (
-            "only renames elements, read as they lie"
-            if node.op in ("flatten", "unflatten")
-            else f"fused into {layer.name}"
-        )
+        why = "only renames elements, read as they lie" if FLOAT_OPS[node.op].renames else f"fused into {layer.name}"
         return NodePlace(name, op, VTA, layer.name, why)
 
     def _maker(self, value: str) -> Node | None:

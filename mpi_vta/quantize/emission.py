@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
-from mpi_vta.graph.activations import ACTIVATIONS
 from mpi_vta.graph.ir import Graph, Node, Value
+from mpi_vta.graph.ops import FLOAT_OPS
 from mpi_vta.graph.verify import OPERAND_SHIFT_MAX, SHIFT_MAX
 from mpi_vta.quantize.calibration import Range
 from mpi_vta.quantize.fusion import Activation, FusedLayer
@@ -145,7 +145,9 @@ class Emitter:
         return (Node(layer.node.name, layer.op, layer.inputs, layer.output, attrs, {}),)
 
     def _piecewise(self, layer: FusedLayer) -> tuple[Node, ...]:
-        function = ACTIVATIONS[layer.node.attrs["kind"]]
+        pieces = FLOAT_OPS[layer.node.op].pieces
+        assert pieces is not None, f"{layer.node.op} names no function"
+        function = pieces(layer.node)
         source, out = self._scales[layer.inputs[0]], self._scales[layer.output]
         attrs = vars(fit_pieces(function, source, out, self._where(layer)))
         return (Node(layer.node.name, layer.op, layer.inputs, layer.output, dict(attrs), {}),)

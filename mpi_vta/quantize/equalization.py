@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.graph.ir import Graph, Node
+from mpi_vta.graph.ops import FLOAT_OPS
 from mpi_vta.quantize.calibration import Range
 
 Array = NDArray[Any]
 
 SWEEPS = 4
 MOST_LOG2 = 8
-_THROUGH = ("relu", "leaky_relu", "clip", "max_pool2d", "avg_pool2d", "global_avg_pool2d", "upsample2d", "flatten")
 _LAYERS = ("conv2d", "dense")
 
 
@@ -48,7 +48,7 @@ def pairs_of(graph: Graph) -> tuple[Pair, ...]:
         if node.op in _LAYERS:
             between: list[Node] = []
             last = node
-            while (follower := _only_reader(graph, last)) is not None and follower.op in _THROUGH:
+            while (follower := _only_reader(graph, last)) is not None and FLOAT_OPS[follower.op].passes_factors:
                 between.append(follower)
                 last = follower
             homogeneous = all(entry.op != "clip" or entry.attrs["lo"] == 0 for entry in between)

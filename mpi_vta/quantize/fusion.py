@@ -6,26 +6,10 @@ from dataclasses import dataclass, field, replace
 
 from mpi_vta.errors import ModelError
 from mpi_vta.graph.ir import Graph, Node, Value
+from mpi_vta.graph.ops import FLOAT_OPS, HOST, INT8_OPS, VTA
 from mpi_vta.graph.verify import verify
 
-HOST_REASONS = {
-    "softmax": "needs exponentials, which VTA's ALU lacks",
-    "sigmoid": "needs exponentials, which VTA's ALU lacks",
-    "flatten": "only renames elements; the outputs are reshaped where they arrive",
-    "reshape": "only renames elements; the outputs are reshaped where they arrive",
-    "arithmetic": "VTA multiplies no two tensors; a detector decodes its boxes here",
-    "function": "needs exponentials or roots, which VTA's ALU lacks",
-    "reduce": "works on tensors that are no pictures",
-    "join": "joins tensors that are no pictures",
-    "cut": "cuts tensors that are no pictures",
-    "transpose": "reorders elements; VTA's layout of a tensor is one for the whole model",
-}
-_HOST_ONLY = ("softmax", "sigmoid", "reshape", "transpose", "arithmetic", "function", "reduce", "join", "cut")
-_RENAMES = ("flatten", "unflatten")
 _FOLLOWS_HOST = "works on the result of a host operator"
-_VTA_ONLY = ("conv2d", "conv_transpose2d", "dense", "max_pool2d", "avg_pool2d", "global_avg_pool2d", "activation")
-_CONVOLUTIONS = ("conv2d", "conv_transpose2d", "dense")
-_ACTIVATIONS = ("relu", "leaky_relu", "clip")
 
 
 @dataclass(frozen=True)
@@ -80,13 +64,13 @@ def split_host(graph: Graph) -> tuple[Graph, Graph | None]:
     tail: set[str] = set()
     for node in graph.nodes:
         behind = any(name in graph.producer and graph.producer[name].name in tail for name in node.inputs)
-        if behind and node.op in _VTA_ONLY:
+        if behind and FLOAT_OPS[node.op].place == VTA:
             raise ModelError(
                 f"{node.op} follows an operator that runs on the host only",
                 where=f"{graph.name}: node {node.name}",
                 allowed="softmax, sigmoid and reshaping at the end of the model",
             )
-        if behind or node.op in _HOST_ONLY or _is_host_flatten(graph, node):
+        if behind or FLOAT_OPS[node.op].place == HOST or _is_host_flatten(graph, node):
             tail.add(node.name)
     if len(tail) == len(graph.nodes):
         raise ModelError("no layer that VTA can run", where=graph.name, allowed="at least one convolution or pooling")
@@ -102,7 +86,7 @@ def split_host(graph: Graph) -> tuple[Graph, Graph | None]:
 
 def host_reason(node: Node) -> str:
     """Return why a node runs on the host."""
-    return HOST_REASONS.get(node.op, _FOLLOWS_HOST)
+    return FLOAT_OPS[node.op].reason or _FOLLOWS_HOST
 
 
 def _is_host_flatten(graph: Graph, node: Node) -> bool:
@@ -135,9 +119,9 @@ def fuse(graph: Graph) -> tuple[tuple[FusedLayer, ...], dict[str, str]]:
     taken: set[str] = set()
     layers: dict[str, FusedLayer] = {}
     # convolutions first: an addition belongs to the convolution before it
-    order = sorted(graph.nodes, key=lambda node: node.op not in _CONVOLUTIONS)
+    order = sorted(graph.nodes, key=lambda node: FLOAT_OPS[node.op].becomes != "conv2d")
     for node in order:
-        if node.name in taken or node.op in _RENAMES:
+        if node.name in taken or FLOAT_OPS[node.op].renames:
             continue
         last, layer = _grow(graph, node, taken)
         layers[last] = replace(layer, inputs=tuple(alias.get(name, name) for name in layer.inputs))
@@ -148,41 +132,23 @@ def fuse(graph: Graph) -> tuple[tuple[FusedLayer, ...], dict[str, str]]:
 def _flatten_aliases(graph: Graph) -> dict[str, str]:
     alias: dict[str, str] = {}
     for node in graph.nodes:
-        if node.op in _RENAMES:
+        if FLOAT_OPS[node.op].renames:
             alias[node.output] = alias.get(node.inputs[0], node.inputs[0])
     return alias
 
 
-_INT8_OP = {
-    "conv2d": "conv2d",
-    "conv_transpose2d": "conv2d",
-    "dense": "conv2d",
-    "activation": "piecewise",
-    "add": "sum",
-    "relu": "sum",
-    "leaky_relu": "sum",
-    "clip": "sum",
-    "max_pool2d": "max_pool2d",
-    "avg_pool2d": "avg_pool2d",
-    "global_avg_pool2d": "avg_pool2d",
-    "upsample2d": "upsample2d",
-    "concat": "concat",
-    "slice2d": "slice2d",
-    "pad2d": "pad2d",
-}
-
-
 def _grow(graph: Graph, node: Node, taken: set[str]) -> tuple[str, FusedLayer]:
     """Return the name of the last node fused, and the layer; mark what it took."""
-    if node.op not in _INT8_OP:
+    op = FLOAT_OPS[node.op].becomes
+    if not op:
         raise ModelError(
             f"{node.op} has no counterpart in integers",
             where=f"{graph.name}: node {node.name}",
-            allowed=", ".join(_INT8_OP),
+            allowed=", ".join(name for name, row in FLOAT_OPS.items() if row.becomes),
         )
-    layer, last = FusedLayer(node, _INT8_OP[node.op], node.inputs, node.output, fused=(node.name,)), node
+    layer, last = FusedLayer(node, op, node.inputs, node.output, fused=(node.name,)), node
     taken.add(node.name)
-    if node.op in _ACTIVATIONS:
+    if FLOAT_OPS[node.op].bounds:
         return last.name, replace(layer, activation=_activation(node))
     follower = _only_reader(graph, last, taken)
     if layer.op == "conv2d" and follower is not None and follower.op == "add" and len(set(follower.inputs)) == 2:
@@ -190,8 +156,7 @@ def _grow(graph: Graph, node: Node, taken: set[str]) -> tuple[str, FusedLayer]:
         layer, last = replace(layer, inputs=(*layer.inputs, residual)).taking(follower), follower
         taken.add(last.name)
         follower = _only_reader(graph, last, taken)
-    allowed = {"conv2d": _ACTIVATIONS, "sum": _ACTIVATIONS, "avg_pool2d": ("relu", "clip")}.get(layer.op, ())
-    if follower is not None and follower.op in allowed:
+    if follower is not None and follower.op in INT8_OPS[layer.op].takes:
         layer, last = replace(layer, activation=_activation(follower)).taking(follower), follower
         taken.add(last.name)
     return last.name, layer

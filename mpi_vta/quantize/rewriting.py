@@ -9,11 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.graph.ir import Graph, Node
+from mpi_vta.graph.ops import FLOAT_OPS
 from mpi_vta.graph.verify import verify
 
 Array = NDArray[Any]
-
-_TAKES_SCALE = ("conv2d", "conv_transpose2d", "dense")
 
 
 def without_scale_shifts(graph: Graph) -> Graph:
@@ -34,7 +33,7 @@ def without_scale_shifts(graph: Graph) -> Graph:
         offset = np.broadcast_to(offset, scale.shape)
         source = nodes.get(node.inputs[0])
         alone = len(graph.consumers[node.inputs[0]]) == 1 and node.inputs[0] not in graph.outputs
-        if source is not None and source.op in _TAKES_SCALE and alone:
+        if source is not None and FLOAT_OPS[source.op].becomes == "conv2d" and alone:
             del nodes[source.output]
             nodes[node.output] = _scaled(source, node.output, constants, scale, offset)
         else:

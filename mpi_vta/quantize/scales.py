@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from mpi_vta.errors import ModelError
+from mpi_vta.graph.ops import INT8_OPS
 from mpi_vta.graph.verify import LEAKY_EXPONENT_MAX, MULTIPLIER_MAX
 from mpi_vta.quantize.calibration import Range, choose_scale_log2
 from mpi_vta.quantize.fusion import FusedLayer
 
-SAME_SCALE = ("max_pool2d", "upsample2d", "concat", "slice2d", "pad2d")
 LEAKY_TOLERANCE = 0.07
 LEAKY_ABSOLUTE = 2.0**-9  # a quarter of a step at the far end of the int8 range
 
@@ -21,7 +21,7 @@ class ScaleGroups:
         self._parent = {name: name for name in names}
         self._scale: dict[str, int] = {}
         for layer in layers:
-            if layer.op in SAME_SCALE:
+            if INT8_OPS[layer.op].same_scale:
                 for name in layer.inputs:
                     self._parent[self._root(name)] = self._root(layer.output)
 

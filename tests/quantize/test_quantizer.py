@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from mpi_vta.errors import GraphError, ModelError
 from mpi_vta.frontend.images import synthetic_images
 from mpi_vta.frontend.models import load_model
-from mpi_vta.graph.reference import convolve, execute, execute_all, spread
+from mpi_vta.graph.definitions import convolve, spread
+from mpi_vta.graph.reference import execute, execute_all
 from mpi_vta.graph.verify import verify
 from mpi_vta.quantize.model import dequantize
 from mpi_vta.quantize.options import QuantizeOptions

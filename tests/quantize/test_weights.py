@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpi_vta.graph.definitions import convolve
 from mpi_vta.graph.ir import window_output_hw
 from mpi_vta.graph.ops import SHIFTED_RESIDUAL_SHIFT_MAX
-from mpi_vta.graph.reference import convolve
 from mpi_vta.quantize.weights import WORTH_DB, FloatLayer, choose_weights, tap_coverage
 
 

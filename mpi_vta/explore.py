@@ -11,8 +11,8 @@ from typing import Any
 
 from mpi_vta.errors import ConfigError, InputError
 from mpi_vta.graph.ir import Graph
-from mpi_vta.hw.board import FASTEST_MHZ
 from mpi_vta.hw.parts import load_part
+from mpi_vta.hw.targets import FASTEST_MHZ
 from mpi_vta.job.provenance import versions_and_argv
 from mpi_vta.job.ready_model import ready_model
 from mpi_vta.one_line_parser import OneLineParser

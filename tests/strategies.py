@@ -8,9 +8,10 @@ import numpy as np
 from hypothesis import strategies as st
 
 from mpi_vta.errors import ConfigError
-from mpi_vta.hw.config import TARGETS, VTAConfig
+from mpi_vta.hw.config import VTAConfig
+from mpi_vta.hw.targets import target_names
 from mpi_vta.isa.codec import Instruction, encode, encode_uops, layout
-from mpi_vta.isa.table import FORMAT_OF, AluOpcode, MemoryType, Opcode
+from mpi_vta.isa.table import FORMAT_OF, ISA_VERSIONS, AluOpcode, MemoryType, Opcode
 
 UOP_BASE = 0x1000
 DRAM_BYTES = 1 << 16
@@ -22,8 +23,8 @@ def configs(draw) -> VTAConfig:
     batch, block = draw(st.integers(0, 3)), draw(st.integers(0, 5))
     inp = draw(st.integers(1, 12))
     data = {
-        "TARGET": draw(st.sampled_from(sorted(TARGETS))),
-        "HW_VER": "0.0.2",
+        "TARGET": draw(st.sampled_from(target_names())),
+        "HW_VER": draw(st.sampled_from(sorted(ISA_VERSIONS))),
         "LOG_INP_WIDTH": 3,
         "LOG_WGT_WIDTH": 3,
         "LOG_ACC_WIDTH": 5,
@@ -56,6 +57,9 @@ def instructions(draw, config: VTAConfig) -> Instruction:
         bits.name: draw(st.integers(bits.low, bits.high) | st.sampled_from([bits.low, bits.high]))
         for bits in layout(FORMAT_OF[opcode], config)[1:]
     }
+    if opcode == Opcode.STORE and ISA_VERSIONS[config.hw_ver] == 2 and fields["memory_type"] == 0:
+        # OUT, cut to two bits
+        fields["memory_type"] = MemoryType.OUT
     return Instruction(opcode, fields)
 
 

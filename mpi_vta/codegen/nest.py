@@ -10,7 +10,7 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.hw.config import TRIP_COUNT_BITS
+from mpi_vta.isa.table import TRIP_COUNT_BITS
 
 MAX_TRIPS = (1 << TRIP_COUNT_BITS) - 1
 HAZARD_DISTANCE = 3  # the same accumulator not within the next two micro-ops

@@ -15,8 +15,8 @@ from mpi_vta import artifact
 from mpi_vta.disk import read_bytes, write_atomically
 from mpi_vta.errors import ArtifactError
 from mpi_vta.hw.config import VTAConfig
-from mpi_vta.isa.codec import decode_columns
-from mpi_vta.isa.table import MemoryType
+from mpi_vta.isa.codec import decode_columns, with_dram_base
+from mpi_vta.isa.table import DRAM_BASE_BITS, MemoryType
 from mpi_vta.json_fields import Count, Exponent, Positive, from_json
 
 FORMAT_VERSION = 1
@@ -177,7 +177,7 @@ class Program:
             MemoryType.ACC: config.acc_bytes,
             MemoryType.OUT: config.out_bytes,
         }
-        size_of = np.ones(8, dtype=np.int64)
+        size_of = np.ones(max(MemoryType) + 1, dtype=np.int64)
         for kind, size in element.items():
             size_of[kind] = size
         rows = np.flatnonzero(self.insn_segment >= 0)
@@ -185,12 +185,9 @@ class Program:
         base = base_of[self.insn_segment[rows]]
         sizes = size_of[columns["memory_type"][rows]]
         absolute = base // sizes + columns["dram_base"][rows]
-        if (base % sizes).any() or (absolute >> 32).any():
+        if (base % sizes).any() or (absolute >> DRAM_BASE_BITS).any():
             raise ArtifactError("a segment base is misaligned or beyond 32-bit element addresses", where=self.name)
-        linked = self.insns.copy()
-        mask = ~np.uint64(0xFFFF_FFFF << 26)
-        linked[rows, 0] = (linked[rows, 0] & mask) | (absolute.astype(np.uint64) << np.uint64(26))
-        return linked
+        return with_dram_base(self.insns, rows, absolute, config)
 
     def dram_image(self) -> NDArray[np.uint8]:
         """Return DRAM under `default_bases` with the constants in place and zeros elsewhere."""

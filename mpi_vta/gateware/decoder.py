@@ -11,11 +11,11 @@ from amaranth import Cat, Module, Mux, Value, signed, unsigned
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from mpi_vta.hw.config import WORD_BITS, VTAConfig
+from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.codec import BitField
 from mpi_vta.isa.codec import layout as placed_fields
 from mpi_vta.isa.codec import uop_layout as placed_uop_fields
-from mpi_vta.isa.table import FORMAT_OF, MAX_SHIFT, AluOpcode, Format, MemoryType, Opcode, Unit, unit_of
+from mpi_vta.isa.table import FORMAT_OF, MAX_SHIFT, WORD_BITS, AluOpcode, Format, MemoryType, Opcode, Unit, unit_of
 
 INSTRUCTION_BITS = 2 * WORD_BITS
 

@@ -10,10 +10,12 @@ from typing import Any
 from mpi_vta.errors import ConfigError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find, find_beside
+from mpi_vta.hw.targets import FASTEST_MHZ
 from mpi_vta.hw.toml_table import TomlTable
 
 MEBIBYTE = 1 << 20
-FASTEST_MHZ = 2000  # of any clock that a file or an option may name
+# how VTA reaches memory: through the Zynq-7000's coherency port into its L2, or past the caches
+PORTS = ("acp", "hp", "hpc")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Board:
     clock_mhz : float
         Clock of VTA.
     memory_bytes : int
-        DRAM that VTA's buffers may use.
+        Contiguous memory (CMA) that VTA's buffers may use.
     cpu_ns_per_packed_byte : float
         Time that the processor takes per byte of stage input that it gathers or packs.
     launch_overhead_ns : int
@@ -57,6 +59,14 @@ class Board:
         Idle and active power.
     bitstream : str
         File on the board itself that holds the VTA build; empty if a job has to name one.
+    input_clock_mhz : float
+        Clock 0 of the processing system, from which the design's PLL makes VTA's clock.
+    port : str
+        One of `PORTS`, by which VTA reaches memory; empty if the bitstream's ``.hwh`` has to say it.
+    address_window_bytes : int
+        Addresses that the design maps to DRAM, from 0 on.
+    image_name : str
+        What the board's Linux image calls it; empty if unknown.
     """
 
     name: str
@@ -68,6 +78,10 @@ class Board:
     launch_overhead_ns: int
     power: Power
     bitstream: str = ""
+    input_clock_mhz: float = 100.0
+    port: str = ""
+    address_window_bytes: int = 1 << 30
+    image_name: str = ""
 
     @classmethod
     def load(cls, name_or_path: str) -> Board:
@@ -88,6 +102,12 @@ class Board:
         cpu = table.number("cpu_ns_per_packed_byte", 0, 10_000)
         overhead = table.integer("launch_overhead_ns", 0, 1_000_000_000)
         bitstream = table.text("bitstream", "")
+        input_clock_mhz = table.number("input_clock_mhz", 1, FASTEST_MHZ, 100.0)
+        port = table.text("port", "")
+        if port and port not in PORTS:
+            table.fault("port", f"is {port!r} (allowed: {', '.join(PORTS)}, or none)")
+        window_bytes = table.integer("address_window_mib", 64, 4096, 1024) * MEBIBYTE
+        image_name = table.text("image_name", "")
         power_table = table.table("power")
         power = Power(
             power_table.number("idle_w", 0, 1000),
@@ -103,7 +123,21 @@ class Board:
         config = load_config(config_name, path.parent, table) if config_name else None
         table.raise_faults("illegal board", str(path))
         assert config is not None
-        return cls(name, part, config, clock_mhz, memory_bytes, cpu, overhead, power, bitstream)
+        return cls(
+            name,
+            part,
+            config,
+            clock_mhz,
+            memory_bytes,
+            cpu,
+            overhead,
+            power,
+            bitstream,
+            input_clock_mhz,
+            port,
+            window_bytes,
+            image_name,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the board JSON-able."""

@@ -12,9 +12,10 @@ from mpi_vta.hw.board import Board, load_config
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.energy import NetworkPower
 from mpi_vta.hw.paths import find, find_beside
+from mpi_vta.hw.targets import load_target
 from mpi_vta.hw.toml_table import TomlTable
 
-DEFAULT_BOARDS = {"pynq": "pynq_z1", "sim": "pynq_z1", "tsim": "pynq_z1", "ultra96": "ultra96", "zcu104": "zcu104"}
+DEFAULT_TARGET = "pynq"
 MAX_BOARDS = 4096
 
 
@@ -82,7 +83,7 @@ class Cluster:
         It has one board per rank: PYNQ-Z1 with the 1x16 build at 100 MHz, or, for a `config` of
         another target, that target's board; linked at 1 Gb/s.
         """
-        board = Board.load(DEFAULT_BOARDS[config.target if config else "pynq"])
+        board = Board.load(load_target(config.target if config else DEFAULT_TARGET).board)
         board = board if config is None else board.with_config(config)
         return cls(f"{ranks} x {board.name} (default)", (board,) * ranks, GIGABIT, GIGABIT_SWITCH_LATENCY_NS)
 

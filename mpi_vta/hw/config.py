@@ -11,27 +11,10 @@ from typing import Any
 
 from mpi_vta.disk import read_text
 from mpi_vta.errors import ConfigError
+from mpi_vta.hw.targets import Target, load_target
+from mpi_vta.isa.table import FORMATS, ISA_VERSIONS, SRAM_BASE_BITS, UOP_BITS, WORD_BITS, uop_bits, word_bits
 
-WORD_BITS = 64
-OPCODE_AND_TOKEN_BITS = 7
-TRIP_COUNT_BITS = 14
-
-
-@dataclass(frozen=True)
-class Target:
-    """What a `TARGET` name implies: memory bus width and the clock of the published bitstreams."""
-
-    bus_bits: int
-    clock_mhz: float
-
-
-TARGETS: Mapping[str, Target] = {
-    "pynq": Target(bus_bits=64, clock_mhz=100.0),
-    "ultra96": Target(bus_bits=128, clock_mhz=333.0),
-    "zcu104": Target(bus_bits=128, clock_mhz=333.0),
-    "sim": Target(bus_bits=64, clock_mhz=100.0),
-    "tsim": Target(bus_bits=64, clock_mhz=100.0),
-}
+DEFAULT_HW_VER = "0.0.2"
 
 # JSON key -> (field, smallest, largest) of every log2 parameter
 _LOG_KEYS: Mapping[str, tuple[str, int, int]] = {
@@ -92,12 +75,13 @@ class VTAConfig:
         if not isinstance(data, Mapping):
             raise ConfigError("not a JSON object", where=where, allowed="an object of TVM's LOG_* keys")
         faults: list[str] = []
-        values: dict[str, Any] = {"hw_ver": str(data.get("HW_VER", "0.0.2"))}
-        target = data.get("TARGET")
-        if isinstance(target, str) and target in TARGETS:
-            values["target"] = target
-        else:
-            faults.append(f"TARGET is {target!r} (allowed: {', '.join(TARGETS)})")
+        values: dict[str, Any] = {"hw_ver": data.get("HW_VER", DEFAULT_HW_VER), "target": data.get("TARGET")}
+        try:
+            load_target(values["target"])
+        except ConfigError as fault:
+            faults.append(f"TARGET is {values['target']!r} (allowed: {fault.allowed})")
+        if values["hw_ver"] not in ISA_VERSIONS:
+            faults.append(f"HW_VER is {values['hw_ver']!r} (allowed: {', '.join(ISA_VERSIONS)})")
         for key, (name, low, high) in _LOG_KEYS.items():
             value = data.get(key)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
@@ -137,24 +121,24 @@ class VTAConfig:
         ]
         if faults:
             return faults
-        uop_bits = a + max(a, i) + w
-        if uop_bits > 32:
-            faults.append(f"a micro-op needs {uop_bits} bits: acc {a} + src {max(a, i)} + wgt {w} (allowed: 32)")
-        low_bits = OPCODE_AND_TOKEN_BITS + 1 + u + (u + 1) + 2 * TRIP_COUNT_BITS
-        if low_bits > WORD_BITS:
-            faults.append(f"the first GEMM word needs {low_bits} bits (allowed: 64, so at most 2^13 micro-ops)")
-        high_bits = 2 * (a + i + w)
-        if high_bits > WORD_BITS:
-            faults.append(f"the second GEMM word needs {high_bits} bits (allowed: 64)")
-        alu_bits = 4 * a + 3 + 1 + 16
-        if alu_bits > WORD_BITS:
-            faults.append(f"the second ALU word needs {alu_bits} bits (allowed: 64)")
+        if uop_bits(self) > UOP_BITS:
+            faults.append(
+                f"a micro-op needs {uop_bits(self)} bits: acc {a} + src {max(a, i)} + wgt {w} (allowed: {UOP_BITS})"
+            )
+        for form in FORMATS:
+            for word, bits in zip(("first", "second"), word_bits(form, self), strict=True):
+                # the first words of GEMM and ALU are alike: one fault, not two
+                if bits > WORD_BITS and (form.name, word) != ("ALU", "first"):
+                    hint = ", so at most 2^13 micro-ops" if word == "first" else ""
+                    faults.append(f"the {word} {form.name} word needs {bits} bits (allowed: {WORD_BITS}{hint})")
         if a > i:
             faults.append(
                 f"acc depth 2^{a} exceeds inp depth 2^{i} (allowed: acc <= inp, HLS decodes src with inp's bits)"
             )
-        if max(i, w, a, u) > 16:
-            faults.append("a buffer deeper than 2^16 elements (allowed: sram_base has 16 bits)")
+        if max(i, w, a, u) > SRAM_BASE_BITS:
+            faults.append(
+                f"a buffer deeper than 2^{SRAM_BASE_BITS} elements (allowed: sram_base has {SRAM_BASE_BITS} bits)"
+            )
         return faults
 
     @cached_property
@@ -177,7 +161,7 @@ class VTAConfig:
     @property
     def log_uop_depth(self) -> int:
         """Base-2 logarithm of the micro-op buffer's depth, U."""
-        return self.log_uop_buff_size - 2
+        return self.log_uop_buff_size + 3 - (UOP_BITS.bit_length() - 1)
 
     @property
     def log_inp_depth(self) -> int:
@@ -217,7 +201,7 @@ class VTAConfig:
     @property
     def uop_bytes(self) -> int:
         """Size of a micro-op."""
-        return 4
+        return UOP_BITS // 8
 
     @property
     def inp_bytes(self) -> int:
@@ -242,12 +226,16 @@ class VTAConfig:
     @property
     def bus_bits(self) -> int:
         """Width of the memory bus of this target."""
-        return TARGETS[self.target].bus_bits
+        return self._target.bus_bits
 
     @property
     def clock_mhz(self) -> float:
         """Clock of the target's published bitstreams."""
-        return TARGETS[self.target].clock_mhz
+        return self._target.clock_mhz
+
+    @property
+    def _target(self) -> Target:
+        return load_target(self.target)
 
     def __post_init__(self) -> None:
         """Refuse values of the wrong type early: the fields are used in shifts everywhere."""

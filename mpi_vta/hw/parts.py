@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mpi_vta.hw.board import FASTEST_MHZ
-from mpi_vta.hw.config import TARGETS
 from mpi_vta.hw.paths import find
+from mpi_vta.hw.targets import FASTEST_MHZ, load_target, target_names
 from mpi_vta.hw.toml_table import TomlTable
 
 
@@ -54,7 +53,7 @@ class Part:
     @property
     def default_clock_mhz(self) -> float:
         """The clock of the target's published bitstreams."""
-        return TARGETS[self.target].clock_mhz
+        return load_target(self.target).clock_mhz
 
 
 def load_part(name_or_path: str) -> Part:
@@ -69,8 +68,8 @@ def load_part(name_or_path: str) -> Part:
     table = TomlTable.load(path)
     name = table.text("name")
     target = table.text("target")
-    if target and target not in TARGETS:
-        table.fault("target", f"is {target!r} (allowed: {', '.join(TARGETS)})")
+    if target and target not in target_names():
+        table.fault("target", f"is {target!r} (allowed: {', '.join(target_names())})")
     dsp, bram36, lut, ff = (table.integer(key, 1, 10_000_000) for key in ("dsp", "bram36", "lut", "ff"))
     uram = table.integer("uram", 0, 10_000)
     source = table.text("source")

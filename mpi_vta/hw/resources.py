@@ -15,8 +15,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil
 
-from mpi_vta.hw.config import TARGETS, VTAConfig
+from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.parts import Part
+from mpi_vta.hw.targets import load_target
 
 BANK_BITS = 1024  # the tools allow no wider memory port
 URAM_DEPTH, URAM_BYTES = 4096, 8  # 4K x 72, the parity byte unused
@@ -129,7 +130,7 @@ def _why_not(
     config: VTAConfig, part: Part, clock_mhz: float, memories: tuple[Memory, ...], lut: int, ff: int
 ) -> str | None:
     reasons = []
-    bus_bits = TARGETS[part.target].bus_bits
+    bus_bits = load_target(part.target).bus_bits
     if config.bus_bits != bus_bits:
         reasons.append(f"a memory bus of {config.bus_bits} bits, {part.name} has {bus_bits}")
     if config.inp_bytes * 8 < bus_bits:

@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import IsaError
-from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.codec import Instruction, decode, encode
-from mpi_vta.isa.table import FORMAT_OF, FORMATS, Opcode
+from mpi_vta.isa.table import FORMAT_OF, FORMATS, Build, Opcode
 
 _COMMENT = "#"
 _FLAGS = frozenset(field.name for form in FORMATS for field in form.fields if field.flag)
@@ -40,7 +39,7 @@ def format_instruction(instruction: Instruction) -> str:
     return " ".join(words)
 
 
-def disassemble(words: NDArray[np.uint64], config: VTAConfig) -> str:
+def disassemble(words: NDArray[np.uint64], config: Build) -> str:
     """Return the assembly text of instruction words of shape (n, 2), one line per instruction.
 
     Raises
@@ -51,7 +50,7 @@ def disassemble(words: NDArray[np.uint64], config: VTAConfig) -> str:
     return "".join(format_instruction(instruction) + "\n" for instruction in decode(words, config))
 
 
-def assemble(text: str, config: VTAConfig) -> NDArray[np.uint64]:
+def assemble(text: str, config: Build) -> NDArray[np.uint64]:
     """Encode assembly text.
 
     Returns

@@ -11,8 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import IsaError
-from mpi_vta.hw.config import WORD_BITS, VTAConfig
-from mpi_vta.isa.table import FORMAT_OF, FORMATS, UOP_FIELDS, Field, Format, Opcode, Unit, unit_of
+from mpi_vta.isa.table import (
+    DRAM_BASE_BITS,
+    FORMAT_OF,
+    FORMATS,
+    UOP_FIELDS,
+    WORD_BITS,
+    Build,
+    Field,
+    Format,
+    MemoryType,
+    Opcode,
+    Unit,
+    unit_of,
+)
 
 
 @dataclass(frozen=True)
@@ -35,7 +47,7 @@ class BitField:
         return (1 << (self.width - self.signed)) - 1
 
 
-def _place(fields: Sequence[Field], config: VTAConfig) -> tuple[BitField, ...]:
+def _place(fields: Sequence[Field], config: Build) -> tuple[BitField, ...]:
     placed, lsb = [], 0
     for entry in fields:
         lsb = WORD_BITS if entry.new_word else lsb
@@ -46,13 +58,13 @@ def _place(fields: Sequence[Field], config: VTAConfig) -> tuple[BitField, ...]:
 
 
 @cache
-def layout(form: Format, config: VTAConfig) -> tuple[BitField, ...]:
+def layout(form: Format, config: Build) -> tuple[BitField, ...]:
     """Return the placed fields of an instruction format under a configuration."""
     return _place(form.fields, config)
 
 
 @cache
-def uop_layout(config: VTAConfig) -> tuple[BitField, ...]:
+def uop_layout(config: Build) -> tuple[BitField, ...]:
     """Return the placed fields (dst, src, wgt) of a micro-op."""
     return _place(UOP_FIELDS, config)
 
@@ -74,7 +86,7 @@ class Instruction:
         return unit_of(self.opcode, self["memory_type"])
 
 
-def encode(instructions: Sequence[Instruction], config: VTAConfig) -> NDArray[np.uint64]:
+def encode(instructions: Sequence[Instruction], config: Build) -> NDArray[np.uint64]:
     """Encode instructions.
 
     Returns
@@ -95,7 +107,7 @@ def encode(instructions: Sequence[Instruction], config: VTAConfig) -> NDArray[np
     return words
 
 
-def _encode_one(instruction: Instruction, config: VTAConfig, index: int) -> int:
+def _encode_one(instruction: Instruction, config: Build, index: int) -> int:
     value, used = 0, 0
     for bits in layout(FORMAT_OF[instruction.opcode], config):
         if bits.name == "opcode":
@@ -105,6 +117,8 @@ def _encode_one(instruction: Instruction, config: VTAConfig, index: int) -> int:
         if number is None:
             continue
         used += 1
+        if instruction.opcode == Opcode.STORE and bits.name == "memory_type" and number == MemoryType.OUT:
+            number &= (1 << bits.width) - 1
         if not bits.low <= number <= bits.high:
             raise IsaError(
                 f"{bits.name} is {number}",
@@ -123,7 +137,7 @@ def _encode_one(instruction: Instruction, config: VTAConfig, index: int) -> int:
     return value
 
 
-def decode(words: NDArray[np.uint64], config: VTAConfig) -> list[Instruction]:
+def decode(words: NDArray[np.uint64], config: Build) -> list[Instruction]:
     """Decode instruction words of shape (n, 2); bits outside the fields are ignored.
 
     Raises
@@ -139,7 +153,7 @@ def decode(words: NDArray[np.uint64], config: VTAConfig) -> list[Instruction]:
     return result
 
 
-def decode_columns(words: NDArray[np.uint64], config: VTAConfig) -> dict[str, NDArray[np.int64]]:
+def decode_columns(words: NDArray[np.uint64], config: Build) -> dict[str, NDArray[np.int64]]:
     """Decode all instructions at once into one column per field.
 
     Returns
@@ -163,11 +177,37 @@ def decode_columns(words: NDArray[np.uint64], config: VTAConfig) -> dict[str, ND
             column = columns.setdefault(bits.name, np.zeros(len(words), dtype=np.int64))
             column[rows] = _extract(words[rows], bits)
     memory = columns["memory_type"]
+    # OUT is 4: in the two bits of the older version a STORE, which moves nothing else, writes it as 0
+    width = _field("memory_type", config).width
+    memory[(opcodes == Opcode.STORE) & (memory == MemoryType.OUT & ((1 << width) - 1))] = MemoryType.OUT
     columns["unit"] = np.array(
         [unit_of(code, kind) for code, kind in zip(opcodes.tolist(), memory.tolist(), strict=True)],
         dtype=np.int64,
     )
     return columns
+
+
+def _field(name: str, config: Build) -> BitField:
+    return next(bits for bits in layout(FORMAT_OF[Opcode.LOAD], config) if bits.name == name)
+
+
+def with_dram_base(
+    words: NDArray[np.uint64], rows: NDArray[np.int64], bases: NDArray[np.int64], config: Build
+) -> NDArray[np.uint64]:
+    """Return instruction words of shape (n, 2) whose LOADs and STOREs at `rows` have new ``dram_base`` values.
+
+    Raises
+    ------
+    IsaError
+        If a base does not fit.
+    """
+    if bases.size and (int(bases.min()) < 0 or int(bases.max()) >> DRAM_BASE_BITS):
+        raise IsaError("a dram_base leaves its field", allowed=f"0..{(1 << DRAM_BASE_BITS) - 1}")
+    bits = _field("dram_base", config)
+    mask = np.uint64(((1 << bits.width) - 1) << bits.lsb)
+    changed = words.copy()
+    changed[rows, 0] = (changed[rows, 0] & ~mask) | (bases.astype(np.uint64) << np.uint64(bits.lsb))
+    return changed
 
 
 def _extract(words: NDArray[np.uint64], bits: BitField) -> NDArray[np.int64]:
@@ -178,7 +218,7 @@ def _extract(words: NDArray[np.uint64], bits: BitField) -> NDArray[np.int64]:
     return value
 
 
-def encode_uops(dst: NDArray[Any], src: NDArray[Any], wgt: NDArray[Any], config: VTAConfig) -> NDArray[np.uint32]:
+def encode_uops(dst: NDArray[Any], src: NDArray[Any], wgt: NDArray[Any], config: Build) -> NDArray[np.uint32]:
     """Encode micro-ops from index arrays of equal shape (n,)."""
     total = np.zeros(np.shape(dst), dtype=np.uint64)
     for bits, values in zip(uop_layout(config), (dst, src, wgt), strict=True):
@@ -190,7 +230,7 @@ def encode_uops(dst: NDArray[Any], src: NDArray[Any], wgt: NDArray[Any], config:
     return total.astype(np.uint32)
 
 
-def decode_uops(uops: NDArray[np.uint32], config: VTAConfig) -> tuple[NDArray[np.int64], ...]:
+def decode_uops(uops: NDArray[np.uint32], config: Build) -> tuple[NDArray[np.int64], ...]:
     """Decode micro-ops into (dst, src, wgt) index arrays."""
     wide = np.asarray(uops, dtype=np.uint64)
     return tuple(

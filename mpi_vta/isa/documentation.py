@@ -23,6 +23,9 @@ An instruction has 128 bits in two little-endian 64-bit words, a micro-op 32 bit
 elsewhere in each build, so every table has one column per shape of build. Bits outside the fields are
 ignored by decoders and written as 0 by the encoder.
 
+The tables are those of `HW_VER` 0.0.2. In 0.0.1, which older bitstreams execute, `memory_type` and `alu_opcode`
+have 2 bits and the fields above them in the same word sit one bit lower; a STORE writes OUT as 0 there.
+
 Tokens: the units form a row load - compute - store. `pop_prev` and `pop_next` wait for a token of the
 neighbour before the instruction runs, `push_prev` and `push_next` give one after it has run. A LOAD or
 STORE with `x_size`, `y_size` and all pads 0 only moves tokens.

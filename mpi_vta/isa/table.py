@@ -10,8 +10,43 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
-from mpi_vta.hw.config import TRIP_COUNT_BITS, VTAConfig
+WORD_BITS = 64
+
+UOP_BITS = 32
+TRIP_COUNT_BITS = 14
+SRAM_BASE_BITS = 16
+DRAM_BASE_BITS = 32
+# bits of memory_type and of alu_opcode by HW_VER; every field above them sits a bit lower in the older one
+ISA_VERSIONS: Mapping[str, int] = {"0.0.1": 2, "0.0.2": 3}
+
+
+class Build(Protocol):
+    """What the widths of fields depend on: the ISA version and the depths of the buffers, as base-2 logarithms."""
+
+    def __hash__(self) -> int:
+        """Builds that are equal have one layout."""
+
+    @property
+    def hw_ver(self) -> str:
+        """One of `ISA_VERSIONS`."""
+
+    @property
+    def log_uop_depth(self) -> int:
+        """Of the micro-op buffer, U."""
+
+    @property
+    def log_inp_depth(self) -> int:
+        """Of the input buffer, I."""
+
+    @property
+    def log_wgt_depth(self) -> int:
+        """Of the weight buffer, W."""
+
+    @property
+    def log_acc_depth(self) -> int:
+        """Of the accumulator, A."""
 
 
 class Opcode(IntEnum):
@@ -55,38 +90,42 @@ class Unit(IntEnum):
     STORE = 2
 
 
-Width = Callable[[VTAConfig], int]
+Width = Callable[[Build], int]
 
 
 def _fixed(bits: int) -> Width:
-    return lambda config: bits
+    return lambda build: bits
 
 
 _TRIPS = _fixed(TRIP_COUNT_BITS)
 
 
-def _uop(config: VTAConfig) -> int:
-    return config.log_uop_depth
+def _uop(build: Build) -> int:
+    return build.log_uop_depth
 
 
-def _uop_end(config: VTAConfig) -> int:
-    return config.log_uop_depth + 1
+def _uop_end(build: Build) -> int:
+    return build.log_uop_depth + 1
 
 
-def _acc(config: VTAConfig) -> int:
-    return config.log_acc_depth
+def _acc(build: Build) -> int:
+    return build.log_acc_depth
 
 
-def _inp(config: VTAConfig) -> int:
-    return config.log_inp_depth
+def _inp(build: Build) -> int:
+    return build.log_inp_depth
 
 
-def _wgt(config: VTAConfig) -> int:
-    return config.log_wgt_depth
+def _wgt(build: Build) -> int:
+    return build.log_wgt_depth
 
 
-def _uop_src(config: VTAConfig) -> int:
-    return max(config.log_acc_depth, config.log_inp_depth)
+def _uop_src(build: Build) -> int:
+    return max(build.log_acc_depth, build.log_inp_depth)
+
+
+def _code(build: Build) -> int:
+    return ISA_VERSIONS[build.hw_ver]
 
 
 @dataclass(frozen=True)
@@ -134,9 +173,9 @@ FORMATS: tuple[Format, ...] = (
         (Opcode.LOAD, Opcode.STORE),
         (
             *_COMMON,
-            Field("memory_type", _fixed(3), "buffer", names=MemoryType),
-            Field("sram_base", _fixed(16), "first element in the buffer"),
-            Field("dram_base", _fixed(32), "first element in DRAM, in units of the element's size"),
+            Field("memory_type", _code, "buffer", names=MemoryType),
+            Field("sram_base", _fixed(SRAM_BASE_BITS), "first element in the buffer"),
+            Field("dram_base", _fixed(DRAM_BASE_BITS), "first element in DRAM, in units of the element's size"),
             Field("y_size", _fixed(16), "rows", new_word=True),
             Field("x_size", _fixed(16), "elements per row"),
             Field("x_stride", _fixed(16), "elements from row to row in DRAM"),
@@ -172,7 +211,7 @@ FORMATS: tuple[Format, ...] = (
             Field("dst_factor_in", _acc, "step of dst per inner iteration"),
             Field("src_factor_out", _acc, "step of src per outer iteration"),
             Field("src_factor_in", _acc, "step of src per inner iteration"),
-            Field("alu_opcode", _fixed(3), "operation of the tensor ALU", names=AluOpcode),
+            Field("alu_opcode", _code, "operation of the tensor ALU", names=AluOpcode),
             Field("use_imm", _fixed(1), "take the immediate instead of acc[src]", flag=True),
             Field("imm", _fixed(16), "immediate operand", signed=True),
         ),
@@ -188,6 +227,21 @@ UOP_FIELDS: tuple[Field, ...] = (
 )
 
 FORMAT_OF: Mapping[Opcode, Format] = {opcode: form for form in FORMATS for opcode in form.opcodes}
+
+
+def word_bits(form: Format, build: Build) -> tuple[int, int]:
+    """Return how many bits of its first and of its second word an instruction format needs."""
+    words = [0, 0]
+    second = False
+    for entry in form.fields:
+        second = second or entry.new_word
+        words[second] += entry.width(build)
+    return words[0], words[1]
+
+
+def uop_bits(build: Build) -> int:
+    """Return how many bits a micro-op needs."""
+    return sum(entry.width(build) for entry in UOP_FIELDS)
 
 
 def unit_of(opcode: int, memory_type: int) -> Unit:

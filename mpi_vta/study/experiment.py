@@ -9,11 +9,11 @@ from pathlib import Path
 
 from mpi_vta.errors import ConfigError
 from mpi_vta.frontend.zoo import BUILDERS
-from mpi_vta.hw.board import FASTEST_MHZ
 from mpi_vta.hw.cluster import MAX_BOARDS, Cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.parts import load_part
 from mpi_vta.hw.paths import HW_ROOT, find_beside, inside
+from mpi_vta.hw.targets import FASTEST_MHZ
 from mpi_vta.hw.toml_table import TomlTable
 from mpi_vta.schedule.problem import OBJECTIVES
 from mpi_vta.schedule.strategies import AUTO, STRATEGIES

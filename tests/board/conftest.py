@@ -1,21 +1,25 @@
-"""The real pynq package on a register-level board; pynq is imported by the fixtures alone, so collection needs none."""
+"""The real pynq package on the chip; pynq is imported by the fixtures alone, so collection needs none."""
 
+import json
+import os
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from chip import ARM32, ARM64, bit_file, hwh_file
 
 from mpi_vta.hw.board import Board
 from mpi_vta.runtime.devices.protocol import DeviceSetup
 
-PARTS = {"armv7l": "7z020clg400", "aarch64": "xczu3eg-sbva484-1-e"}
-BOARDS = {"armv7l": "pynq_z1", "aarch64": "ultra96"}
+PARTS = {ARM32: "7z020clg400", ARM64: "xczu3eg-sbva484-1-e"}
+BOARDS = {ARM32: "pynq_z1", ARM64: "ultra96"}
 
 
 @pytest.fixture(scope="session")
 def fakes():
     """Import pynq, then the double, which pynq finds from then on."""
+    os.environ.setdefault("XILINX_XRT", "/usr")
     with warnings.catch_warnings():
         # pynq and what it needs warn of their own Python syntax and of missing hardware
         warnings.simplefilter("ignore")
@@ -27,12 +31,14 @@ def fakes():
 
 
 @pytest.fixture
-def fake(fakes):
+def fake(fakes, tmp_path, monkeypatch):
     """Give a Zynq-7000 that has just been powered up."""
     import pynq
 
+    # pynq leaves a file where it is
+    monkeypatch.chdir(tmp_path)
     device = fakes.FakeZynq.the_board
-    device.power_up("armv7l")
+    device.power_up(ARM32)
     # Clocks keeps the registers of the first architecture that it meets
     if hasattr(pynq.Clocks, "_real_instance"):
         del pynq.Clocks._real_instance
@@ -40,18 +46,38 @@ def fake(fakes):
     return device
 
 
+def manifest(bit, config, **changes):
+    """Write the manifest beside a bitstream."""
+    part = "ZU3EG" if config.bus_bits == 128 else "XC7Z020"
+    stated = {"config": config.to_dict(), "part": part, "clock_mhz": config.clock_mhz, "input_clock_mhz": 100.0}
+    bit.with_suffix(".json").write_text(json.dumps({**stated, **changes}))
+    return bit
+
+
 @pytest.fixture
-def open_board(fakes, fake, tmp_path):
+def make_bitstream(fake, tmp_path):
+    """Write a bitstream with its manifest and, if wanted, its hardware description."""
+
+    def make(config, arch=ARM32, *, registers="VIVADO", hwh=None, stated=None, **changes):
+        bit = bit_file(tmp_path / f"{config.name}.bit", config, PARTS[arch], registers)
+        manifest(bit, stated or config, **changes)
+        if hwh is not None:
+            hwh_file(bit.with_suffix(".hwh"), fake.chip.units, **hwh)
+        return bit
+
+    return make
+
+
+@pytest.fixture
+def open_board(fakes, fake, make_bitstream):
     """Open the device with a bitstream of some board's build; everything can be overridden."""
     from mpi_vta.runtime.devices.pynq import PynqDevice
 
-    def open_one(arch="armv7l", *, board=None, bitstream: Path | None = None, timeout_s=0.2):
+    def open_one(arch=ARM32, *, board=None, bitstream: Path | None = None, timeout_s=0.2):
         if fake.arch != arch:
             fake.power_up(arch)
         board = board or Board.load(BOARDS[arch])
-        if bitstream is None:
-            name = board.config.name.partition("_")[2]
-            bitstream = fakes.bit_file(tmp_path / f"{name}.bit", board.config, PARTS[arch])
+        bitstream = bitstream or make_bitstream(board.config, arch)
         return PynqDevice(DeviceSetup(board, str(bitstream)), timeout_s)
 
     return open_one

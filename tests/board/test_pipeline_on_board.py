@@ -19,8 +19,8 @@ pytestmark = pytest.mark.board
 
 
 @pytest.fixture
-def bitstream(fakes, fake, tmp_path):
-    return fakes.bit_file(tmp_path / "1x16_i8w8a32_15_15_18_17.bit", Board.load("pynq_z1").config, "7z020clg400")
+def bitstream(make_bitstream):
+    return make_bitstream(Board.load("pynq_z1").config)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_job_on_a_board_gives_the_reference_s_bits(run, fake, bitstream, tmp_pat
     wanted = execute(model.graph, {model.graph.inputs[0]: integers})
     assert summary["output_sha256"] == output_sha256(wanted, model.graph.outputs)
     assert summary["time"] == ("measured" if clock == "wall" else "modelled")
-    assert fake.launches == 5
+    assert fake.chip.launches == 5
     trace = read(tmp_path / "out" / "run.h5")
     assert trace.ranks[0].attributes["device"] == "pynq"
     assert np.all(trace.images["latency_ns"] > 0)

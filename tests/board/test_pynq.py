@@ -1,10 +1,9 @@
 """The driver and the real pynq package on a register-level VTA: right bits, and every fault a clear line."""
 
-import json
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from board.conftest import manifest
+from chip import ARM32, CLOCK_REGISTER
 
 from mpi_vta.codegen.compiler import compile_graph
 from mpi_vta.errors import DeviceError, InputError
@@ -48,29 +47,9 @@ def test_digits_on_the_board_equals_the_reference(open_board, fake, digits, imag
     images = images_of(digits, 3)
     device = open_board(arch)
     assert_reference(run(device, digits, images), digits, images)
-    assert fake.launches == 3
-    assert fake.hung is None
+    assert fake.chip.launches == 3
+    assert fake.chip.hung is None
     assert fake.parser_given is None
-
-
-def test_clock_is_set_from_the_board_file(open_board, fake):
-    device = open_board(board=replace(Board.load("pynq_z1"), clock_mhz=125.0))
-    assert device.clock_mhz == 125.0
-    assert (fake.registers[0xF8000170] >> 8 & 63) * (fake.registers[0xF8000170] >> 20 & 63) == 8
-
-
-def test_addresses_come_from_the_hwh(open_board, fakes, fake, digits, images_of, tmp_path):
-    config = Board.load("pynq_z1").config
-    moved = {"fetch": 0x4000_0000, "load": 0x4001_0000, "compute": 0x4002_0000, "store": 0x4003_0000}
-    fake.units = moved
-    bit = fakes.bit_file(tmp_path / "1x16_i8w8a32_15_15_18_17.bit", config, "7z020clg400")
-    ranges = "".join(
-        f'<MEMRANGE INSTANCE="{unit}_0" MEMTYPE="REGISTER" BASEVALUE="{base:#x}"/>' for unit, base in moved.items()
-    )
-    bit.with_suffix(".hwh").write_text(f"<EDKSYSTEM>{ranges}</EDKSYSTEM>")
-    images = images_of(digits, 1)
-    assert_reference(run(open_board(bitstream=bit), digits, images), digits, images)
-    assert fake.parser_given == {"metadata of": str(bit)}
 
 
 def test_two_programs_share_the_board(open_board, digits, images_of):
@@ -90,52 +69,27 @@ def test_two_programs_share_the_board(open_board, digits, images_of):
 
 def test_launch_that_never_ends_names_board_and_stage(open_board, fake, digits, images_of):
     device = open_board()
-    fake.faults.never_done = True
+    fake.chip.faults.never_done = True
     with pytest.raises(
         DeviceError,
         match=r"board pynq_z1 on .*: stage digits.*: VTA's fetch unit did not finish within 0.2 s; start again",
     ):
         run(device, digits, images_of(digits, 1))
-    assert [fake.registers[fake.units[unit]] for unit in ("load", "compute", "store")] == [0, 0, 0]
-
-
-def test_writes_without_flush_do_not_reach_the_hardware(open_board, fake, digits, images_of):
-    """The double is a real check of flush: without it the stream in memory is garbage and VTA hangs."""
-    fake.faults.no_flush = True
-    with pytest.raises(DeviceError, match="did not finish"):
-        run(open_board(), digits, images_of(digits, 1))
-    assert fake.hung is not None
-
-
-def test_reads_without_invalidate_are_stale(open_board, fake, digits, images_of):
-    """The double is a real check of invalidate: without it the processor sees its own old bytes."""
-    device = open_board()
-    fake.faults.no_invalidate = True
-    images = images_of(digits, 1)
-    found = run(device, digits, images)
-    assert not np.array_equal(found[digits.outputs[0]], execute(digits, {digits.inputs[0]: images})[digits.outputs[0]])
-
-
-def test_bitstream_of_another_build_is_refused_by_name(open_board, fakes, tmp_path):
-    other = VTAConfig.load(find("vta_configs", "pynq_4x8", ".json"))
-    bit = fakes.bit_file(tmp_path / f"{other.name.partition('_')[2]}.bit", other, "7z020clg400")
-    with pytest.raises(DeviceError, match="does not say that it holds pynq_1x16_i8w8a32_15_15_18_17; allowed: 1x16"):
-        open_board(bitstream=bit)
-
-
-def test_bitstream_of_another_build_is_refused_by_manifest(open_board, fakes, tmp_path):
-    other = VTAConfig.load(find("vta_configs", "pynq_4x8", ".json"))
-    bit = fakes.bit_file(tmp_path / "ours.bit", other, "7z020clg400")
-    bit.with_suffix(".json").write_text(json.dumps({"config": other.to_dict()}))
-    with pytest.raises(DeviceError, match=r"the bitstream holds pynq_4x8.*, the job is for pynq_1x16"):
-        open_board(bitstream=bit)
+    assert [fake.chip.registers[unit, "CTRL"] for unit in ("load", "compute", "store")] == [0, 0, 0]
 
 
 def test_bitstream_that_does_not_load_is_one_line(open_board, tmp_path):
-    bad = tmp_path / "1x16_i8w8a32_15_15_18_17.bin"
+    bad = manifest(tmp_path / "bad.bin", Board.load("pynq_z1").config)
     bad.write_bytes(b"nothing")
     with pytest.raises(DeviceError, match=r"cannot load the bitstream .*\(the fabric does not start\); run as root"):
         open_board(bitstream=bad)
+
+
+def test_input_clock_that_cannot_be_made_is_refused(open_board, fake):
+    fake.chip.ps[CLOCK_REGISTER[ARM32]] = 20 << 8 | 1 << 20
+    fake.chip.faults.stuck_clock = True
+    with pytest.raises(DeviceError, match="PS clock 0 can be set to 50 MHz, the design's PLL was made for 100; use a"):
+        open_board()
 
 
 def test_no_device_is_one_line(open_board, monkeypatch):
@@ -146,24 +100,10 @@ def test_no_device_is_one_line(open_board, monkeypatch):
         open_board()
 
 
-def test_clock_that_cannot_be_made_is_refused(open_board, fake):
-    fake.faults.stuck_clock = True
-    board = replace(Board.load("pynq_z1"), clock_mhz=142.0)
-    with pytest.raises(DeviceError, match="the clock can be set to 100 MHz, not to 142; write clock_mhz = 100 into"):
-        open_board(board=board)
-
-
 def test_memory_that_runs_out_is_one_line(open_board, fake, digits):
     device = open_board()
-    fake.faults.no_memory = True
+    fake.chip.faults.no_memory = True
     with pytest.raises(DeviceError, match=r"no contiguous memory for [0-9]+ bytes .*; restart the board, raise cma="):
-        device.load(compile_graph(digits, device.board.config))
-
-
-def test_memory_that_vta_cannot_address_is_refused(open_board, fake, digits):
-    device = open_board()
-    fake.faults.high_memory = True
-    with pytest.raises(DeviceError, match=r"a buffer lies at 0x10.*below 4 GiB"):
         device.load(compile_graph(digits, device.board.config))
 
 
@@ -175,7 +115,7 @@ def test_input_of_a_wrong_size_is_refused(open_board, digits):
         loaded.run({binding.value: np.zeros(3, np.uint8)})
 
 
-def test_batches_are_packed_as_on_every_device(open_board, fakes, digits, images_of, tmp_path):
+def test_batches_are_packed_as_on_every_device(open_board, digits, images_of):
     config = VTAConfig.load(find("vta_configs", "pynq_2x16", ".json"))
     board = Board.load("pynq_z1").with_config(config)
     images = images_of(digits, 4)
@@ -188,4 +128,4 @@ def test_whole_resnet18_equals_the_reference(open_board, fake, images_of):
     graph = ready_model("resnet18", seed=0, weights=None).graph
     images = images_of(graph, 1)
     assert_reference(run(open_board(), graph, images), graph, images)
-    assert fake.launches == 1
+    assert fake.chip.launches == 1

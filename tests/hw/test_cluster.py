@@ -43,7 +43,7 @@ def write(tmp_path, text):
         ("mixed4", {"pynq_z1": 2, "ultra96": 2}),
         ("mixed17", {"pynq_z1": 12, "ultra96": 5}),
         ("zynq12_100mbit", {"pynq_z1": 12}),
-        ("zynq12_128mib", {"pynq_z1_128mib": 12}),
+        ("zynq12_256mib", {"pynq_z1_256mib": 12}),
     ],
 )
 def test_shipped_cluster_has_its_boards(name, boards):

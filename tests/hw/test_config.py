@@ -30,6 +30,13 @@ SHIPPED = {
     "pynq_1x32": ((1, 32), (13, 10, 8, 10), 64, 100.0),
     "pynq_2x16": ((2, 16), (13, 10, 10, 10), 64, 100.0),
     "pynq_4x8": ((4, 8), (13, 11, 10, 11), 64, 100.0),
+    "zcu102_1x16": ((1, 16), (13, 11, 10, 11), 128, 333.0),
+    "kv260_1x16": ((1, 16), (13, 11, 10, 11), 128, 333.0),
+    "pynq_zu_1x16": ((1, 16), (13, 11, 10, 11), 128, 333.0),
+    # published bitstreams of the older instruction set
+    "pynq_1x16_v001": ((1, 16), (13, 11, 10, 11), 64, 100.0),
+    "pynq_4x8_v001": ((4, 8), (13, 11, 10, 11), 64, 100.0),
+    "ultra96_1x16_v001": ((1, 16), (13, 11, 10, 11), 128, 333.0),
 }
 
 
@@ -72,7 +79,13 @@ def test_configuration_survives_its_dictionary(config):
         ({"LOG_ACC_BUFF_SIZE": 18, "LOG_WGT_BUFF_SIZE": 16}, "the second ALU word needs 68 bits"),
         ({"LOG_ACC_BUFF_SIZE": 6}, "acc buffer holds 2^0 elements"),
         ({"LOG_UOP_BUFF_SIZE": 19}, "a buffer deeper than 2^16 elements"),
-        ({"TARGET": "vcu118"}, "TARGET is 'vcu118' (allowed: pynq, ultra96, zcu104, sim, tsim)"),
+        (
+            {"TARGET": "vcu118"},
+            "TARGET is 'vcu118' (allowed: kv260, pynq, pynq_zu, sim, tsim, ultra96, zcu102, zcu104)",
+        ),
+        ({"TARGET": 7}, "TARGET is 7 (allowed: kv260, pynq,"),
+        ({"HW_VER": "0.0.0"}, "HW_VER is '0.0.0' (allowed: 0.0.1, 0.0.2)"),
+        ({"HW_VER": 2}, "HW_VER is 2 (allowed: 0.0.1, 0.0.2)"),
         ({"LOG_INP_WIDTH": 4}, "LOG_INP_WIDTH is 4 (allowed: 3)"),
         ({"LOG_BATCH": -1}, "LOG_BATCH is -1 (allowed: 0..8)"),
         ({"LOG_BLOCK": True}, "LOG_BLOCK is True (allowed: 0..8)"),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,10 +18,12 @@ from mpi_vta.isa.codec import (
     encode_uops,
     layout,
     uop_layout,
+    with_dram_base,
 )
 from mpi_vta.isa.table import FORMAT_OF, FORMATS, AluOpcode, MemoryType, Opcode, Unit
 
 DEFAULT = VTAConfig.load(find("vta_configs", "pynq_1x16", ".json"))
+OLD = replace(DEFAULT, hw_ver="0.0.1")
 
 # least significant bit and width as VTA.md states them for the usual build
 COMMON = {"opcode": (0, 3), "pop_prev": (3, 1), "pop_next": (4, 1), "push_prev": (5, 1), "push_next": (6, 1)}
@@ -45,6 +49,39 @@ DOCUMENTED = {
 def test_usual_build_has_the_documented_bit_positions(form):
     placed = {bits.name: (bits.lsb, bits.width) for bits in layout(form, DEFAULT)}
     assert placed == DOCUMENTED[form.name]
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
+def test_older_version_has_every_field_above_the_narrow_one_a_bit_lower(form):
+    placed = {bits.name: (bits.lsb, bits.width) for bits in layout(form, OLD)}
+    wanted = dict(DOCUMENTED[form.name])
+    if form.name == "MEMORY":
+        wanted |= {"memory_type": (7, 2), "sram_base": (9, 16), "dram_base": (25, 32)}
+    elif form.name == "ALU":
+        wanted |= {"alu_opcode": (108, 2), "use_imm": (110, 1), "imm": (111, 16)}
+    assert placed == wanted
+
+
+def test_older_version_stores_out_as_the_two_bits_that_are_left_of_it():
+    store = Instruction(Opcode.STORE, {"memory_type": MemoryType.OUT, "sram_base": 3, "dram_base": 5, "x_size": 7})
+    (words,) = encode([store], OLD)
+    assert int(words[0]) == 1 | 0 << 7 | 3 << 9 | 5 << 25
+    assert decode_columns(words[None], OLD)["memory_type"].tolist() == [MemoryType.OUT]
+    (words,) = encode([store], DEFAULT)
+    assert int(words[0]) == 1 | 4 << 7 | 3 << 10 | 5 << 26
+
+
+def test_dram_bases_change_alone():
+    program = [
+        Instruction(Opcode.LOAD, {"memory_type": MemoryType.ACC, "sram_base": 0xFFFF, "dram_base": 9, "y_size": 2}),
+        Instruction(Opcode.FINISH, {"pop_next": 1}),
+    ]
+    for config in (DEFAULT, OLD):
+        changed = with_dram_base(encode(program, config), np.array([0]), np.array([0xFFFF_FFFF]), config)
+        moved = Instruction(Opcode.LOAD, {**program[0].fields, "dram_base": 0xFFFF_FFFF})
+        assert np.array_equal(changed, encode([moved, program[1]], config))
+        with pytest.raises(IsaError, match=r"a dram_base leaves its field; allowed: 0\.\.4294967295"):
+            with_dram_base(changed, np.array([0]), np.array([1 << 32]), config)
 
 
 def test_opcodes_and_names_have_the_documented_values():

@@ -1,11 +1,13 @@
-"""A real VTA behind PYNQ: bitstream, clock, contiguous buffers, registers. The only module that imports pynq."""
+"""A real VTA behind PYNQ: environment, bitstream, clock, contiguous memory. The only module that imports pynq."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import platform
-import time
+import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -13,144 +15,78 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.codegen.program import SEGMENT_ALIGN_BYTES, Binding, Program
-from mpi_vta.errors import DeviceError, InputError
+from mpi_vta.codegen.program import Program
+from mpi_vta.errors import DeviceError
 from mpi_vta.hw.board import Board
-from mpi_vta.runtime.devices.bitstream import UNIT_SPAN_BYTES, BitstreamFile
-from mpi_vta.runtime.devices.protocol import Buffers, DeviceSetup
+from mpi_vta.runtime.devices.bitstream import Design
+from mpi_vta.runtime.devices.board_access import RegisterBlock
+from mpi_vta.runtime.devices.driver import LAUNCH_TIMEOUT_S, DrivenProgram, VtaDriver
+from mpi_vta.runtime.devices.protocol import DeviceSetup
 
-LAUNCH_TIMEOUT_S = 10.0
 CLOCK_TOLERANCE = 0.01
-_SPINS_BEFORE_SLEEP = 50
-_SLEEP_S = 50e-6
-
-CONTROL = 0x00
-START = 0x01
-AUTO_RESTART = 0x81
-FETCH_DONE = 0x02
-INSN_COUNT = 0x10
-INSN_ADDRESS = 0x18
-COMPUTE_DONE = 0x18
-# (unit, register) of every base that VTA adds to dram_base; ours are absolute, so all are 0
-BASE_REGISTERS = (("load", 0x10), ("load", 0x18), ("compute", 0x20), ("compute", 0x28), ("store", 0x10))
+FPGA_MANAGER = Path("/sys/class/fpga_manager/fpga0")
+# what the images set in a profile script of login shells, which ssh, Hydra, sudo and Open MPI's daemons do not read
+XRT_VARIABLE, XRT_FOLDER = "XILINX_XRT", "/usr"
 
 
-class Registers:
-    """The four units' registers, and the launch sequence of VTA's HLS builds.
+class PynqBuffer:
+    """Memory from pynq's allocator."""
+
+    def __init__(self, buffer: Any) -> None:
+        self._buffer = buffer
+        self.address = int(buffer.device_address)
+
+    @property
+    def data(self) -> NDArray[np.uint8]:
+        """The bytes as the processor sees them, shape (bytes,)."""
+        view: NDArray[np.uint8] = self._buffer
+        return view
+
+    def flush(self) -> None:
+        """Write the processor's cache lines back."""
+        self._buffer.flush()
+
+    def invalidate(self) -> None:
+        """Drop the processor's cache lines."""
+        self._buffer.invalidate()
+
+
+class PynqAccess:
+    """Registers and memory of this board.
 
     Parameters
     ----------
-    units : mapping of str to MMIO
-        By unit, an object with ``read(offset)`` and ``write(offset, value)``.
+    pynq : module
+        The package.
     where : str
         The board, for messages.
-    timeout_s : float
-        Longest wait for a launch.
     """
 
-    def __init__(self, units: Mapping[str, Any], where: str, timeout_s: float) -> None:
-        self._units, self._where, self._timeout_s = units, where, timeout_s
+    def __init__(self, pynq: ModuleType, where: str) -> None:
+        self._pynq, self.where = pynq, where
 
-    def launch(self, insn_address: int, insn_count: int, what: str) -> None:
-        """Run the instructions in memory and return when FINISH has been executed.
+    def registers(self, address: int, size_bytes: int) -> RegisterBlock:
+        """Return the registers from a physical address on."""
+        block: RegisterBlock = self._pynq.MMIO(address, size_bytes)
+        return block
 
-        Raises
-        ------
-        DeviceError
-            If that takes longer than the limit; VTA has to be loaded anew then.
-        """
-        units = self._units
-        units["fetch"].write(INSN_COUNT, insn_count)
-        units["fetch"].write(INSN_ADDRESS, insn_address)
-        for unit, register in BASE_REGISTERS:
-            units[unit].write(register, 0)
-        units["fetch"].write(CONTROL, START)
-        for unit in ("load", "compute", "store"):
-            units[unit].write(CONTROL, AUTO_RESTART)
-        deadline = time.monotonic() + self._timeout_s
+    def allocate(self, size_bytes: int, *, cacheable: bool) -> PynqBuffer:
+        """Return new contiguous memory."""
         try:
-            # fetch first: until compute takes its first instruction it still shows the launch before as done
-            self._wait("fetch", CONTROL, FETCH_DONE, deadline, what)
-            self._wait("compute", COMPUTE_DONE, 1, deadline, what)
-        finally:
-            for unit in ("load", "compute", "store"):
-                units[unit].write(CONTROL, 0)
-
-    def _wait(self, unit: str, register: int, bit: int, deadline: float, what: str) -> None:
-        read: Callable[[int], int] = self._units[unit].read
-        spins = 0
-        while not read(register) & bit:
-            spins += 1
-            if spins > _SPINS_BEFORE_SLEEP:
-                if time.monotonic() > deadline:
-                    raise DeviceError(
-                        f"{what}: VTA's {unit} unit did not finish within {self._timeout_s:g} s",
-                        where=self._where,
-                        remedy="start again, which loads the bitstream anew; if it stays, check clock_mhz of the "
-                        "board file and that bitstream and --config are the same build",
-                    )
-                time.sleep(_SLEEP_S)
-
-
-class PynqProgram:
-    """A program in the board's contiguous memory, relocated once to the physical addresses it got there.
-
-    Parameters
-    ----------
-    program : Program
-        The stage.
-    registers : Registers
-        Of the board.
-    allocate : callable
-        Bytes wanted to a pynq buffer of uint8.
-    """
-
-    cycles = None
-    profile = None
-
-    def __init__(self, program: Program, registers: Registers, allocate: Callable[[int], Any]) -> None:
-        self.program, self._registers = program, registers
-        self._buffers = {segment.name: allocate(segment.size_bytes) for segment in program.segments}
-        for name, buffer in self._buffers.items():
-            content = program.data.get(name)
-            buffer[:] = 0
-            if content is not None:
-                buffer[: content.size] = content
-            # scratch too: a dirty line written back later would overwrite what VTA has stored
-            buffer.flush()
-        insns = program.link({name: int(buffer.device_address) for name, buffer in self._buffers.items()})
-        self._count = len(insns)
-        self._insns = allocate(insns.nbytes)
-        self._insns[: insns.nbytes] = np.ascontiguousarray(insns).view(np.uint8).reshape(-1)
-        self._insns.flush()
-
-    def run(self, inputs: Buffers) -> dict[str, NDArray[np.uint8]]:
-        """Launch once; see `LoadedProgram.run`."""
-        for binding in self.program.inputs:
-            given = inputs[binding.value]
-            if given.size != binding.size_bytes:
-                raise InputError(
-                    f"{given.size} bytes for input {binding.value}",
-                    where=self.program.name,
-                    allowed=f"{binding.size_bytes} bytes",
-                )
-            buffer = self._buffers[binding.segment]
-            buffer[: binding.size_bytes] = given
-            buffer.flush()
-        self._registers.launch(int(self._insns.device_address), self._count, f"stage {self.program.name}")
-        return {binding.value: self._fetch(binding) for binding in self.program.outputs}
-
-    def _fetch(self, binding: Binding) -> NDArray[np.uint8]:
-        buffer = self._buffers[binding.segment]
-        buffer.invalidate()
-        return np.array(buffer[: binding.size_bytes], dtype=np.uint8, copy=True, subok=False)
+            return PynqBuffer(self._pynq.allocate(shape=(size_bytes,), dtype=np.uint8, cacheable=int(cacheable)))
+        except (RuntimeError, MemoryError, OSError) as fault:
+            raise DeviceError(
+                f"no contiguous memory for {size_bytes} bytes ({fault})",
+                where=self.where,
+                remedy="restart the board, raise cma= of its kernel, or use more boards",
+            ) from fault
 
 
 class PynqDevice:
     """The VTA of this board.
 
-    Opening it loads the bitstream, which also clears buffers and tokens that an earlier program left, and sets
-    the clock.
+    Opening it loads the bitstream, which also clears buffers and tokens that an earlier program left, and gives the
+    design's PLL the clock that it was made for.
 
     Parameters
     ----------
@@ -163,10 +99,10 @@ class PynqDevice:
     ----------
     board : Board
         As given.
-    bitstream : BitstreamFile
+    design : Design
         What was loaded.
-    clock_mhz : float
-        The clock that was set.
+    input_clock_mhz : float
+        PS clock 0, from which the design makes VTA's clock.
 
     Raises
     ------
@@ -187,15 +123,14 @@ class PynqDevice:
         file = _named_bitstream(setup, board)
         self._pynq = _import_pynq()
         self._require_device()
-        self.bitstream = BitstreamFile.check(file, board)
+        self.design = Design.check(file, board)
+        self.input_clock_mhz = self._set_input_clock(self.design.facts.input_clock_mhz)
         self._load_bitstream()
-        self.clock_mhz = self._set_clock(board.clock_mhz)
-        units = {unit: self._pynq.MMIO(address, UNIT_SPAN_BYTES) for unit, address in self.bitstream.units.items()}
-        self._registers = Registers(units, self._where, timeout_s)
+        self._driver = VtaDriver(PynqAccess(self._pynq, self._where), self.design, timeout_s)
 
-    def load(self, program: Program) -> PynqProgram:
+    def load(self, program: Program) -> DrivenProgram:
         """Place a program in contiguous memory."""
-        return PynqProgram(program, self._registers, self._allocate)
+        return self._driver.load(program)
 
     def _require_device(self) -> None:
         with warnings.catch_warnings():
@@ -206,58 +141,60 @@ class PynqDevice:
             raise DeviceError(
                 "pynq finds no FPGA on this host",
                 where="--device pynq",
-                remedy="run this rank on a PYNQ board, as root with XRT's environment (source /etc/profile), "
-                "or choose --device sim",
+                remedy=f"run this rank on a PYNQ board, as root ({FPGA_MANAGER} must be there), or choose --device sim",
             )
 
     def _load_bitstream(self) -> None:
-        path = str(self.bitstream.path.resolve())
+        path = str(self.design.path.resolve())
         try:
             bitstream = self._pynq.Bitstream(path)
             # with the description pynq also sets the widths of the processor's ports
-            parser = bitstream.device.get_bitfile_metadata(path) if self.bitstream.hwh else None
-            bitstream.download(parser)
+            parser = bitstream.device.get_bitfile_metadata(path) if self.design.hwh else None
+            with _elsewhere():
+                bitstream.download(parser)
         except (OSError, RuntimeError) as fault:
             raise DeviceError(
                 f"cannot load the bitstream {path} ({fault})", where=self._where, remedy="run as root on the board"
             ) from fault
 
-    def _set_clock(self, clock_mhz: float) -> float:
+    def _set_input_clock(self, clock_mhz: float) -> float:
+        """Set PS clock 0 if it is another; only before the download, whose reset lets the PLL lock again."""
         clocks = self._pynq.Clocks
+        found = float(clocks.fclk0_mhz)
+        if _close(found, clock_mhz):
+            return found
         with warnings.catch_warnings():
             # pynq warns of a clock that it cannot make; the comparison below refuses it
             warnings.simplefilter("ignore", UserWarning)
             clocks.fclk0_mhz = clock_mhz
         found = float(clocks.fclk0_mhz)
-        if abs(found - clock_mhz) > CLOCK_TOLERANCE * clock_mhz:
+        if not _close(found, clock_mhz):
             raise DeviceError(
-                f"the clock can be set to {found:g} MHz, not to {clock_mhz:g}",
+                f"PS clock 0 can be set to {found:g} MHz, the design's PLL was made for {clock_mhz:g}",
                 where=self._where,
-                remedy=f"write clock_mhz = {found:g} into the board file",
+                remedy="use a bitstream that was made for this board",
             )
         return found
 
-    def _allocate(self, size_bytes: int) -> Any:
+
+def _close(found_mhz: float, wanted_mhz: float) -> bool:
+    return abs(found_mhz - wanted_mhz) <= CLOCK_TOLERANCE * wanted_mhz
+
+
+@contextlib.contextmanager
+def _elsewhere() -> Iterator[None]:
+    """Work in a folder that vanishes: pynq 3.1 and later write ``loaded.xclbin`` into the current one."""
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory(prefix="mpi_vta_") as folder:
+        os.chdir(folder)
         try:
-            buffer = self._pynq.allocate(shape=(size_bytes,), dtype=np.uint8)
-        except (RuntimeError, MemoryError, OSError) as fault:
-            raise DeviceError(
-                f"no contiguous memory for {size_bytes} bytes ({fault})",
-                where=self._where,
-                remedy="restart the board, raise cma= of its kernel, or use more boards",
-            ) from fault
-        address = int(buffer.device_address)
-        if address % SEGMENT_ALIGN_BYTES or address + size_bytes > 1 << 32:
-            raise DeviceError(
-                f"a buffer lies at 0x{address:x}",
-                where=self._where,
-                allowed=f"multiples of {SEGMENT_ALIGN_BYTES} below 4 GiB: VTA's address registers have 32 bits",
-            )
-        return buffer
+            yield
+        finally:
+            os.chdir(before)
 
 
 def logic_clock_mhz() -> float:
-    """Return the clock of this board's programmable logic.
+    """Return PS clock 0 of this board, which VTA's clock is made of.
 
     Raises
     ------
@@ -283,6 +220,9 @@ def _named_bitstream(setup: DeviceSetup, board: Board) -> Path:
 
 
 def _import_pynq() -> ModuleType:
+    if FPGA_MANAGER.exists():
+        # pynq looks for it when it is imported, and again when it looks for devices
+        os.environ.setdefault(XRT_VARIABLE, XRT_FOLDER)
     try:
         import pynq
     except ImportError as fault:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TextIO
 
 from mpi_vta.errors import MpiVtaError
@@ -28,6 +29,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(prog="mpi_vta.doctor", description=__doc__, allow_abbrev=False)
     parser.add_argument("--device", default="sim", help="pynq: every rank must be a board (default: %(default)s)")
     parser.add_argument("--bitstream", default="", help="bitstream file that every board should have")
+    parser.add_argument("--selftest", action="store_true", help="run twenty small programs on every rank's device")
+    parser.add_argument("--board", default="", help="board file for --selftest (default: the image's name says it)")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write what --selftest found as JSON")
     parser.add_argument("--json", action="store_true", help="print facts and faults as JSON and nothing else")
     return parser
 
@@ -43,6 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return fault.exit_status
     launched = launcher.size if launcher else 1
     rank = launcher.rank if launcher else 0
+    if options.selftest:
+        return _selftest(options, rank)
     try:
         if find_spec("mpi4py") is None:
             facts: list[HostFacts] | None = [_own(options, rank, launched, 1, "")]
@@ -70,6 +76,26 @@ def _print(facts: Sequence[HostFacts], faults: Sequence[Fault], *, as_json: bool
             print(json.dumps({"ranks": [asdict(f) for f in facts], "faults": [asdict(fault) for fault in faults]}))
         else:
             print_table(facts, faults, sys.stdout)
+
+
+def _selftest(options: argparse.Namespace, rank: int) -> int:
+    from mpi_vta.runtime.selftest.command import SelftestOptions, run_selftest
+
+    transport = None
+    if find_spec("mpi4py") is not None:
+        os.environ.update(guarded_network(ipv4_addresses(), os.environ))
+        from mpi_vta.runtime.transport.mpi import MpiTransport
+
+        transport = MpiTransport()
+        leave_nothing_behind(os.environ)
+    try:
+        with reader_may_leave():
+            chosen = SelftestOptions(options.device, options.bitstream, options.board, options.report)
+            return run_selftest(chosen, transport)
+    except MpiVtaError as fault:
+        if rank == 0:
+            print(f"mpi_vta: error: {fault}", file=sys.stderr)
+        return fault.exit_status
 
 
 def _own(

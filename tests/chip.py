@@ -24,6 +24,7 @@ from mpi_vta.isa.codec import decode_columns
 from mpi_vta.isa.table import MemoryType, Opcode
 from mpi_vta.simulator.functional import Executable
 from mpi_vta.simulator.sram import Sram
+from mpi_vta.simulator.timing import simulate
 
 LINE = 32
 PAGE = 4096
@@ -92,7 +93,6 @@ class Faults:
     high_memory: bool = False
     stuck_clock: bool = False
     no_snooping: bool = False  # the port is not coherent, whatever its name
-    slow_clock: float = 1.0
     ignores_acc_pads: bool = False
 
 
@@ -115,6 +115,8 @@ class Launch:
 
     polls: int = 0
     cleared: bool = False
+    started_ns: int = 0
+    lasts_ns: int = 0
     ended: bool = False
 
 
@@ -174,6 +176,8 @@ class Chip:
         self.launches = 0
         self.touched = 0
         self.clock_writes = 0
+        self.vta_mhz = None  # with a clock launches take their modelled time on the chip's own timer
+        self.now_ns = 0
 
     # bitstream and clock
 
@@ -273,7 +277,9 @@ class Chip:
         if name == "CTRL" and self.registers.get(("fetch", "CTRL")) == START and started == [AUTO_RESTART] * 3:
             self.registers["fetch", "CTRL"] = 0
             self.launches += 1
-            self.launch = Launch()
+            self.launch = Launch(started_ns=self.now_ns)
+            if self.vta_mhz and self._decodes():
+                self.launch.lasts_ns = round(simulate(self.design.config, self._insns()).cycles * 1000 / self.vta_mhz)
 
     def _register(self, address):
         if self.design is None:
@@ -304,6 +310,7 @@ class Chip:
         if launch.ended or self.faults.never_done:
             return
         launch.polls += 1
+        self.now_ns += max(1000, launch.lasts_ns // 40)
         if launch.polls == FETCH_ENDS:
             self.registers["fetch", "CTRL"] = FETCH_DONE
         if launch.polls >= FIRST_COMPUTE and not launch.cleared:
@@ -311,7 +318,7 @@ class Chip:
             opcodes = decode_columns(self._insns(), self.design.config)["opcode"] if self._decodes() else []
             if np.isin(opcodes, [Opcode.GEMM, Opcode.ALU]).any():
                 self._set_done(0)
-        if launch.polls >= FINISHED * self.faults.slow_clock:
+        if launch.polls >= FINISHED and self.now_ns - launch.started_ns >= launch.lasts_ns:
             launch.ended = True
             self.hung = self._run()
             if self.hung is None:

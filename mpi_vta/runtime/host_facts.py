@@ -106,7 +106,7 @@ def collect(
     root : Path
         Where ``proc`` and ``sys`` are.
     """
-    memory = _memory_mib(root / "proc/meminfo")
+    memory = memory_mib(root / "proc/meminfo")
     sensor = find_sensor(root / HWMON.relative_to("/"))
     fpga = (root / "sys/class/fpga_manager/fpga0").exists()
     return HostFacts(
@@ -122,9 +122,9 @@ def collect(
         versions={
             "python": platform.python_version(),
             "mpi_vta": __version__,
-            **{name: _version(name) for name in PACKAGES},
+            **{name: package_version(name) for name in PACKAGES},
         },
-        board=_device_tree(root / "proc/device-tree"),
+        board=image_name(root),
         fpga=fpga,
         bitstream=_hash(bitstream),
         clock_mhz=_clock_mhz() if fpga else None,
@@ -150,7 +150,8 @@ def ipv4_addresses() -> dict[str, str]:
     return found
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """Return the version of an installed package; empty if there is none."""
     if find_spec(package) is None:
         return ""
     try:
@@ -160,13 +161,19 @@ def _version(package: str) -> str:
         return str(getattr(import_module(package), "__version__", "unknown"))
 
 
-def _memory_mib(path: Path) -> dict[str, int]:
+def memory_mib(path: Path) -> dict[str, int]:
+    """Return the sizes that a ``meminfo`` file lists, in MiB; empty without the file."""
     found = {}
     for line in path.read_text().splitlines() if path.is_file() else ():
         name, _, rest = line.partition(":")
         if rest.endswith("kB"):
             found[name] = int(rest.split()[0]) // 1024
     return found
+
+
+def image_name(root: Path = Path("/")) -> str:
+    """Return what this board's Linux image calls it, empty off a board."""
+    return _device_tree(root / "proc/device-tree")
 
 
 def _device_tree(root: Path) -> str:

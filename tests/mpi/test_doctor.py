@@ -38,3 +38,18 @@ def test_wrong_option_is_one_line_from_rank_0(start):
     assert ended.error_lines == [
         "mpi_vta: error: command line: unrecognized arguments: --cure; see python -m mpi_vta.doctor --help"
     ]
+
+
+def test_selftest_runs_on_every_rank_and_writes_one_report(start, tmp_path):
+    report = tmp_path / "report.json"
+    ended = start(2, "-m", "mpi_vta.doctor", "--selftest", "--report", str(report))
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout.count(": pynq_z1, device sim: 20 of 20 right\n") == 2
+    assert ended.stdout.endswith("the selftest passed\n")
+    assert [entry["rank"] for entry in json.loads(report.read_text())["ranks"]] == [0, 1]
+
+
+def test_selftest_of_an_unknown_board_file_is_a_fault(start):
+    ended = start(0, "-m", "mpi_vta.doctor", "--selftest", "--board", "nosuch")
+    assert (ended.status, ended.stderr) == (1, "")
+    assert "wrong       rank 0: no such file and no shipped boards entry; a .toml file, or one of: " in ended.stdout

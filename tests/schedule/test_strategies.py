@@ -377,7 +377,7 @@ class MemoryCosts(FakeCosts):
 
 
 def test_stage_that_does_not_fit_the_memory_is_refused():
-    with pytest.raises(PlanError, match=r"900\.\d MB are needed on rank 0, board pynq_z1 has 268\.4 MB"):
+    with pytest.raises(PlanError, match=r"900\.\d MB are needed on rank 0, board pynq_z1 has 134\.2 MB"):
         plan_for("pipeline", chain(4), 1, memory_bytes=900_000_000)
 
 

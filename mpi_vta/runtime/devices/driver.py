@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,12 +38,20 @@ class Launcher:
         The board, for messages.
     timeout_s : float
         Longest wait for a launch.
+    timer : callable
+        Nanoseconds by the board's own timer.
     """
 
     def __init__(
-        self, blocks: Mapping[str, RegisterBlock], registers: RegisterMap, where: str, timeout_s: float
+        self,
+        blocks: Mapping[str, RegisterBlock],
+        registers: RegisterMap,
+        where: str,
+        timeout_s: float,
+        timer: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self._blocks, self._map, self._where, self._timeout_s = blocks, registers, where, timeout_s
+        self._timer = timer
 
     def launch(self, insn_address: int, insn_count: int, what: str) -> int:
         """Run the instructions in memory; return when FINISH has been executed, with the nanoseconds it took.
@@ -61,14 +69,14 @@ class Launcher:
             blocks["fetch"].write(offset, insn_address >> 32 * word & 0xFFFF_FFFF)
         for unit, offset in places.bases:
             blocks[unit].write(offset, 0)
-        started_ns = time.monotonic_ns()
+        started_ns = self._timer()
         blocks["fetch"].write(CONTROL, START)
         for unit in ("load", "compute", "store"):
             blocks[unit].write(CONTROL, AUTO_RESTART)
         try:
             self._wait_for_fetch(what)
             self._wait_for_compute(what)
-            return time.monotonic_ns() - started_ns
+            return self._timer() - started_ns
         finally:
             for unit in ("load", "compute", "store"):
                 blocks[unit].write(CONTROL, 0)
@@ -178,6 +186,8 @@ class VtaDriver:
         What is loaded there.
     timeout_s : float
         Longest wait for a launch.
+    timer : callable
+        Nanoseconds by the board's own timer.
 
     Raises
     ------
@@ -185,12 +195,18 @@ class VtaDriver:
         If the registers are not where the design has them.
     """
 
-    def __init__(self, access: BoardAccess, design: Design, timeout_s: float = LAUNCH_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        access: BoardAccess,
+        design: Design,
+        timeout_s: float = LAUNCH_TIMEOUT_S,
+        timer: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
         self._access, self.design = access, design
         places = design.registers
         blocks = {unit: access.registers(address, UNIT_SPAN_BYTES) for unit, address in places.units.items()}
         places.check(blocks, access.where)
-        self.launcher = Launcher(blocks, places, access.where, timeout_s)
+        self.launcher = Launcher(blocks, places, access.where, timeout_s, timer)
 
     def load(self, program: Program) -> DrivenProgram:
         """Place a program in contiguous memory.

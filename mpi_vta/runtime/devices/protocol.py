@@ -41,10 +41,13 @@ class LoadedProgram(Protocol):
         Modelled VTA cycles of one launch, from start to FINISH; None for a device that does not model time.
     profile : StageProfile or None
         Where those cycles go; None for a device that cannot tell.
+    launch_ns : int or None
+        Measured time of the latest launch; None before one, and for a simulated device.
     """
 
     cycles: int | None
     profile: StageProfile | None
+    launch_ns: int | None
 
     def run(self, inputs: Buffers) -> dict[str, NDArray[np.uint8]]:
         """Launch once.

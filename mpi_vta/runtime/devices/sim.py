@@ -38,6 +38,8 @@ def time_launch(program: Program) -> tuple[int, StageProfile]:
 class SimProgram:
     """A program with a DRAM of its own, decoded once."""
 
+    launch_ns = None
+
     def __init__(self, program: Program) -> None:
         self._program = program
         self._dram = program.dram_image()

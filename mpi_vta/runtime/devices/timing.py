@@ -13,6 +13,8 @@ from mpi_vta.runtime.devices.sim import time_launch
 class TimedProgram:
     """The cycles of one program."""
 
+    launch_ns = None
+
     def __init__(self, program: Program) -> None:
         self.cycles, self.profile = time_launch(program)
 

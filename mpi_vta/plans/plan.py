@@ -13,6 +13,7 @@ from mpi_vta.disk import write_atomically
 from mpi_vta.errors import PlanError
 from mpi_vta.graph.window import Window
 from mpi_vta.json_fields import Count, Positive, Range, from_json, to_json
+from mpi_vta.plans.steady import round_groups
 
 FORMAT_VERSION = 1
 SOURCE = -1
@@ -159,6 +160,11 @@ class Plan:
     def edges_out_of(self) -> Mapping[int, tuple[int, ...]]:
         """Indices of the edges out of every place that has some, in order."""
         return _grouped(edge.producer for edge in self.edges)
+
+    @cached_property
+    def groups_per_round(self) -> int:
+        """Image groups after which the turns of all stages repeat."""
+        return round_groups(stage.turn_count for stage in self.stages)
 
     @cached_property
     def ranks(self) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from math import inf
 from typing import Any, TextIO
 
 import numpy as np
@@ -29,9 +30,17 @@ def output_sha256(outputs: Mapping[str, NDArray[np.int8]], order: Sequence[str])
 
 
 def run_figures(plan: Plan, trace: Trace) -> Figures:
-    """Return throughput and latency from the trace's image times."""
+    """Return throughput and latency from the trace's image times; a modelled bound binds modelled times only."""
     firsts = trace.images[:: plan.group_images]
-    return measure(firsts["start_ns"].tolist(), firsts["end_ns"].tolist(), len(trace.images), plan.group_images)
+    bound = plan.predicted["bound_images_per_s"] if trace.attributes["time"] == MODELLED else inf
+    return measure(
+        firsts["start_ns"].tolist(),
+        firsts["end_ns"].tolist(),
+        len(trace.images),
+        plan.group_images,
+        plan.groups_per_round,
+        bound,
+    )
 
 
 def summarize(
@@ -70,6 +79,7 @@ def summarize(
         "throughput_images_per_s": figures.throughput_images_per_s,
         "steady_images_per_s": figures.steady_images_per_s,
         "latency_ms": {"p50": figures.latency_p50_ms, "p99": figures.latency_p99_ms},
+        "predicted_latency_alone_ms": plan.predicted["latency_alone_ms"],
         "speedup": figures.throughput_images_per_s / plan.predicted["one_board_images_per_s"],
         "ideal_fraction": figures.throughput_images_per_s / plan.predicted["ideal_images_per_s"],
         "predicted_images_per_s": plan.predicted["throughput_images_per_s"],
@@ -157,10 +167,12 @@ def figure_lines(summary: Mapping[str, Any]) -> list[str]:
     latency, time = summary["latency_ms"], summary["time"]
     against = MODELLED if time == MODELLED else f"{time} against {MODELLED}"
     predicted = "" if time == MODELLED else f"; predicted {summary['predicted_images_per_s']:.3f}, {MODELLED}"
+    steady = "" if summary["steady_images_per_s"] is None else f"steady {summary['steady_images_per_s']:.3f}, "
     lines = [
         f"throughput  {summary['throughput_images_per_s']:.3f} images/s over {summary['images']} images "
-        f"(steady {summary['steady_images_per_s']:.3f}, {time}{predicted})",
-        f"latency     p50 {latency['p50']:.3f} ms, p99 {latency['p99']:.3f} ms ({time})",
+        f"({steady}{time}{predicted})",
+        f"latency     p50 {latency['p50']:.3f} ms, p99 {latency['p99']:.3f} ms ({time}); "
+        f"one image alone {summary['predicted_latency_alone_ms']:.3f} ms ({MODELLED})",
         f"speed-up    {summary['speedup']:.2f} against one board, {100 * summary['ideal_fraction']:.1f} % of the "
         f"ideal of {summary['ranks']} boards ({against})",
         _energy_line(summary["energy"]),

@@ -39,8 +39,9 @@ def assemble(problem: Problem, draft: Draft, strategy: str) -> Plan:
     plan = compose(problem, draft, strategy)
     validate(plan, problem.graph, problem.ranks, problem.layout_config)
     plan = replace(plan, in_flight_groups=_window(problem, plan, most_in_flight(problem, plan)))
-    prediction = predict(plan, problem.network, problem.images)
-    plan = replace(plan, predicted=_figures(problem, plan, prediction))
+    bound = plan.group_images * 1e9 / float(bottleneck(plan, problem.network)[2])
+    prediction = predict(plan, problem.network, problem.images, bound_images_per_s=bound)
+    plan = replace(plan, predicted=_figures(problem, plan, prediction, bound))
     return replace(plan, notes=(*plan.notes, *_warnings(problem, plan)))
 
 
@@ -132,17 +133,18 @@ def _window(problem: Problem, plan: Plan, most: int) -> int:
     return low
 
 
-def _figures(problem: Problem, plan: Plan, prediction: Prediction) -> dict[str, float]:
+def _figures(problem: Problem, plan: Plan, prediction: Prediction, bound_images_per_s: float) -> dict[str, float]:
     """Return the predicted figures; `ideal` adds up what every board would do alone with the whole model."""
     figures = prediction.figures
     alone = [plan.group_images * 1e9 / one_board_ns(problem, rank) for rank in range(problem.ranks)]
-    _, _, period_ns = bottleneck(plan, problem.network)
     one_board = predict_one_board(problem)
+    steady = figures.steady_images_per_s
     return {
         "images": float(problem.images),
         "throughput_images_per_s": figures.throughput_images_per_s,
-        "steady_images_per_s": figures.steady_images_per_s,
-        "bound_images_per_s": plan.group_images * 1e9 / float(period_ns),
+        **({} if steady is None else {"steady_images_per_s": steady}),
+        "bound_images_per_s": bound_images_per_s,
+        "latency_alone_ms": predict(plan, problem.network, plan.group_images).figures.latency_p50_ms,
         "latency_ms": figures.latency_p50_ms,
         "latency_p99_ms": figures.latency_p99_ms,
         "makespan_ms": figures.makespan_ns / 1e6,

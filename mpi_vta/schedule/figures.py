@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
-from numpy.typing import NDArray
+
+from mpi_vta.plans.steady import steady_images_per_s
 
 
 @dataclass(frozen=True)
@@ -21,9 +23,9 @@ class Figures:
         From the first start to the last finish.
     throughput_images_per_s : float
         `images` over `makespan_ns`: filling and draining the pipeline counts.
-    steady_images_per_s : float
-        Rate at which images finish, by a straight line through the middle half of the groups, where the
-        pipeline neither fills nor drains; the throughput for fewer than 4 groups.
+    steady_images_per_s : float or None
+        Rate at which images finish in the middle half of the job, see `mpi_vta.plans.steady`; None where too few
+        rounds lie in it.
     latency_p50_ms, latency_p99_ms : float
         Percentiles over images of finish minus start.
     """
@@ -31,12 +33,19 @@ class Figures:
     images: int
     makespan_ns: int
     throughput_images_per_s: float
-    steady_images_per_s: float
+    steady_images_per_s: float | None
     latency_p50_ms: float
     latency_p99_ms: float
 
 
-def measure(start_ns: Sequence[int], finish_ns: Sequence[int], images: int, group_images: int) -> Figures:
+def measure(
+    start_ns: Sequence[int],
+    finish_ns: Sequence[int],
+    images: int,
+    group_images: int,
+    groups_per_round: int = 1,
+    bound_images_per_s: float = inf,
+) -> Figures:
     """Return the figures of a job.
 
     Parameters
@@ -47,6 +56,8 @@ def measure(start_ns: Sequence[int], finish_ns: Sequence[int], images: int, grou
         Images in all; the last group may be partly filled.
     group_images : int
         Images per group.
+    groups_per_round, bound_images_per_s
+        Of the steady rate, see `mpi_vta.plans.steady`.
 
     Raises
     ------
@@ -63,23 +74,10 @@ def measure(start_ns: Sequence[int], finish_ns: Sequence[int], images: int, grou
     starts, finishes = np.asarray(start_ns, dtype=np.int64), np.asarray(finish_ns, dtype=np.int64)
     makespan_ns = int(finishes.max() - starts.min())
     throughput = images * 1e9 / makespan_ns
-    steady = throughput
-    if groups >= 4:
-        order = np.argsort(finishes, kind="stable")
-        middle = slice(groups // 4, groups // 4 + groups // 2 + 1)
-        done = np.cumsum(per_group[order])[middle]
-        steady = _slope(finishes[order][middle] / 1e9, done.astype(np.float64)) or throughput
+    steady = steady_images_per_s(finishes, group_images, groups_per_round, bound_images_per_s)
     latency_ms = np.repeat((finishes - starts) / 1e6, per_group)
     p50, p99 = np.percentile(latency_ms, [50, 99])
     return Figures(images, makespan_ns, throughput, steady, float(p50), float(p99))
-
-
-def _slope(seconds: NDArray[np.float64], images: NDArray[np.float64]) -> float:
-    """Return the least-squares slope in images per second; 0 if all finish at once."""
-    # Time against images, not the other way round: groups that finish together must not count as infinitely fast
-    spread = images - images.mean()
-    per_image_s = float(spread @ (seconds - seconds.mean()) / (spread @ spread))
-    return 1 / per_image_s if per_image_s > 0 else 0.0
 
 
 def group_count(images: int, group_images: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import inf
 
 from mpi_vta.plans.network import NetworkModel
 from mpi_vta.plans.plan import Plan
@@ -59,10 +60,13 @@ class Prediction:
         }
 
 
-def predict(plan: Plan, network: NetworkModel, images: int, *, keep_spans: bool = False) -> Prediction:
+def predict(
+    plan: Plan, network: NetworkModel, images: int, *, bound_images_per_s: float = inf, keep_spans: bool = False
+) -> Prediction:
     """Predict a run of `images` images.
 
     What is kept per image are two times, and with `keep_spans` every span of every rank.
+    The steady rate is at most `bound_images_per_s`, see `mpi_vta.plans.steady`.
 
     Raises
     ------
@@ -81,11 +85,13 @@ def predict(plan: Plan, network: NetworkModel, images: int, *, keep_spans: bool 
             raise RuntimeError(f"ranks {waiting} wait for messages that nobody sends")
         unfinished = [walker for walker in unfinished if walker.step is not None]
     source = walkers[0]
-    figures = measure(source.start_ns, source.finish_ns, images, plan.group_images)
+    figures = measure(
+        source.start_ns, source.finish_ns, images, plan.group_images, plan.groups_per_round, bound_images_per_s
+    )
     busy_ns = {rank: walker.busy_ns for rank, walker in walkers.items()}
-    bottleneck = max(((r, name) for r in busy_ns for name in RESOURCES), key=lambda entry: busy_ns[entry[0]][entry[1]])
+    busiest = max(((r, name) for r in busy_ns for name in RESOURCES), key=lambda entry: busy_ns[entry[0]][entry[1]])
     spans = {rank: tuple(walker.spans) for rank, walker in walkers.items()}
-    return Prediction(tuple(source.start_ns), tuple(source.finish_ns), spans, busy_ns, bottleneck, figures)
+    return Prediction(tuple(source.start_ns), tuple(source.finish_ns), spans, busy_ns, busiest, figures)
 
 
 class _Walker:

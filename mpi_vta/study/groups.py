@@ -16,6 +16,14 @@ FIGURES: Mapping[str, tuple[str, str, int]] = {
     "latency": ("latency_p50_ms", "latency p50, ms", -1),
     "energy": ("energy_j_per_image", "J per image", -1),
 }
+# columns of the points that no other one beats, and their headings
+_FRONT = {
+    "throughput_images_per_s": "images/s",
+    "latency_p50_ms": "latency p50, ms",
+    "latency_alone_ms": "one image alone, ms",
+    "energy_j_per_image": "J per image",
+    "images_per_s_per_w": "images/s per W",
+}
 # Figures that differ by less are called equal
 LEVEL = 0.001
 # A further board that gains less is not called a gain
@@ -73,6 +81,11 @@ class Group:
     def valid(self) -> tuple[Row, ...]:
         """The rows that can be run."""
         return tuple(row for row in self.rows if row["valid"])
+
+    @cached_property
+    def front_figures(self) -> Mapping[str, str]:
+        """Columns and headings of the front's table; without those that an older study lacks."""
+        return {name: heading for name, heading in _FRONT.items() if all(row[name] == row[name] for row in self.front)}
 
     @cached_property
     def boards(self) -> tuple[int, ...]:

@@ -172,18 +172,17 @@ def _shown_lines(group: Group) -> list[tuple[str, int]]:
 
 def _front(group: Group) -> list[str]:
     """Return the front over throughput, latency and energy."""
-    several = len(group.configs) > 1
+    several, figures = len(group.configs) > 1, group.front_figures
+    heads = (*(["VTA build"] if several else []), "boards", "strategy", *figures.values(), "busy VTA")
     lines = [
         f"Best in throughput, latency and energy at once: {len(group.front)} of {len(group.valid)} points.",
         "",
-        f"|{' VTA build |' * several} boards | strategy | images/s | latency p50, ms | J per image | images/s per W "
-        "| busy VTA |",
-        f"{'|---' * (7 + several)}|",
+        f"| {' | '.join(heads)} |",
+        f"{'|---' * len(heads)}|",
     ]
     for row in group.front:
         busy = ", ".join(f"{100 * kind['vta_busy']:.0f} %" for kind in group.types_of[row["point"]])
-        names = ("throughput_images_per_s", "latency_p50_ms", "energy_j_per_image", "images_per_s_per_w")
-        figures = " | ".join(figure(row[name]) for name in names)
+        cells = " | ".join(figure(row[name]) for name in figures)
         build = f" {row['config']} |" if several else ""
-        lines.append(f"|{build} {row['boards']} | {row['strategy']} | {figures} | {busy} |")
+        lines.append(f"|{build} {row['boards']} | {row['strategy']} | {cells} | {busy} |")
     return lines

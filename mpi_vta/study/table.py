@@ -13,12 +13,6 @@ from mpi_vta.trace.study_file import Study
 
 MOST_ROWS = 24
 MOST_OF_FRONT = 8
-FRONT_FIGURES = {
-    "throughput_images_per_s": "images/s",
-    "latency_p50_ms": "latency p50, ms",
-    "energy_j_per_image": "J per image",
-    "images_per_s_per_w": "images/s per W",
-}
 
 
 def print_study(study: Study, stream: TextIO) -> None:
@@ -64,13 +58,14 @@ def _print_figures(group: Group, stream: TextIO) -> None:
 def _print_front(group: Group, stream: TextIO) -> None:
     """Print what no other point beats in throughput, latency and energy at once."""
     several = len(group.configs) > 1
-    heads = (*(["VTA build"] if several else []), "boards", "strategy", *FRONT_FIGURES.values())
+    figures = group.front_figures
+    heads = (*(["VTA build"] if several else []), "boards", "strategy", *figures.values())
     rows = [
         (
             *([row["config"]] if several else []),
             str(row["boards"]),
             row["strategy"],
-            *(shown(row[name]) for name in FRONT_FIGURES),
+            *(shown(row[name]) for name in figures),
         )
         for row in group.front[:MOST_OF_FRONT]
     ]

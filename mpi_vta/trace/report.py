@@ -17,12 +17,12 @@ from mpi_vta.plans.plan import SINK
 from mpi_vta.trace.activity import NO_MORE_WORK
 from mpi_vta.trace.figures import QUESTIONS, draw_if_whole
 from mpi_vta.trace.run import Run
-from mpi_vta.trace.schema import EventKind
-from mpi_vta.trace.summary import KINDS, Summary, bottleneck_sentences, summarize, warning_lines
+from mpi_vta.trace.schema import MODELLED, EventKind
+from mpi_vta.trace.summary import ALONE, KINDS, STEADY, Summary, bottleneck_sentences, summarize, warning_lines
 
 MOST_EVENTS = 30_000
 SHOWN_KINDS = (EventKind.LAUNCH, EventKind.HOST, EventKind.SEND, EventKind.RECEIVE)
-CARDS = ("steady rate, images/s", "throughput, images/s", "latency p50, ms", "latency p99, ms", "energy, J/image")
+CARDS = ("throughput, images/s", STEADY, "latency p50, ms", ALONE, "latency p99, ms", "energy, J/image")
 PICTURE_DPI = 100
 # the time line of the page is the better Gantt
 PICTURES = tuple(name for name in QUESTIONS if name != "gantt")
@@ -56,7 +56,7 @@ def report_html(run: Run, pictures: Sequence[str] = PICTURES) -> str:
         style=(page / "page.css").read_text(encoding="utf-8"),
         script=(page / "timeline.js").read_text(encoding="utf-8"),
         warnings=warnings,
-        cards="".join(_card(name, found.figures[name]) for name in CARDS),
+        cards="".join(_cards(run, found)),
         bottleneck="".join(f"<p>{html.escape(line)}.</p>" for line in bottleneck_sentences(run, found.bottleneck)),
         shown=shown,
         figures=_figure_table(found),
@@ -118,9 +118,14 @@ def timeline_data(run: Run) -> tuple[dict[str, Any], str]:
     }, sentence
 
 
-def _card(name: str, value: float) -> str:
-    label, _, unit = name.partition(", ")
-    return f'<div class="card"><b>{value:.4g} {html.escape(unit)}</b><span>{html.escape(label)}</span></div>'
+def _cards(run: Run, found: Summary) -> Iterable[str]:
+    for name in CARDS:
+        value = found.predicted.get(name) if name == ALONE else found.figures.get(name)
+        if value is not None:
+            label, _, unit = name.partition(", ")
+            if name == ALONE and run.time_word != MODELLED:
+                label += f" ({MODELLED})"
+            yield f'<div class="card"><b>{value:.4g} {html.escape(unit)}</b><span>{html.escape(label)}</span></div>'
 
 
 def _figure_table(found: Summary) -> str:
@@ -131,6 +136,8 @@ def _figure_table(found: Summary) -> str:
             ("", "") if not foretold else (f"{foretold:.6g}", f"{round(100 * (value / foretold - 1), 2) + 0.0:+.2f} %")
         )
         rows.append((name, f"{value:.6g}", *beside))
+        if name == "latency p50, ms" and ALONE in found.predicted:
+            rows.append((ALONE, "", f"{found.predicted[ALONE]:.6g}", ""))
     return _table(("figure", "run", "plan", "difference"), rows)
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from math import inf
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ArtifactError, InputError
 from mpi_vta.plans.network import NetworkModel
 from mpi_vta.plans.plan import SINK, SOURCE, Plan
+from mpi_vta.plans.steady import steady_images_per_s
 from mpi_vta.trace.contents import checked_plan
 from mpi_vta.trace.messages import Messages, link_counters, match_messages
 from mpi_vta.trace.reader import RankRecord, Trace
-from mpi_vta.trace.schema import EventKind
+from mpi_vta.trace.schema import MODELLED, EventKind
 
 
 class Run:
@@ -110,13 +111,20 @@ class Run:
         return firsts
 
     @cached_property
+    def steady_images_per_s(self) -> float | None:
+        """Rate in the middle half of the run, as the plan predicts it; None where too few rounds lie in it."""
+        # a modelled bound binds modelled times only
+        bound = self.plan.predicted.get("bound_images_per_s", inf) if self.time_word == MODELLED else inf
+        return steady_images_per_s(
+            self.groups["end_ns"], self.group_images, self.plan.groups_per_round, bound if bound > 0 else inf
+        )
+
+    @cached_property
     def period_ns(self) -> float:
-        """Time from one finished group to the next, over the middle half of the run."""
-        ends = np.sort(self.groups["end_ns"])
-        if len(ends) < 2:
-            return float(ends[-1] - self.groups["start_ns"].min())
-        first, last = (len(ends) // 4, len(ends) // 4 + len(ends) // 2) if len(ends) >= 4 else (0, len(ends) - 1)
-        return float(ends[last] - ends[first]) / (last - first)
+        """Time from one finished group to the next: at the steady rate, or in a short run over all of it."""
+        if self.steady_images_per_s is not None:
+            return self.group_images * 1e9 / self.steady_images_per_s
+        return float(self.groups["end_ns"].max() - self.groups["start_ns"].min()) / len(self.groups)
 
     def first_of_group(self, image: int) -> int:
         """Return the first image of an image's group: events carry that one."""

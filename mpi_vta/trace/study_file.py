@@ -27,6 +27,7 @@ VERSION = 1
 TEXT, INTEGER, REAL, TRUTH = "text", "integer", "real", "truth"
 _DTYPES: Mapping[str, Any] = {INTEGER: np.int64, REAL: np.float64, TRUTH: np.bool_}
 _ATTRIBUTES = {"format": "str", "version": "int", "name": "str", "argv": "str", "complete": "int"}
+_ADDED = ("latency_alone_ms",)  # columns that files written before lack
 _WORTH_BYTES = 4096  # a smaller column is not compressed: chunks take more than that saves
 _ABSENT: Mapping[str, Any] = {TEXT: "", INTEGER: -1, REAL: float("nan"), TRUTH: False}
 
@@ -55,7 +56,12 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("strategy_used", TEXT, "whose plan it is: of auto, the strategy chosen"),
         Column("boards_used", INTEGER, "boards that have layers"),
         Column("throughput_images_per_s", REAL, "images over the whole job, filling and draining included"),
-        Column("steady_images_per_s", REAL, "rate in the middle half of the job; the sum over several models"),
+        Column(
+            "steady_images_per_s",
+            REAL,
+            "rate in the middle half of the job, if several rounds lie in it; the sum over several models",
+        ),
+        Column("latency_alone_ms", REAL, "one image with no other under way; of several models the worst one's"),
         Column("latency_p50_ms", REAL, "median over images; of several models the worst one's"),
         Column("latency_p99_ms", REAL, "99th percentile over images; of several models the worst one's"),
         Column("makespan_ms", REAL, "from the first start to the last result; of several models the longest"),
@@ -78,7 +84,8 @@ TABLES: Mapping[str, tuple[Column, ...]] = {
         Column("ranks", TEXT, "ranks of the job that it has"),
         Column("strategy_used", TEXT, "whose plan it is"),
         Column("throughput_images_per_s", REAL, "over its own job"),
-        Column("steady_images_per_s", REAL, "in the middle half of its job"),
+        Column("steady_images_per_s", REAL, "in the middle half of its job, if several rounds lie in it"),
+        Column("latency_alone_ms", REAL, "one image with no other under way"),
         Column("latency_p50_ms", REAL, "median over images"),
         Column("latency_p99_ms", REAL, "99th percentile over images"),
         Column("bottleneck_rank", INTEGER, "rank that sets the pace"),
@@ -201,10 +208,15 @@ def read_study(path: Path) -> Study:
 
 
 def _read_table(file: h5py.File, name: str) -> Table:
-    columns = {column.name: _read_column(file, f"{name}/{column.name}", column.kind) for column in TABLES[name]}
-    if len({len(values) for values in columns.values()}) > 1:
+    columns = {
+        column.name: _read_column(file, f"{name}/{column.name}", column.kind)
+        for column in TABLES[name]
+        if column.name not in _ADDED or f"{name}/{column.name}" in file
+    }
+    if len(lengths := {len(values) for values in columns.values()}) > 1:
         raise ValueError(f"the columns of {name} are not equally long")
-    return columns
+    absent = np.full(lengths.pop(), _ABSENT[REAL])
+    return {column.name: columns.get(column.name, absent) for column in TABLES[name]}
 
 
 def _read_column(file: h5py.File, path: str, kind: str) -> NDArray[Any]:

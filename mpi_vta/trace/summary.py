@@ -16,6 +16,7 @@ from mpi_vta.trace.run import Run
 from mpi_vta.trace.schema import MEASURED
 
 CAUSES_SHOWN = 2
+STEADY, ALONE = "steady rate, images/s", "one image alone, ms"
 KINDS = (COMPUTE, HOST, COMMUNICATION, WAIT)
 
 
@@ -54,7 +55,7 @@ def summarize(run: Run) -> Summary:
         "images": float(images),
         "makespan, ms": makespan_ns / 1e6,
         "throughput, images/s": images * 1e9 / makespan_ns,
-        "steady rate, images/s": run.group_images * 1e9 / run.period_ns,
+        **({} if run.steady_images_per_s is None else {STEADY: run.steady_images_per_s}),
         "latency p50, ms": float(p50),
         "latency p90, ms": float(p90),
         "latency p99, ms": float(p99),
@@ -74,7 +75,8 @@ def _predicted(run: Run) -> dict[str, float]:
     names = {
         "makespan, ms": "makespan_ms",
         "throughput, images/s": "throughput_images_per_s",
-        "steady rate, images/s": "steady_images_per_s",
+        STEADY: "steady_images_per_s",
+        ALONE: "latency_alone_ms",
         "latency p50, ms": "latency_ms",
         "latency p99, ms": "latency_p99_ms",
         "energy, J/image": "energy_j_per_image",
@@ -92,6 +94,8 @@ def summary_lines(run: Run) -> list[str]:
     for name, value in found.figures.items():
         foretold = f"   plan: {found.predicted[name]:.6g}" if name in found.predicted else ""
         lines.append(f"  {name:24} {value:>12.6g}{foretold}")
+        if name == "latency p50, ms" and ALONE in found.predicted:
+            lines.append(f"  {ALONE:24} {'':12}   plan: {found.predicted[ALONE]:.6g}")
     lines += [f"bottleneck  {sentence}" for sentence in bottleneck_sentences(run, found.bottleneck)]
     lines.append("rank  board        compute    host   comm.    wait   waits longest for")
     for rank, record in run.ranks.items():
@@ -141,7 +145,8 @@ def difference_lines(first: Run, second: Run) -> list[str]:
     """Return the figures of two runs side by side."""
     ours, theirs = summarize(first).figures, summarize(second).figures
     lines = [f"a: {first.title}", f"b: {second.title}", f"{'':24} {'a':>12} {'b':>12}   change"]
-    for name, value in ours.items():
+    for name in [name for name in ours if name in theirs]:
+        value = ours[name]
         change = f"{100 * (theirs[name] / value - 1):+8.1f} %" if value else ""
         lines.append(f"{name:24} {value:>12.6g} {theirs[name]:>12.6g} {change}")
     return lines

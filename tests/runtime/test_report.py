@@ -15,7 +15,13 @@ from mpi_vta.trace.reader import RankRecord, Trace
 from mpi_vta.trace.schema import EVENT_DTYPE, IMAGE_DTYPE, LINK_DTYPE, POWER_DTYPE, PROFILE_DTYPE, EventKind
 
 MS = 1_000_000
-PREDICTED = {"throughput_images_per_s": 200.0, "one_board_images_per_s": 100.0, "ideal_images_per_s": 250.0}
+PREDICTED = {
+    "throughput_images_per_s": 200.0,
+    "one_board_images_per_s": 100.0,
+    "ideal_images_per_s": 250.0,
+    "bound_images_per_s": 300.0,
+    "latency_alone_ms": 7.5,
+}
 PLAN = Plan(
     "net",
     "pipeline",
@@ -113,6 +119,7 @@ def test_report_shows_stages_figures_host_operators_and_notes(summary):
         "2: b .. c",
         "40.0",
         "100.000 images/s",
+        "; one image alone 7.500 ms (modelled)",
         "no exponential on VTA; not in the modelled time",
         "a note",
     ):
@@ -128,7 +135,9 @@ def test_run_without_data_has_no_hash(trace):
 
 def test_measured_run_says_so_and_shows_the_prediction_beside_it(summary):
     text = "\n".join(figure_lines({**summary, "time": "measured"}))
-    assert "measured; predicted 200.000, modelled)" in text
+    assert "(measured; predicted 200.000, modelled)" in text
+    with_rate = figure_lines({**summary, "steady_images_per_s": 123.0})
+    assert "(steady 123.000, modelled)" in with_rate[0]
     assert "boards (measured against modelled)" in text
     assert "predicted" not in "\n".join(figure_lines(summary))
 

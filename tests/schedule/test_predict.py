@@ -11,6 +11,7 @@ from mpi_vta.errors import PlanError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.plans.network import NetworkModel
 from mpi_vta.plans.plan import Plan, Stage
+from mpi_vta.schedule.load import bottleneck
 from mpi_vta.schedule.predict import predict
 from mpi_vta.schedule.timeline import Launch, Receive, Send, rank_steps
 from mpi_vta.schedule.validate import edges_between
@@ -43,6 +44,25 @@ def test_full_pipeline_finishes_a_group_per_period():
     prediction = predict(equal_stages(4, 5000, 12), NETWORK, 40)
     gaps = {b - a for a, b in zip(prediction.finish_ns[20:], prediction.finish_ns[21:], strict=False)}
     assert gaps == {5000}
+
+
+@settings(deadline=None, max_examples=60)
+@given(plans(), st.integers(1, 60))
+def test_steady_rate_is_at_most_the_bound_and_near_the_rate_of_a_long_job(case, groups):
+    plan, _ = case
+    bound = plan.group_images * 1e9 / float(bottleneck(plan, NETWORK)[2])
+    steady = predict(plan, NETWORK, groups, bound_images_per_s=bound).figures.steady_images_per_s
+    assert (steady is not None) == ((groups // 2 + 1) // plan.groups_per_round >= 4)
+    assert steady is None or steady <= bound
+
+
+@pytest.mark.parametrize("turns", [(), (0, 1, 0)])
+def test_steady_rate_of_boards_that_take_turns_is_that_of_a_long_job(turns):
+    stage = Stage(0, ("n0", "n1", "n2"), (0, 1), 10, (5000, 10_000), (0, 0), turns)
+    plan = Plan("chain", "by hand", 1, (stage,), edges_between(chain(3), [stage.nodes], CONFIG), 8)
+    figures = predict(plan, NETWORK, 60).figures
+    longer = predict(plan, NETWORK, 6000).figures
+    assert figures.steady_images_per_s == pytest.approx(longer.throughput_images_per_s, rel=0.01)
 
 
 def test_one_group_in_flight_does_not_overlap():

@@ -114,7 +114,7 @@ def test_figures_of_the_summary(run):
     found = summarize(run)
     assert found.figures["makespan, ms"] == pytest.approx(0.14)
     assert found.figures["throughput, images/s"] == pytest.approx(4 / 140e-6)
-    assert found.figures["steady rate, images/s"] == pytest.approx(1 / 30e-6)
+    assert "steady rate, images/s" not in found.figures
     assert found.figures["latency p50, ms"] == pytest.approx(0.095)
     assert found.figures["messages per image"] == 2
     assert found.figures["sent, bytes/image"] == 1100

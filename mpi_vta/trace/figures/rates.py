@@ -60,8 +60,10 @@ def draw_throughput(run: Run) -> Figure:
     edges = np.linspace(run.begin_ns, end_ns, bins + 1)
     counts, _ = np.histogram(run.images["end_ns"], edges)
     rate.stairs(counts * 1e9 / np.diff(edges), edges / scale, color=BLUE, fill=True, alpha=0.35)
-    steady = run.group_images * 1e9 / run.period_ns
-    line = rate.axhline(steady, color=VERMILION, linestyle="--", label=f"steady rate {steady:.4g} images/s")
+    steady, lines = run.steady_images_per_s, []
+    if steady is not None:
+        label = f"steady rate {steady:.4g} images/s"
+        lines.append(rate.axhline(steady, color=VERMILION, linestyle="--", label=label))
     rate.set_ylabel("finished,\nimages/s")
     rate.grid(alpha=0.3)
     times = np.concatenate([run.images["start_ns"], run.images["end_ns"]])
@@ -74,14 +76,16 @@ def draw_throughput(run: Run) -> Figure:
     queue.set_ylim(0, 1.15 * limit)
     queue.set_xlabel(f"time since the start, {unit} ({run.time_word})")
     queue.grid(alpha=0.3)
-    legend_below(figure, [patch(BLUE, "finished"), line, patch(GREEN, "under way"), most])
+    legend_below(figure, [patch(BLUE, "finished"), *lines, patch(GREEN, "under way"), most])
     return figure
 
 
 def draw_prediction(run: Run) -> Figure:
     """Draw the run's figures, and its stages' launches, as ratios to what the plan foretold."""
     found = summarize(run)
-    ratios = {name: found.figures[name] / value for name, value in found.predicted.items() if value}
+    ratios = {
+        name: found.figures[name] / value for name, value in found.predicted.items() if value and name in found.figures
+    }
     for stage in run.plan.stages:
         planned = dict(zip(stage.ranks, stage.compute_ns, strict=True))
         for rank, planned_ns in planned.items():
@@ -119,7 +123,7 @@ def draw_prediction(run: Run) -> Figure:
 def draw_difference(first: Run, second: Run) -> Figure:
     """Draw by how much each figure of a second run differs from the first's."""
     ours, theirs = summarize(first).figures, summarize(second).figures
-    names = [name for name, value in ours.items() if value]
+    names = [name for name, value in ours.items() if value and name in theirs]
     ratios = [theirs[name] / ours[name] for name in names]
     figure, axes = new_figure(first, "", 1.9 + 0.32 * len(names))
     figure.suptitle(f"b beside a\na: {first.title}\nb: {second.title}", fontsize=10)

@@ -1,4 +1,4 @@
-# make run | test | lint | slow | browser-test | board-test | torch-test | cluster-test | openmpi-test | slurm-test | rtl-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
+# make run | test | lint | slow | golden | browser-test | board-test | torch-test | cluster-test | openmpi-test | slurm-test | rtl-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
 PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3))
 VENV := .venv
 BOARD_VENV ?= .venv-board
@@ -7,12 +7,12 @@ PYNQ ?= ==3.*
 TORCH_VENV := .venv-torch
 BIN := $(CURDIR)/$(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-RUN := PATH="$(BIN):$$PATH" OPENBLAS_NUM_THREADS=1
+RUN := PATH="$(BIN):$$PATH" OPENBLAS_NUM_THREADS=1 HYPOTHESIS_PROFILE=repeatable
 MODEL ?= yolo shapes
 HOSTS ?= 4 12
 RTL ?= rtl and not slow
 
-.PHONY: run test lint slow browser-test board-test torch-test cluster-test openmpi-test slurm-test rtl-test clean
+.PHONY: run test lint slow golden browser-test board-test torch-test cluster-test openmpi-test slurm-test rtl-test clean
 
 run: $(VENV)/.installed
 	for model in $(MODEL); do $(RUN) mpirun -f hostfile python -m mpi_vta.pipeline --model $$model || exit; done
@@ -31,6 +31,10 @@ lint: $(VENV)/.installed-dev
 slow: $(VENV)/.installed-dev
 	$(RUN) pytest -m "slow and not board and not torch and not cluster and not browser and not slurm and not openmpi and not rtl"
 
+# what tests/golden compares with, written anew; ONLY="program digits" for the cases of that name alone
+golden: $(VENV)/.installed-dev
+	$(RUN) PYTHONPATH=tests python tests/golden/cases.py $(ONLY)
+
 # opens and clicks the report; needs chromium and chromedriver
 browser-test: $(VENV)/.installed-dev
 	$(RUN) pytest -m browser
@@ -38,11 +42,11 @@ browser-test: $(VENV)/.installed-dev
 # the driver and the real pynq package, built from source, on a register-level VTA;
 # another release: make board-test PYNQ="==4.*" BOARD_VENV=.venv-board4
 board-test: $(BOARD_VENV)/.installed
-	OPENBLAS_NUM_THREADS=1 $(BOARD_VENV)/bin/pytest -m board
+	OPENBLAS_NUM_THREADS=1 HYPOTHESIS_PROFILE=repeatable $(BOARD_VENV)/bin/pytest -m board
 
 # PyTorch's exported programs, in an environment with PyTorch
 torch-test: $(TORCH_VENV)/.installed
-	OPENBLAS_NUM_THREADS=1 $(TORCH_VENV)/bin/pytest -m torch
+	OPENBLAS_NUM_THREADS=1 HYPOTHESIS_PROFILE=repeatable $(TORCH_VENV)/bin/pytest -m torch
 
 # as root: network namespaces with an sshd each and real TCP between them, shaped to 1 Gb/s; HOSTS says how many
 cluster-test: $(VENV)/.installed-dev

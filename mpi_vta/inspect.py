@@ -7,6 +7,7 @@ import json
 import sys
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +24,15 @@ from mpi_vta.npy import read_npy
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.simulator.attribution import attribute
 from mpi_vta.simulator.checks import check_program
-from mpi_vta.simulator.replay import make_vector, replay
+from mpi_vta.simulator.replay import CHISEL_MICRO_OPS, Replay, make_vector, most_micro_ops, record, replay
 from mpi_vta.simulator.timeline import draw_timeline
 from mpi_vta.simulator.timing import PROFILES, Timing, simulate
 from mpi_vta.simulator.vectors import Extent, Vector
 from mpi_vta.standard_output import reader_may_leave
 
 MISMATCH_STATUS = 1
+MOST_SEED_DIGITS = 18
+_RANDOM = "random:"
 _PROGRAM_MEMBER = "__header__.npy"
 
 
@@ -44,18 +47,23 @@ def build_parser() -> argparse.ArgumentParser:
     one.add_argument("--timeline", type=Path, metavar="PNG", help="draw the units over cycles")
     one.add_argument("--profile", action="store_true", help="print where the compute unit's cycles go, per layer")
     one.add_argument("--timing", choices=sorted(PROFILES), default="rtl", help="timing model (default: %(default)s)")
+    one.add_argument("--record", metavar="ORACLE", help="write into the vector what another model of VTA made of it")
+    one.add_argument("--cycles", type=int, metavar="N", help="with --record: cycles that it took")
+    one.add_argument(
+        "--dram", type=Path, metavar="FILE", help="with --record: the raw DRAM that it left, from byte 0 on"
+    )
     two = commands.add_parser("disassemble", help="print a program as assembly text")
     two.add_argument("file", type=Path, help="a vector (.npz) or a compiled program")
     three = commands.add_parser("export", help="write a compiled program with its DRAM and outputs as a vector")
     three.add_argument("program", type=Path, help="a compiled program")
     three.add_argument(
         "--input",
-        type=Path,
         action="append",
         required=True,
         metavar="NPY",
-        help="int8 array (n, C, H, W); once per input of the program, in its order",
+        help="int8 array (n, C, H, W), or random:SEED; once per input of the program, in its order",
     )
+    three.add_argument("--all", action="store_true", help="expect every byte that changes, not the outputs alone")
     three.add_argument("-o", "--output", type=Path, required=True, metavar="NPZ", help="the vector to write")
     return parser
 
@@ -86,6 +94,8 @@ def _replay(options: argparse.Namespace) -> int:
     if _is_program(options.file):
         return _replay_program(options)
     vector = Vector.load(options.file)
+    if options.record is None and (options.cycles is not None or options.dram is not None):
+        raise InputError("they are for --record", where="--cycles, --dram")
     result = replay(vector, check=options.check, profile=PROFILES[options.timing])
     print(json.dumps(result.summary()))
     if not options.json:
@@ -93,7 +103,34 @@ def _replay(options: argparse.Namespace) -> int:
     if options.profile and not options.json:
         print("\n".join(attribute(vector.config, vector.insns, result.timing).lines()))
     _draw(options, vector.config, vector.insns, result.timing)
+    if options.record is not None:
+        _record(options, vector, result)
     return 0 if result.match else MISMATCH_STATUS
+
+
+def _record(options: argparse.Namespace, vector: Vector, ours: Replay) -> None:
+    if not options.record.isidentifier():
+        raise InputError(
+            f"{options.record!r}", where="--record", allowed="a name of letters, digits and _, such as tsim"
+        )
+    if options.cycles is None and options.dram is None:
+        raise InputError("nothing to record", where="--record", remedy="give --cycles, --dram or both")
+    if options.cycles is not None and options.cycles < 1:
+        raise InputError(str(options.cycles), where="--cycles", allowed="1 or more")
+    if not ours.match:
+        raise InputError("the replay itself does not match; nothing was recorded", where=str(options.file))
+    dram = None
+    if options.dram is not None:
+        try:
+            dram = np.frombuffer(read_bytes(options.dram), dtype=np.uint8)
+        except OSError as fault:
+            raise InputError(f"cannot read the DRAM ({fault.strerror})", where=str(options.dram)) from fault
+    found = record(vector, options.record, options.cycles, dram)
+    found = replace(found, modelled_cycles=simulate(vector.config, vector.insns).cycles)
+    found.save(options.file)
+    if not options.json:
+        cycles = f"cycles {found.rtl_cycles} measured, {found.modelled_cycles} modelled"
+        print(f"recorded    bytes agreed by {found.agreed or 'none'}; {cycles}")
 
 
 def _replay_program(options: argparse.Namespace) -> int:
@@ -111,7 +148,20 @@ def _replay_program(options: argparse.Namespace) -> int:
         names = [layer.name for layer in program.layers]
         print("\n".join(attribute(program.config, insns, timing, program.insn_layer, names).lines()))
     _draw(options, program.config, insns, timing)
+    if not options.json:
+        print(_rtl_note(program.config, insns), end="")
     return 0
+
+
+def _rtl_note(config: VTAConfig, insns: NDArray[np.uint64]) -> str:
+    """Return what to know before a program is run on VTA's Chisel source: a line, or nothing."""
+    used = most_micro_ops(config, insns)
+    if used <= CHISEL_MICRO_OPS:
+        return ""
+    return (
+        f"note        it fills {used} micro-ops: VTA's Chisel source holds {CHISEL_MICRO_OPS} unless built with more, "
+        "and computes wrong bits beyond\n"
+    )
 
 
 def _explain(options: argparse.Namespace, timing: Timing, note: str) -> None:
@@ -139,14 +189,19 @@ def _export(options: argparse.Namespace) -> int:
     initial = [Extent(program.default_bases[name], content) for name, content in program.data.items() if content.size]
     initial += _packed_inputs(program, options.input)
     outputs = [(program.default_bases[binding.segment], binding.size_bytes) for binding in program.outputs]
-    vector = make_vector(program.config, program.link(program.default_bases), initial, outputs)
+    insns = program.link(program.default_bases)
+    vector = make_vector(program.config, insns, initial, None if options.all else outputs)
     vector.save(options.output)
-    size = sum(extent.content.size for extent in vector.initial)
-    print(f"{options.output}: {len(vector.insns)} instructions, {size} bytes of DRAM")
+    size, compared = (sum(extent.content.size for extent in some) for some in (vector.initial, vector.expected))
+    print(
+        f"{options.output}: {len(vector.insns)} instructions, {size} bytes of DRAM, {compared} expected; "
+        f"{vector.modelled_cycles} cycles (modelled)"
+    )
+    print(_rtl_note(program.config, insns), end="")
     return 0
 
 
-def _packed_inputs(program: Program, paths: Sequence[Path]) -> list[Extent]:
+def _packed_inputs(program: Program, paths: Sequence[str]) -> list[Extent]:
     """Read the inputs, run the host's steps on them, and lay them out as the program wants them."""
     shape_of = {binding.value: binding.shape for binding in program.inputs}
     steps = {step.result: step for step in program.host_steps}
@@ -156,10 +211,22 @@ def _packed_inputs(program: Program, paths: Sequence[Path]) -> list[Extent]:
     extents = []
     for binding, path in zip(program.inputs, paths, strict=True):
         step = steps.get(binding.value)
-        images = _read_images(path, step.source_shape if step else binding.shape, program.config.batch)
+        shape = step.source_shape if step else binding.shape
+        seed = path.removeprefix(_RANDOM)
+        images = (
+            _read_images(Path(path), shape, program.config.batch)
+            if seed == path
+            else _random_images(seed, (program.config.batch, *shape[1:]))
+        )
         content = pack_activation(run_host_step(step, images) if step else images, program.config)
         extents.append(Extent(program.default_bases[binding.segment], content))
     return extents
+
+
+def _random_images(seed: str, shape: tuple[int, ...]) -> NDArray[np.int8]:
+    if not (seed.isascii() and seed.isdigit() and len(seed) <= MOST_SEED_DIGITS):
+        raise InputError(f"random:{seed}", where="--input", allowed="random: and a whole number, such as random:0")
+    return np.random.default_rng(int(seed)).integers(-128, 128, shape, dtype=np.int8)
 
 
 def _read_images(path: Path, shape: tuple[int, ...], batch: int) -> NDArray[np.int8]:

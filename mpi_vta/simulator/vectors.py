@@ -3,7 +3,8 @@
 Keys: ``config`` (JSON bytes), ``insns`` (n, 2) uint64; initial DRAM as segments ``dram_addr``,
 ``dram_size`` (k,) int64 and ``dram`` uint8, the segments' bytes one after another, all other bytes 0;
 the expected DRAM likewise as ``out_addr``, ``out_size``, ``out``; ``rtl_cycles`` int64 (-1 if unknown);
-``agreed``, the models that gave this result.
+``agreed``, the models that gave this result; ``modelled_cycles`` int64, what the model of time says (absent or -1 if
+it was not asked).
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ _ARRAYS: dict[str, tuple[str, tuple[int | None, ...]]] = {
     "out_size": ("i8", (None,)),
     "out": ("u1", (None,)),
     "rtl_cycles": ("i8", ()),
+    "modelled_cycles": ("i8", ()),
 }
+_OPTIONAL = ("agreed", "modelled_cycles")
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +79,8 @@ class Vector:
         Cycles from launch to FINISH on the RTL, -1 if unknown.
     agreed : str
         The models that gave the expected bytes, separated by commas.
+    modelled_cycles : int
+        The same by the profile ``rtl`` of `mpi_vta.simulator.timing` when the vector was made, -1 if unknown.
     """
 
     config: VTAConfig
@@ -84,6 +89,7 @@ class Vector:
     expected: tuple[Extent, ...]
     rtl_cycles: int = -1
     agreed: str = ""
+    modelled_cycles: int = -1
 
     def image(self) -> NDArray[np.uint8]:
         """Return the initial DRAM as one array, index = byte address.
@@ -118,6 +124,7 @@ class Vector:
             "insns": self.insns,
             "rtl_cycles": np.int64(self.rtl_cycles),
             "agreed": np.array(self.agreed),
+            "modelled_cycles": np.int64(self.modelled_cycles),
             **_flatten("dram", self.initial),
             **_flatten("out", self.expected),
         }
@@ -148,6 +155,7 @@ class Vector:
             _extents("out", arrays, where),
             int(arrays["rtl_cycles"]),
             str(arrays["agreed"]) if "agreed" in arrays else "",
+            int(arrays["modelled_cycles"]) if "modelled_cycles" in arrays else -1,
         )
 
 
@@ -177,10 +185,10 @@ def _read_arrays(path: Path, where: str) -> dict[str, NDArray[Any]]:
     try:
         with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
             present = set(archive.namelist())
-            missing = [key for key in _ARRAYS if f"{key}.npy" not in present]
+            missing = [key for key in _ARRAYS if f"{key}.npy" not in present and key not in _OPTIONAL]
             if missing:
                 raise InputError(f"it has no {', '.join(missing)}", where=where, remedy=_REMEDY)
-            names = [*_ARRAYS, *(["agreed"] if "agreed.npy" in present else [])]
+            names = [key for key in dict.fromkeys((*_ARRAYS, *_OPTIONAL)) if f"{key}.npy" in present]
             arrays, left = {}, MAX_FILE_BYTES
             for name in names:
                 with archive.open(f"{name}.npy") as member:

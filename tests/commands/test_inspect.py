@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from convolutions import conv_attrs
 
 from mpi_vta.codegen.compiler import compile_graph
+from mpi_vta.codegen.program import Program
 from mpi_vta.graph.ir import Graph, Node, Value
 from mpi_vta.graph.layout import unpack_activation
 from mpi_vta.graph.reference import execute
@@ -15,6 +17,9 @@ from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
 from mpi_vta.inspect import main
 from mpi_vta.isa.assembly import assemble
+from mpi_vta.simulator.functional import Executable
+from mpi_vta.simulator.replay import CHISEL_MICRO_OPS, most_micro_ops
+from mpi_vta.simulator.timing import simulate
 from mpi_vta.simulator.vectors import Vector
 
 VECTORS = Path(__file__).parent.parent / "data" / "vectors"
@@ -137,6 +142,111 @@ def test_exported_program_replays_and_holds_what_the_reference_says(graph, progr
     status, out, _ = run(capsys, "replay", exported, "--json", "--check")
     assert status == 0
     assert json.loads(out)["match"] is True
+
+
+def test_export_of_every_byte_that_changes_holds_the_outputs_and_more(graph, program, tmp_path, capsys):
+    exported, outputs = tmp_path / "all.npz", tmp_path / "outputs.npz"
+    for path, options in ((exported, ["--all"]), (outputs, [])):
+        assert run(capsys, "export", program, "--input", "random:7", "-o", path, *options)[0] == 0
+    whole, part = Vector.load(exported), Vector.load(outputs)
+    before = whole.image()
+    after = before.copy()
+    Executable(whole.config, whole.insns, after).run(after)
+    claimed = np.zeros(after.size, dtype=bool)
+    for extent in whole.expected:
+        claimed[extent.address : extent.end] = True
+        np.testing.assert_array_equal(after[extent.address : extent.end], extent.content)
+    assert not (before != after)[~claimed].any()
+    assert whole.expected[0].address >= part.expected[0].address
+    assert whole.modelled_cycles == part.modelled_cycles == simulate(whole.config, whole.insns).cycles
+    assert json.loads(run(capsys, "replay", exported, "--json")[1])["match"] is True
+
+
+def test_random_input_is_that_of_its_seed(graph, program, tmp_path, capsys):
+    shape = graph.values["x"].shape
+    np.save(tmp_path / "x.npy", np.random.default_rng(7).integers(-128, 128, shape, dtype=np.int8))
+    for name, source in (("a", "random:7"), ("b", tmp_path / "x.npy"), ("c", "random:8")):
+        run(capsys, "export", program, "--input", source, "-o", tmp_path / name)
+    made = [(tmp_path / name).read_bytes() for name in "abc"]
+    assert made[0] == made[1] != made[2]
+
+
+def test_program_that_fills_more_micro_ops_than_the_chisel_source_holds_says_so(program, tmp_path, capsys):
+    load = f"LOAD memory_type=UOP y_size=1 x_size={CHISEL_MICRO_OPS}"
+    for sram, notes in ((0, 0), (1, 1)):
+        words = assemble(f"{load} sram_base={sram}\nFINISH", CONFIG)
+        assert most_micro_ops(CONFIG, words) == CHISEL_MICRO_OPS + sram
+        made = replace(Program.load(program), insns=words, insn_segment=np.full(2, -1, np.int16))
+        replace(made, insn_layer=np.full(2, -1, np.int16)).save(tmp_path / "big.prog")
+        out = run(capsys, "replay", tmp_path / "big.prog")[1]
+        assert out.count("micro-ops: VTA's Chisel source holds 2048 unless built with more") == notes
+
+
+@pytest.fixture
+def vector(tmp_path):
+    """Return a copy of a vector, to be written to."""
+    path = tmp_path / "v.npz"
+    path.write_bytes(TILED.read_bytes())
+    return path
+
+
+def test_record_writes_cycles_and_agreement_back(vector, tmp_path, capsys):
+    before = Vector.load(vector)
+    image = before.image()
+    Executable(before.config, before.insns, image).run(image)
+    (tmp_path / "dram").write_bytes(image.tobytes())
+    status, out, _ = run(capsys, "replay", vector, "--record", "other", "--cycles", "123", "--dram", tmp_path / "dram")
+    after = Vector.load(vector)
+    assert status == 0
+    assert (after.rtl_cycles, after.agreed) == (123, f"{before.agreed},other")
+    assert after.modelled_cycles == simulate(before.config, before.insns).cycles
+    assert f"bytes agreed by {after.agreed}; cycles 123 measured, {after.modelled_cycles} modelled" in out
+    assert json.loads(run(capsys, "replay", vector, "--json")[1])["expected_cycles"] == 123
+
+
+def test_record_of_cycles_alone_claims_no_agreement(vector, capsys):
+    agreed = Vector.load(vector).agreed
+    assert run(capsys, "replay", vector, "--record", "other", "--cycles", "9", "--json")[0] == 0
+    assert (Vector.load(vector).rtl_cycles, Vector.load(vector).agreed) == (9, agreed)
+
+
+@pytest.mark.parametrize(
+    ("options", "dram_bytes", "message"),
+    [
+        (["--cycles", "5"], 0, "--cycles, --dram: they are for --record"),
+        (["--record", "a b", "--cycles", "5"], 0, "--record: 'a b'; allowed: a name of letters"),
+        (["--record", "a"], 0, "--record: nothing to record; give --cycles, --dram or both"),
+        (["--record", "a", "--cycles", "0"], 0, "--cycles: 0; allowed: 1 or more"),
+        (["--record", "a", "--dram", "none"], 0, "none: cannot read the DRAM"),
+        (["--record", "a", "--dram", "dram"], 7, "--dram: it holds 7 bytes; allowed:"),
+        (["--record", "a", "--dram", "dram"], 1 << 23, "of the expected bytes are others in what a left; find out"),
+    ],
+)
+def test_record_that_is_refused_leaves_the_file_as_it_is(options, dram_bytes, message, vector, capsys, monkeypatch):
+    monkeypatch.chdir(vector.parent)
+    Path("dram").write_bytes(bytes(dram_bytes))
+    before = vector.read_bytes()
+    status, _, err = run(capsys, "replay", vector, "--json", *options)
+    assert status == 2
+    assert message in err
+    assert vector.read_bytes() == before
+
+
+def test_record_on_a_replay_that_does_not_match_is_refused(vector, capsys):
+    with np.load(vector) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    arrays["out"][5] ^= 1
+    np.savez(vector, **arrays)
+    status, _, err = run(capsys, "replay", vector, "--json", "--record", "a", "--cycles", "5")
+    assert status == 2
+    assert "the replay itself does not match; nothing was recorded" in err
+
+
+@pytest.mark.parametrize("seed", ["", "-1", "x", "1" * 19])
+def test_seed_that_is_none_is_refused(seed, program, tmp_path, capsys):
+    status, _, err = run(capsys, "export", program, "--input", f"random:{seed}", "-o", tmp_path / "y.npz")
+    assert status == 2
+    assert f"--input: random:{seed}; allowed: random: and a whole number, such as random:0" in err
 
 
 @pytest.mark.parametrize(

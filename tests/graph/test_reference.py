@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from mpi_vta.errors import GraphError
 from mpi_vta.graph.activations import ACTIVATIONS
 from mpi_vta.graph.ir import Graph, Node
-from mpi_vta.graph.reference import execute, execute_all
+from mpi_vta.graph.reference import execute, execute_all, wrap_int32
 
 
 def wrapped(value: int) -> int:
@@ -221,6 +221,13 @@ def test_a_factor_per_channel_fits_maps_and_rows():
     graph = single("scale_shift", (1, 2, 1, 2), scale=scale, offset=offset)
     np.testing.assert_array_equal(run(graph, [[[[1, 2]], [[3, 4]]]]).ravel(), [2.5, 4.5, -3, -4])
     np.testing.assert_array_equal(run(single("scale_shift", (1, 2), scale=scale), [[1, 2]]), [[2, -2]])
+
+
+def test_exact_sums_wrap_and_do_not_saturate():
+    exact = np.array([2**31 - 1, 2**31, 2**31 + 5, -(2**31), -(2**31) - 1, 2**40 + 7], np.float64)
+    wanted = [2**31 - 1, -(2**31), -(2**31) + 5, -(2**31), 2**31 - 1, 7]
+    assert wrap_int32(exact).tolist() == wanted
+    assert wrap_int32(exact).dtype == np.int32
 
 
 def test_accumulators_wrap_like_int32():

@@ -100,6 +100,24 @@ def test_token_starts_its_taker_one_cycle_after_the_end_of_its_giver():
     assert result.cause[1] == Cause.LOAD_TOKEN
 
 
+def test_token_that_comes_with_the_end_of_the_unit_s_own_work_is_not_the_cause():
+    lines = ["GEMM uop_end=1 iter_out=1 iter_in=2", *["LOAD memory_type=INP"] * 3, "LOAD memory_type=INP push_next"]
+    result = simulate(PYNQ, assemble("\n".join([*lines, "LOAD pop_prev", "FINISH"]), PYNQ))
+    assert result.end_cycle[0] == result.end_cycle[4]
+    assert result.start_cycle[5] == result.end_cycle[0] + 1
+    assert result.cause[5] == Cause.UNIT
+
+
+@pytest.mark.parametrize(("config", "size", "restart"), [(PYNQ, 128, 2), (ULTRA96, 256, 2)])
+def test_every_fetch_after_the_first_restarts_alike(config, size, restart):
+    starts = simulate(config, assemble("LOAD\nLOAD memory_type=INP\nSTORE\n" * size + "FINISH", config)).start_cycle
+    beats = size * 128 // config.bus_bits
+    tail = 4 if config is PYNQ else 7
+    # last dispatch, restart, latency and one, the beats, tail: then the first of the next burst is handed out
+    gap = restart + LATENCY + 1 + beats + tail - 1
+    assert [int(starts[k * size] - starts[k * size - 1]) for k in (1, 2)] == [gap, gap]
+
+
 def test_next_fetch_overlaps_execution():
     short, long = "LOAD\n" * 127, "GEMM uop_end=1 iter_out=100 iter_in=100\n"
     idle = simulate(PYNQ, assemble(short + "LOAD\n" + "LOAD\nFINISH", PYNQ))
@@ -130,8 +148,8 @@ def test_queue_that_is_full_holds_back_the_fetch():
     text = "GEMM uop_end=1 iter_out=10 iter_in=100\n" + "LOAD\n" * 5 + "STORE\nFINISH"
     assert simulate(PYNQ, assemble(text, PYNQ)).start_cycle[6] < 100
     held = simulate(PYNQ, assemble(text, PYNQ), replace(RTL, queue_depth=4))
-    # the fifth behind the GEMM enters when it ends, the store after it
-    assert held.start_cycle[6] > held.end_cycle[1]
+    # the fourth behind the GEMM is handed out when the GEMM has ended, the fifth when the first has, the store after it
+    assert held.start_cycle[6] == held.end_cycle[1] + 3 == held.end_cycle[0] + 5
 
 
 def test_program_that_fills_a_queue_ahead_of_its_token_deadlocks():

@@ -1,5 +1,6 @@
 import io
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,10 +26,11 @@ def write(path, arrays):
 
 @pytest.mark.parametrize("path", VECTORS[::10], ids=lambda path: path.stem)
 def test_vector_survives_saving(path, tmp_path):
-    vector = Vector.load(path)
+    vector = replace(Vector.load(path), modelled_cycles=5)
     vector.save(tmp_path / "again.npz")
     again = Vector.load(tmp_path / "again.npz")
     assert (again.config, again.rtl_cycles, again.agreed) == (vector.config, vector.rtl_cycles, vector.agreed)
+    assert (again.modelled_cycles, Vector.load(path).modelled_cycles) == (5, -1)
     np.testing.assert_array_equal(again.insns, vector.insns)
     for ours, theirs in ((again.initial, vector.initial), (again.expected, vector.expected)):
         assert [extent.address for extent in ours] == [extent.address for extent in theirs]

@@ -1,0 +1,34 @@
+"""Programs, plans and runs are those of `golden.json`; ``make golden`` writes it anew for a change that is meant."""
+
+import pytest
+from golden.cases import default_cases, recorded, run_cases, slow_cases
+
+DEFAULT, RUNS, SLOW = default_cases(), run_cases(), slow_cases()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MPI_VTA_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def test_file_holds_exactly_these_cases():
+    assert list(recorded()) == [*DEFAULT, *RUNS, *SLOW]
+
+
+@pytest.mark.parametrize("name", DEFAULT)
+def test_programs_and_plans_stay(name):
+    assert DEFAULT[name]() == recorded()[name]
+
+
+@pytest.mark.mpi
+@pytest.mark.parametrize("name", RUNS)
+def test_runs_stay(name):
+    assert RUNS[name]() == recorded()[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SLOW)
+def test_whole_networks_stay(name):
+    assert SLOW[name]() == recorded()[name]

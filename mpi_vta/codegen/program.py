@@ -21,6 +21,7 @@ from mpi_vta.json_fields import Count, Exponent, Positive, from_json
 
 FORMAT_VERSION = 1
 SEGMENT_ALIGN_BYTES = 4096
+LEAST_BUFFER_BYTES = 8192  # XRT makes no smaller one
 MOST_DRAM_BYTES = 1 << 30  # more than any board sets aside
 
 
@@ -159,6 +160,13 @@ class Program:
             return SEGMENT_ALIGN_BYTES
         last = self.segments[-1]
         return self.default_bases[last.name] + last.size_bytes
+
+    @cached_property
+    def contiguous_bytes(self) -> int:
+        """Contiguous memory that a board gives to the program: a buffer a segment, and one for the instructions."""
+        sizes = [*(segment.size_bytes for segment in self.segments), self.insns.nbytes]
+        pages = [-(-max(size, LEAST_BUFFER_BYTES) // SEGMENT_ALIGN_BYTES) for size in sizes]
+        return sum(pages) * SEGMENT_ALIGN_BYTES
 
     def link(self, bases: Mapping[str, int]) -> NDArray[np.uint64]:
         """Return the instructions with absolute ``dram_base`` for segments at the given byte addresses.

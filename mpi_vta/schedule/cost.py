@@ -28,7 +28,7 @@ class StageCost:
     gathered_bytes : int
         What the processor gathers or packs before the launch: images for the GEMM core.
     memory_bytes : int
-        DRAM that the program takes, inputs and outputs of one launch included.
+        Contiguous memory that the program takes, instructions, inputs and outputs of one launch included.
     """
 
     cycles: int
@@ -82,7 +82,7 @@ class CompiledCosts:
         key = (nodes, config, share)
         if key not in self._stages:
             program, timing = self.timed_program(nodes, config, share)
-            self._stages[key] = StageCost(timing.cycles, self._gathered_bytes(program), program.dram_bytes)
+            self._stages[key] = StageCost(timing.cycles, self._gathered_bytes(program), program.contiguous_bytes)
         return self._stages[key]
 
     @property

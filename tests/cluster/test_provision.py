@@ -10,7 +10,7 @@ from cluster.namespaces import REPOSITORY, FakeCluster
 
 pytestmark = pytest.mark.cluster
 
-NEEDED = ("mpi4py>=4.0", "mpich>=4.2", "h5py>=3.9", "matplotlib>=3.7", "pillow>=10", "rich>=13", "tomli>=2")
+NEEDED = ("mpi4py>=4.0", "mpich>=4.2", "h5py>=3.9", "matplotlib>=3.7", "pillow>=10", "rich>=13", "tomli>=2", "numpy<2")
 DIGITS = ("-m", "mpi_vta.pipeline", "--model", "digits", "--images", "16", "--json", "--output")
 
 
@@ -27,7 +27,8 @@ def venv(tmp_path_factory):
 
 def provision(hosts, venv, *files, host="vta1"):
     target = venv.parent / "target"
-    environ = ["env", f"MPI_VTA_BOARD_VENV={venv}", f"MPI_VTA_BOARD_TARGET={target}"]
+    fetch = f"PIP={venv.parent / 'venv' / 'bin' / 'python'} -m pip"
+    environ = ["env", f"MPI_VTA_BOARD_VENV={venv}", f"MPI_VTA_BOARD_TARGET={target}", fetch, "MPI_VTA_BOARD=pynq_z1"]
     return hosts.on("vta0", *environ, REPOSITORY / "jobs" / "provision.sh", host, *files, timeout_s=300)
 
 
@@ -51,14 +52,16 @@ def test_a_provisioned_board_runs_jobs_without_tvm(venv, tmp_path):
     python = str(venv / "bin" / "python")
     with FakeCluster(2, tmp_path, python=python) as hosts:
         ended = provision(hosts, venv, tmp_path / "1x16_i8w8a32_15_15_18_17.bit")
-        # all is there but the board itself, and the doctor, which comes last, says so
+        # all is there but the board itself and a manifest, and the selftest, which comes last, says so
         assert (ended.status, ended.stderr) == (1, "")
-        assert "wrong       rank 0: pynq is not installed\n" in ended.stdout
+        assert "rank 0: pynq_z1, device pynq: 0 of 0 right\n" in ended.stdout
+        assert "wrong       rank 0: not a manifest (" in ended.stdout
         bitstreams = venv.parent / "target" / "bitstreams"
         assert {path.suffix for path in bitstreams.iterdir()} == {".bit", ".hwh", ".json"}
         assert subprocess.run([python, "-c", "import tvm"], capture_output=True).returncode == 1
         again = provision(hosts, venv)
         assert (again.status, again.stderr) == (1, "")
+        assert "wrong       rank 0: pynq is not installed\n" in again.stdout
         options = {"folder": tmp_path, "MPI_VTA_CACHE": cache, "PYTHONPATH": ""}
         examined = hosts.job("-m", "mpi_vta.doctor", "--json", **options)
         assert (examined.status, json.loads(examined.stdout)["faults"]) == (0, [])

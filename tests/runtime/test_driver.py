@@ -166,6 +166,17 @@ def test_memory_outside_the_window_is_refused(tmp_path, arch, limit):
         driver.load(program())
 
 
+def test_program_takes_the_memory_that_plans_count(tmp_path):
+    chip = chip_with(tmp_path)
+    driver, before = VtaDriver(ChipAccess(chip), design(), 0.2), chip.next_address
+    loaded = driver.load(program())
+    assert chip.next_address - before == loaded.program.contiguous_bytes == 4 * 8192
+    chip.next_address = chip.first + chip.cma_bytes - loaded.program.contiguous_bytes
+    driver.load(program())
+    with pytest.raises(RuntimeError, match="BO allocation failed"):
+        driver.load(program())
+
+
 def test_input_of_a_wrong_size_is_refused(tmp_path):
     loaded = VtaDriver(ChipAccess(chip_with(tmp_path)), design(), 0.2).load(program())
     with pytest.raises(InputError, match="add: 3 bytes for input acc; allowed: 2560 bytes"):

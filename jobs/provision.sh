@@ -36,7 +36,7 @@ tar -C "$repository" -cz --exclude='__pycache__' mpi_vta hw | on_board "tar -C '
 for file in "$@"; do
     # the hardware description and the manifest travel with the bitstream
     for part in "$file" "${file%.*}.hwh" "${file%.*}.json"; do
-        if [[ -r $part ]]; then on_board "cat > '$target/bitstreams/$(basename "$part")'" <"$part"; fi
+        if [[ -r $part ]]; then tar -C "$(dirname "$part")" -c "$(basename "$part")" | on_board "tar -C '$target/bitstreams' -x"; fi
     done
 done
 

@@ -100,7 +100,7 @@ def test_files_beside_the_experiment(tmp_path):
         (
             {"extra": '[configurations]\npart = "XC7Z010"\nclock_mhz = 90\n'},
             "configurations.part cannot be used (XC7Z010: no such file and no shipped parts entry; allowed: a .toml "
-            "file, or one of: XC7Z020, ZU3EG, ZU7EV",
+            "file, or one of: XC7Z020, XCK26",
         ),
         (
             {"extra": '[configurations]\npart = "XC7Z020"\nclock_mhz = 250\n'},

@@ -92,7 +92,13 @@ class LoadedModel:
         return {} if self.imported is None else self.imported.ranges
 
 
-def load_model(name_or_path: str, *, seed: int = 0, weights: Path | None = None) -> LoadedModel:
+def load_model(
+    name_or_path: str,
+    *,
+    seed: int = 0,
+    weights: Path | None = None,
+    input_shape: tuple[int, ...] | None = None,
+) -> LoadedModel:
     """Load a zoo model by name, or a file: ONNX, darknet's ``.cfg``, PyTorch's ``.pt2``.
 
     Parameters
@@ -104,12 +110,16 @@ def load_model(name_or_path: str, *, seed: int = 0, weights: Path | None = None)
     weights : Path or None
         For a zoo model ``.npz``, ``.onnx`` or darknet's ``.weights``, whose arrays replace its weights by
         name; for a ``.cfg`` its ``.weights``.
+    input_shape : tuple of int or None
+        For an ONNX file: extents of its input, (1, C, H, W), where it leaves them open.
 
     Raises
     ------
     ModelError
         If there is no such model, the file cannot be used, or the weights do not fit.
     """
+    if input_shape is not None and (name_or_path in BUILDERS or not name_or_path.endswith(".onnx")):
+        raise ModelError(f"{name_or_path} states its extents", where="--input-shape", allowed="an ONNX file")
     if name_or_path in BUILDERS:
         return _load_zoo(name_or_path, seed, weights)
     path = Path(name_or_path)
@@ -123,9 +133,9 @@ def load_model(name_or_path: str, *, seed: int = 0, weights: Path | None = None)
         return _load_cfg(path, seed, weights)
     if weights is not None:
         raise ModelError("such a file brings its own weights", where="--weights", allowed="a zoo model or a .cfg file")
-    imported = import_exported(path) if path.suffix == ".pt2" else import_file(path)
-    preprocess = _plain_preprocess(imported.graph)
-    calibration, note = _synthetic_calibration(preprocess), f"weights of {path.name}"
+    imported = import_exported(path) if path.suffix == ".pt2" else import_file(path, input_shape)
+    preprocess = _plain_preprocess(imported.graph, imported.levels)
+    calibration, note = _synthetic_calibration(preprocess), "; ".join([f"weights of {path.name}", *imported.notes])
     return LoadedModel(path.stem, imported.graph, preprocess, calibration, None, PLAIN, note, True, imported=imported)
 
 
@@ -232,10 +242,10 @@ def _pixel_inputs(pictures: Sequence[Picture]) -> NDArray[np.float32]:
     return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2), np.float32) / np.float32(255)
 
 
-def _plain_preprocess(graph: Graph) -> Preprocess:
-    """Return the preprocessing of a model that does not state one: pixels in 0..1."""
+def _plain_preprocess(graph: Graph, levels: float) -> Preprocess:
+    """Return the preprocessing of a model that does not state one: pixels in 0..1, or 0..255 where it takes bytes."""
     _, channels, height, width = graph.values[graph.inputs[0]].shape
-    return Preprocess(channels, height, width, "crop", (0.0,) * channels, (1.0,) * channels)
+    return Preprocess(channels, height, width, "crop", (0.0,) * channels, (1.0 / levels,) * channels)
 
 
 def _synthetic_calibration(preprocess: Preprocess) -> NDArray[np.float32]:

@@ -34,36 +34,42 @@ class Imported:
         Name and operator of every node of the file.
     fates : mapping of str to Fate
         Those of `listed` that are no nodes of the graph, by name.
+    notes : tuple of str
+        What was settled that the file leaves open, for the user.
+    levels : float
+        What a white pixel is in the input: 255 where the file takes bytes.
     """
 
     graph: Graph
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     listed: tuple[tuple[str, str], ...] = ()
     fates: Mapping[str, Fate] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    levels: float = 1.0
 
 
-def import_file(path: Path) -> Imported:
+def import_file(path: Path, input_shape: tuple[int, ...] | None = None) -> Imported:
     """Import an ONNX file; the graph is named after the file.
 
     Raises
     ------
     ModelError
         If the file is missing, is not ONNX, or holds something that we lack: an operator (named, with
-        the list of those supported), a dynamic shape, several inputs, a batch other than 1.
+        the list of those supported), extents that stay open, several inputs.
     """
-    return import_whole(read_model(path), path.stem, str(path))
+    return import_whole(read_model(path), path.stem, str(path), input_shape)
 
 
-def import_whole(model: Any, name: str, path: str) -> Imported:
+def import_whole(model: Any, name: str, path: str, input_shape: tuple[int, ...] | None = None) -> Imported:
     """Import an ``onnx.ModelProto``; errors as `import_file`, naming `path`."""
-    return import_normalized(normalize(read_net(model, name, path)))
+    return import_normalized(normalize(read_net(model, name, path, input_shape)))
 
 
 def import_normalized(net: OnnxNet) -> Imported:
     """Import a net that `mpi_vta.frontend.onnx_passes.normalize` has made."""
     graph = import_net(net)
     ranges = {name: bounds for name, bounds in net.ranges.items() if name in graph.values}
-    return Imported(graph, ranges, net.listed, net.fates)
+    return Imported(graph, ranges, net.listed, net.fates, net.notes, net.levels)
 
 
 def import_net(net: OnnxNet) -> Graph:

@@ -57,7 +57,7 @@ class _Sinking:
             for node in readers.get(todo.pop(), []):
                 if node.op == "Transpose" and tuple(node.attrs.get("perm", ())) == TO_NCHW:
                     return True
-                if row(node).elementwise or node.op == "Pad":
+                if row(node).elementwise or node.op in ("Pad", "Gather"):
                     todo.append(node.output)
         return False
 

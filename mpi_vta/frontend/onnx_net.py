@@ -66,6 +66,10 @@ class OnnxNet:
         By name, those of `listed` that a pass has removed.
     ranges : dict of str to (float, float)
         Least and largest value of the tensors whose range the file states.
+    notes : tuple of str
+        What was settled that the file leaves open.
+    levels : float
+        What a white pixel is in the input.
     """
 
     name: str
@@ -80,6 +84,8 @@ class OnnxNet:
     listed: tuple[tuple[str, str], ...] = ()
     fates: dict[str, Fate] = field(default_factory=dict)
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    levels: float = 1.0
 
     def consumers(self) -> dict[str, list[OnnxNode]]:
         """Return the nodes that read each tensor."""

@@ -209,6 +209,9 @@ OPERATORS: dict[str, OnnxOperator] = {
     ),
     "Selu": _activation("selu", "alpha", "gamma", computes=None),
     "Expand": _row(None, folds=True),
+    "Tile": _row(None, folds=True),
+    "Cast": _row(None, "to", idle=("saturate", "round_mode"), folds=True),
+    "Sum": _row(None, folds=True),
     "DepthToSpace": _row(None, "blocksize", "mode"),
     "SpaceToDepth": _row(None, "blocksize", "mode"),
     "Gather": _row(None, "axis", folds=True),
@@ -226,8 +229,8 @@ OPERATORS: dict[str, OnnxOperator] = {
     **{
         op: _constants_only()
         for op in (
-            *("Mod", "Floor", "Ceil", "Cast", "Equal", "And", "Or", "Not", "ReduceProd", "Constant", "ConstantOfShape"),
-            *("Range", "ScatterND", "Shape", "Size", "Tile"),
+            *("Mod", "Floor", "Ceil", "Equal", "And", "Or", "Not", "ReduceProd", "Constant", "ConstantOfShape"),
+            *("Range", "ScatterND", "Shape", "Size"),
         )
     },
     # ---- made by our own passes

@@ -18,11 +18,13 @@ from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode, live_nodes
 from mpi_vta.frontend.onnx_patterns import recognize_activations, refuse_parts
 from mpi_vta.frontend.onnx_quantized import inherit_ranges, take_ranges
 from mpi_vta.frontend.onnx_rearrangements import lower_gathers, place_vectors, recognize_rearrangements
+from mpi_vta.frontend.onnx_rows import as_pictures
 from mpi_vta.frontend.onnx_substitutes import join_means, substitute
 from mpi_vta.frontend.onnx_tail import settle_tail
 
 Array = NDArray[Any]
 
+FLOAT = 1  # onnx.TensorProto.FLOAT
 MINUS_INFINITY = -1e30  # padding with less than this never wins a maximum
 
 
@@ -36,6 +38,7 @@ def normalize(net: OnnxNet) -> OnnxNet:
     """
     _check_order(net)
     for step in (
+        as_pictures,
         _drop_copies,
         _drop_dead,
         take_ranges,
@@ -84,10 +87,20 @@ def _check_order(net: OnnxNet) -> None:
 
 
 def _drop_copies(net: OnnxNet) -> OnnxNet:
-    copies = [node for node in net.nodes if node.op in ("Identity", "Dropout")]
+    copies = [node for node in net.nodes if _is_copy(net, node)]
     alias = {node.output: node.inputs[0] for node in copies}
     kept = [node for node in net.nodes if node.output not in alias]
     return net.rewired(kept, alias, net.initializers).noting({n.name: Fate("", "only copies") for n in copies})
+
+
+def _is_copy(net: OnnxNet, node: OnnxNode) -> bool:
+    """Tell whether a node changes nothing; refuse a cast to integers."""
+    if node.op in ("Expand", "Tile"):
+        shape = net.shapes.get(node.inputs[0], ())
+        return bool(shape) and shape == net.shapes.get(node.output)
+    if node.op == "Cast" and node.attrs.get("to") != FLOAT:
+        raise ModelError("a cast to another type", where=net.where(node), allowed="float types")
+    return node.op in ("Identity", "Dropout", "Cast") or (node.op == "Sum" and len(node.inputs) == 1)
 
 
 def _drop_dead(net: OnnxNet) -> OnnxNet:

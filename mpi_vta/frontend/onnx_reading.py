@@ -11,6 +11,7 @@ from mpi_vta.disk import read_bytes
 from mpi_vta.errors import ModelError
 from mpi_vta.frontend.onnx_checks import check_node
 from mpi_vta.frontend.onnx_fold import fold_constants
+from mpi_vta.frontend.onnx_inputs import check_batch, settle_input, with_batch_1
 from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode
 
 Array = NDArray[Any]
@@ -51,7 +52,7 @@ def read_model(path: Path) -> Any:
     return model
 
 
-def read_net(model: Any, name: str, path: str) -> OnnxNet:
+def read_net(model: Any, name: str, path: str, input_shape: tuple[int, ...] | None = None) -> OnnxNet:
     """Check what can be checked before any pass and return the model as an `OnnxNet`.
 
     Parameters
@@ -61,11 +62,13 @@ def read_net(model: Any, name: str, path: str) -> OnnxNet:
         Name for the graph.
     path : str
         Named in messages.
+    input_shape : tuple of int or None
+        Extents of the input where the file leaves them open; see `mpi_vta.frontend.onnx_inputs`.
 
     Raises
     ------
     ModelError
-        For an unsupported operator, a dynamic shape, several inputs or a batch other than 1.
+        For an unsupported operator, a dynamic shape, several inputs or a batch on which extents depend.
     """
     graph = model.graph
     for proto in graph.node:
@@ -82,7 +85,14 @@ def read_net(model: Any, name: str, path: str) -> OnnxNet:
         if stated and stated != [len(proto.output)]:
             found = f"num_outputs {stated[0]} and {len(proto.output)} outputs"
             raise ModelError(found, where=f"{path}: node {_node_name(proto)} (Split)", remedy="check the export")
-    remaining, constants, folded, shapes = fold_constants(model, path)
+    settled = settle_input(model, path, input_shape)
+    remaining, constants, folded, shapes = fold_constants(settled.model, path)
+    if settled.batch != 1:
+        names = [node.output[0] for node in remaining if node.output[0] not in constants]
+        before = fold_constants(model, path)[3]
+        with_batch_1(settled.model, constants, settled.batch)
+        remaining, constants, folded, shapes = fold_constants(settled.model, path)
+        check_batch(before, shapes, names, settled.batch, path)
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 1)
     if not 1 <= opset <= MOST_OPSET:
         raise ModelError(f"operator set {opset}", where=path, allowed=f"1 to {MOST_OPSET}")
@@ -90,13 +100,44 @@ def read_net(model: Any, name: str, path: str) -> OnnxNet:
     taken: set[str] = set()
     for proto in remaining:
         check_node(proto, opset, path, constants)
-        nodes += _split(proto, constants, taken) if proto.op_type == "Split" else [_read_node(proto, taken)]
-    input_name, input_shape = _read_input(graph, constants, path)
+        if proto.op_type == "Split":
+            nodes += _split(proto, constants, taken)
+        elif proto.op_type == "Sum" and len(proto.input) > 1:
+            nodes += _sum(proto, shapes, taken)
+        else:
+            nodes.append(_read_node(proto, taken))
     outputs = tuple(output.name for output in graph.output)
     fates = {proto.name or proto.output[0]: Fate("", "a constant, computed at import") for proto in folded}
     listed = tuple((proto.name or proto.output[0], proto.op_type) for proto in folded)
     listed += tuple((node.name, node.op) for node in nodes)
-    return OnnxNet(name, path, opset, input_name, input_shape, outputs, tuple(nodes), constants, shapes, listed, fates)
+    return OnnxNet(
+        name,
+        path,
+        opset,
+        settled.input_name,
+        settled.input_shape,
+        outputs,
+        tuple(nodes),
+        constants,
+        shapes,
+        listed,
+        fates,
+        notes=settled.notes,
+        levels=settled.levels,
+    )
+
+
+def _sum(proto: Any, shapes: dict[str, tuple[int, ...]], taken: set[str]) -> list[OnnxNode]:
+    """Return an Add for each operand of a Sum but the first."""
+    node, added = _read_node(proto, taken), []
+    total = node.inputs[0]
+    for index, operand in enumerate(node.inputs[1:], start=1):
+        is_last = index == len(node.inputs) - 1
+        output = node.output if is_last else f"{node.output} of {index + 1}"
+        shapes.setdefault(output, shapes.get(node.output, ()))
+        added.append(OnnxNode(node.name if is_last else f"{node.name}.{index}", "Add", (total, operand), output))
+        total = output
+    return added
 
 
 def _split(proto: Any, constants: dict[str, Array], taken: set[str]) -> list[OnnxNode]:
@@ -140,28 +181,3 @@ def _node_name(proto: Any) -> str:
     if proto.op_type in ("Conv", "ConvTranspose", "Gemm") and weight.endswith(".weight"):
         return str(weight.removesuffix(".weight"))
     return str(proto.name or proto.output[0])
-
-
-def _read_input(graph: Any, initializers: dict[str, Array], path: str) -> tuple[str, tuple[int, ...]]:
-    inputs = [entry for entry in graph.input if entry.name not in initializers]
-    if len(inputs) != 1:
-        names = ", ".join(entry.name for entry in inputs) or "none"
-        raise ModelError(f"the model has {len(inputs)} inputs ({names})", where=path, allowed="one image input")
-    entry = inputs[0]
-    where = f"{path}: input {entry.name}"
-    tensor = entry.type.tensor_type
-    dims = [d.dim_value if d.HasField("dim_value") else (d.dim_param or "?") for d in tensor.shape.dim]
-    if any(isinstance(dim, str) or dim < 1 for dim in dims):
-        raise ModelError(
-            f"dynamic shape ({', '.join(map(str, dims))})",
-            where=where,
-            allowed="fixed extents",
-            remedy="export the model with a fixed input shape and batch 1",
-        )
-    if len(dims) != 4:
-        raise ModelError(f"shape {tuple(dims)}", where=where, allowed="(1, C, H, W)")
-    if dims[0] != 1:
-        raise ModelError(f"batch {dims[0]}", where=where, allowed="1", remedy="export the model with batch 1")
-    if tensor.elem_type != 1:
-        raise ModelError("element type is not float32", where=where, allowed="float32")
-    return entry.name, tuple(int(dim) for dim in dims)

@@ -61,13 +61,28 @@ def add_quantize_options(parser: argparse.ArgumentParser) -> None:
     ):
         value = getattr(default, name.replace("-", "_"))
         group.add_argument(f"--{name}", default=value, help=f"{what}: {', '.join(allowed)} (default: {value})")
+    parser.add_argument(
+        "--input-shape",
+        type=_input_shape,
+        metavar="1,C,H,W",
+        help="extents of the input of an ONNX file that leaves them open",
+    )
+
+
+def _input_shape(text: str) -> tuple[int, ...]:
+    parts = text.replace("x", ",").split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: whole numbers, such as 1,3,224,224")
+    return tuple(int(part) for part in parts)
 
 
 def quantize_options(options: argparse.Namespace) -> QuantizeOptions:
     """Return what the options of `add_quantize_options` say; raises `InputError` for a choice that there is not."""
     from mpi_vta.quantize.options import QuantizeOptions
 
-    return QuantizeOptions(options.calibration, options.per_channel, options.equalize, options.bias_correction)
+    return QuantizeOptions(
+        options.calibration, options.per_channel, options.equalize, options.bias_correction, options.input_shape
+    )
 
 
 def check_share(options: argparse.Namespace) -> None:

@@ -166,7 +166,7 @@ def import_and_keep(
     name_or_path: str, seed: int, weights: Path | None, options: QuantizeOptions, path: Path | None
 ) -> ReadyModel:
     """Import and quantise a model in this process, and keep it in the cache at `path`; see `ready_model`."""
-    model = _import(load_model(name_or_path, seed=seed, weights=weights), options)
+    model = _import(load_model(name_or_path, seed=seed, weights=weights, input_shape=options.input_shape), options)
     if path is not None:
         keep(path, model.to_bytes(), "model")
     return model

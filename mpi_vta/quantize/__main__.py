@@ -55,7 +55,7 @@ def _run(arguments: Sequence[str]) -> int:
     if is_foreign(options.model, options.weights):
         # first where it may crash, unless that was done before
         ready_model(options.model, seed=options.seed, weights=options.weights, options=chosen)
-    loaded = load_model(options.model, seed=options.seed, weights=options.weights)
+    loaded = load_model(options.model, seed=options.seed, weights=options.weights, input_shape=options.input_shape)
     made = quantize_with_decisions(loaded.graph, loaded.calibration, chosen, loaded.ranges)
     if options.output is not None:
         made.model.save(options.output)

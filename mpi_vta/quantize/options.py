@@ -28,6 +28,8 @@ class QuantizeOptions:
         ``never``.
     bias_correction : str
         ``on``: what rounding the weights does to a channel's mean is taken back in its bias; ``off``.
+    input_shape : tuple of int or None
+        Extents of the input, batch first, where the model's file leaves them open.
 
     Raises
     ------
@@ -39,6 +41,7 @@ class QuantizeOptions:
     per_channel: str = "auto"
     equalize: str = "auto"
     bias_correction: str = "on"
+    input_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         allowed = {
@@ -51,6 +54,12 @@ class QuantizeOptions:
             given = getattr(self, name)
             if given not in values:
                 raise InputError(f"{given!r}", where=f"--{name.replace('_', '-')}", allowed=", ".join(values))
+
+        if self.input_shape is not None:
+            shape = tuple(self.input_shape)
+            if not shape or any(not isinstance(extent, int) or extent < 1 for extent in shape):
+                raise InputError(f"{shape}", where="--input-shape", allowed="whole numbers, such as 1,3,224,224")
+            object.__setattr__(self, "input_shape", shape)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the choices by name, JSON-able."""

@@ -138,3 +138,8 @@ def test_an_exported_program_needs_pytorch(tmp_path, monkeypatch):
     (tmp_path / "mine.pt2").write_bytes(b"")
     with pytest.raises(ModelError, match=r"mine\.pt2: needs PyTorch; pip install 'mpi-vta\[torch\]'"):
         load_model(str(tmp_path / "mine.pt2"))
+
+
+def test_extents_of_a_zoo_model_are_its_own():
+    with pytest.raises(ModelError, match="--input-shape: digits states its extents; allowed: an ONNX file"):
+        load_model("digits", input_shape=(1, 1, 8, 8))

@@ -107,6 +107,7 @@ def small_net(op):
         "Split": {"axis": 1, "num_outputs": 2},
         "Gather": {"axis": 1},
         "Gemm": {"transB": 1},
+        "Cast": {"to": onnx.TensorProto.FLOAT},
         "Transpose": {"perm": [0, 2, 3, 1]},
     }.get(op, {})
     more = {
@@ -122,12 +123,13 @@ def small_net(op):
         "Unsqueeze": lambda: numbers(net, [1]),
         "Expand": lambda: numbers(net, [1, 4, 6, 6]),
         "Gather": lambda: numbers(net, [1, 0]),
+        "Tile": lambda: numbers(net, [1, 1, 1, 1]),
         "Where": lambda: [x, net.add("Mul", x, *numbers(net, np.float32(0.5)))],
         "QuantizeLinear": lambda: numbers(net, np.float32(0.1), np.int8(0)),
     }
     if op in ("Gemm", "MatMul"):
         x = net.add("Flatten", x)
-    if op in ("Identity", "Dropout", "QuantizeLinear", "DequantizeLinear"):
+    if op in ("Identity", "Dropout", "QuantizeLinear", "DequantizeLinear", "Expand", "Tile", "Cast", "Sum"):
         x = net.add("Relu", x)
     if op == "Squeeze":
         x = net.conv(x, 4, 1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import io
 import json
 import os
@@ -11,17 +12,36 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from mpi_vta.errors import InputError
 
+_PACKAGE = Path(__file__).resolve().parent
 MAKE_ROOM = "make room, or choose another folder"
 DOTS_PER_INCH = 130
 MOST_BYTES = 4 << 30
 MOST_TEXT_BYTES = 64 << 20
 # how HDF5 tells of the disk, in an OSError without a number or in a RuntimeError
 _HDF5_REASON = re.compile(r"errno = (\d+)")
+
+
+def cache_directory() -> Path:
+    """Return ``MPI_VTA_CACHE``, or ``~/.cache/mpi_vta``."""
+    named = os.environ.get("MPI_VTA_CACHE")
+    return Path(named) if named else Path.home() / ".cache" / "mpi_vta"
+
+
+@cache
+def sources_hash(rooms: tuple[str, ...]) -> str:
+    """Return the SHA-256 of the source files of some rooms or modules: the version of what they compute."""
+    digest = hashlib.sha256()
+    for room in rooms:
+        place = _PACKAGE / room
+        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
+            digest.update(f"{path.relative_to(_PACKAGE).as_posix()}|".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def open_regular(path: Path) -> BinaryIO:

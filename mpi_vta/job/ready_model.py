@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta import artifact
-from mpi_vta.disk import read_bytes
+from mpi_vta.disk import cache_directory, read_bytes, sources_hash
 from mpi_vta.errors import ArtifactError
 from mpi_vta.frontend.detection import Detector
 from mpi_vta.frontend.images import Preprocess
@@ -27,7 +27,7 @@ from mpi_vta.job.import_process import import_apart, is_foreign
 from mpi_vta.quantize.model import QuantizedModel
 from mpi_vta.quantize.options import QuantizeOptions
 from mpi_vta.quantize.quantizer import DEFAULTS, quantize
-from mpi_vta.schedule.cache import cache_directory, cache_path, keep, read_kept, sources_hash
+from mpi_vta.schedule.cache import cache_path, keep, read_kept
 
 FORMAT_VERSION = 3
 _IMPORT_ROOMS = ("frontend", "quantize", "graph")

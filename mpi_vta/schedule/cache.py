@@ -5,12 +5,10 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +16,16 @@ from numpy.typing import NDArray
 
 from mpi_vta import artifact
 from mpi_vta.codegen.program import Program
-from mpi_vta.disk import write_atomically
+from mpi_vta.disk import cache_directory, sources_hash, write_atomically
 from mpi_vta.errors import ArtifactError, InputError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.config import VTAConfig
 
 TIMING_VERSION = 1
-_PACKAGE = Path(__file__).resolve().parent.parent
 # of hw the compiler knows the VTA build alone: a new board or cluster leaves programs as they are
 _COMPILER_ROOMS = ("codegen", "simulator", "isa", "graph", "hw/config.py")  # schedules are chosen by simulated cycles
 _REMEDY = "set MPI_VTA_CACHE to a folder that can be written"
 _SIMULATOR_ROOMS = ("simulator", "isa", "hw/config.py")
-
-
-def cache_directory() -> Path:
-    """Return ``MPI_VTA_CACHE``, or ``~/.cache/mpi_vta``."""
-    named = os.environ.get("MPI_VTA_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "mpi_vta"
 
 
 def cache_path(directory: Path, kind: str, *parts: str) -> Path:
@@ -63,17 +54,6 @@ def unusable(path: Path, what: str, fault: OSError) -> InputError:
     return InputError(
         f"the {what} cache cannot be used ({fault.strerror})", where=str(path.parent.parent), remedy=_REMEDY
     )
-
-
-@cache
-def sources_hash(rooms: tuple[str, ...]) -> str:
-    """Return the SHA-256 of the source files of some rooms or modules: the version of what they compute."""
-    digest = hashlib.sha256()
-    for room in rooms:
-        place = _PACKAGE / room
-        for path in [place] if place.is_file() else sorted(place.rglob("*.py")):
-            digest.update(f"{path.relative_to(_PACKAGE).as_posix()}|".encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

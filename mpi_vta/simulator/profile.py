@@ -12,7 +12,7 @@ class TimingProfile:
     Attributes
     ----------
     name : str
-        ``rtl`` or ``hls``, or a name of your own.
+        ``rtl``, ``hls`` or ``own``, or another.
     memory_latency_cycles : int
         From an accepted read request to the first beat.
     bus_bits : int or None
@@ -38,6 +38,13 @@ class TimingProfile:
         Own port: effective bandwidth of a running transfer (fitted).
     move_setup_cycles : int
         Own port: start of a LOAD or STORE (fitted).
+    own_core : bool
+        Whether the build is this project's own core (`mpi_vta.gateware`); its units, fetch and read channel are timed
+        by `simulator.core_timing`, with the constants below and those of memory, queues and fetch above.
+    pipeline_cycles : int
+        Own core: from the last micro-op of a GEMM or ALU instruction to its tokens.
+    write_latency_cycles : int
+        Own core: from the last beat of a written burst to the memory's answer.
     """
 
     name: str
@@ -54,6 +61,9 @@ class TimingProfile:
     row_setup_cycles: float = 0.0
     port_bytes_per_cycle: float = 8.0
     move_setup_cycles: int = 0
+    own_core: bool = False
+    pipeline_cycles: int = 0
+    write_latency_cycles: int = 16
 
 
 # VTA's Chisel RTL, cycle by cycle
@@ -72,4 +82,7 @@ HLS = TimingProfile(
     move_setup_cycles=386,
 )
 
-PROFILES = {profile.name: profile for profile in (RTL, HLS)}
+# this project's own core on a memory that is always ready: every cycle is that of the Verilated core
+OWN = TimingProfile("own", own_core=True, pipeline_cycles=10)
+
+PROFILES = {profile.name: profile for profile in (RTL, HLS, OWN)}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +13,13 @@ from mpi_vta.isa.codec import decode_columns
 from mpi_vta.isa.table import MemoryType, Unit
 from mpi_vta.simulator.bursts import Costs, instruction_costs
 from mpi_vta.simulator.channel import UNIT_REQUEST_INTERVAL_CYCLES, ReadChannel
+from mpi_vta.simulator.core_timing import CoreRun
 from mpi_vta.simulator.decoding import Indices
-from mpi_vta.simulator.profile import HLS, PROFILES, RTL, TimingProfile
+from mpi_vta.simulator.profile import HLS, OWN, PROFILES, RTL, TimingProfile
 from mpi_vta.simulator.rules import check_instructions, is_nop
-from mpi_vta.simulator.tokens import QUEUES, Columns, TokenMatch, describe, match_tokens
+from mpi_vta.simulator.tokens import CAUSE_OF_UNIT, Cause, Columns, TokenMatch, match_tokens, waiting_units
 
-__all__ = ["HLS", "PROFILES", "RTL", "Cause", "Timing", "TimingProfile", "simulate"]
+__all__ = ["HLS", "OWN", "PROFILES", "RTL", "Cause", "Timing", "TimingProfile", "simulate"]
 
 # launch to the first read request; last beat of a fetch to the first start, by bus width; last dispatch to the next
 FETCH_LAUNCH_CYCLES = 1
@@ -29,19 +29,6 @@ FETCH_RESTART_CYCLES = 2
 INSTRUCTION_BYTES = 16
 _NEVER = 1 << 62
 
-
-class Cause(IntEnum):
-    """What decided when an instruction started."""
-
-    UNIT = 0
-    FETCH = 1
-    LOAD_TOKEN = 2
-    COMPUTE_TOKEN = 3
-    STORE_TOKEN = 4
-
-
-# by unit of the producer
-_CAUSE_OF_UNIT = (int(Cause.LOAD_TOKEN), int(Cause.COMPUTE_TOKEN), int(Cause.STORE_TOKEN))
 
 # on the read channel; fetch comes first with 0
 _PRIORITY = {MemoryType.UOP: 1, MemoryType.INP: 2, MemoryType.WGT: 3, MemoryType.ACC: 4}
@@ -103,8 +90,12 @@ def simulate(config: VTAConfig, insns: NDArray[np.uint64], profile: TimingProfil
     nop = is_nop(columns)
     match = match_tokens(columns)
     bus_bytes = (profile.bus_bits or config.bus_bits) // 8
-    costs = instruction_costs(config, columns, nop, profile, bus_bytes)
-    run = _Run(columns, match, costs, profile, bus_bytes)
+    run: _Run | CoreRun
+    if profile.own_core:
+        run = CoreRun(config, columns, match, nop, profile, bus_bytes)
+    else:
+        costs = instruction_costs(config, columns, nop, profile, bus_bytes)
+        run = _Run(columns, match, costs, profile, bus_bytes)
     run.complete()
     start, end = np.array(run.start, dtype=np.int64), np.array(run.end, dtype=np.int64)
     return Timing(
@@ -200,8 +191,9 @@ class _Run:
             else:
                 self._request(chosen, cycle)
         if -1 in self.end:
+            waits = waiting_units(self._columns, self._match, self._members, self._next, self.end, self._queue_depth)
             raise SimulationError(
-                "the program deadlocks: " + ", ".join(self._blocked()),
+                "the program deadlocks: " + ", ".join(waits),
                 remedy="give every pop a push that does not wait for it, and keep fewer than "
                 f"{self._queue_depth} instructions of a unit ahead of what unblocks it",
             )
@@ -292,7 +284,7 @@ class _Run:
                 self._waits_for[unit] = producer
                 return False
             if end + 1 > start:
-                start, cause = end + 1, _CAUSE_OF_UNIT[self._unit[producer]]
+                start, cause = end + 1, CAUSE_OF_UNIT[self._unit[producer]]
         self.start[index] = start
         self.cause[index] = cause
         return True
@@ -313,22 +305,6 @@ class _Run:
         for other in (Unit.LOAD, Unit.COMPUTE, Unit.STORE):
             if self._waits_for[other] == index:
                 self._pending.add(other)
-
-    def _blocked(self) -> list[str]:
-        lines = []
-        for kind in Unit:
-            if self._next[kind] == len(self._members[kind]):
-                lines.append(f"{kind.name.lower()} has finished")
-                continue
-            index = self._members[kind][self._next[kind]]
-            reason = f"its dispatch, which waits for room in another unit's queue of {self._queue_depth}"
-            for queue, producer in zip(QUEUES, self._match.producer[index].tolist(), strict=True):
-                if producer == -2:
-                    reason = f"a token '{queue.name}' that is never pushed"
-                elif producer >= 0 and self.end[producer] < 0:
-                    reason = f"the token '{queue.name}' of instruction {producer}"
-            lines.append(f"{kind.name.lower()} waits at {describe(self._columns, index)} for {reason}")
-        return lines
 
 
 def _ready(stream: _Stream) -> int:

@@ -6,8 +6,9 @@ token of its k-th push whatever the timing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,20 @@ from mpi_vta.isa.codec import Instruction
 from mpi_vta.isa.table import FORMAT_OF, Opcode, Unit
 
 Columns = Mapping[str, NDArray[np.int64]]
+
+
+class Cause(IntEnum):
+    """What decided when an instruction started."""
+
+    UNIT = 0
+    FETCH = 1
+    LOAD_TOKEN = 2
+    COMPUTE_TOKEN = 3
+    STORE_TOKEN = 4
+
+
+CAUSE_OF_UNIT = (int(Cause.LOAD_TOKEN), int(Cause.COMPUTE_TOKEN), int(Cause.STORE_TOKEN))
+"""By unit of the instruction whose token was waited for."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +144,45 @@ def _waits(columns: Columns, match: TokenMatch, done: NDArray[np.bool_]) -> list
                     f"{kind.name.lower()} waits at {describe(columns, index)} for the token "
                     f"'{queue.name}' of instruction {producer}"
                 )
+    return lines
+
+
+def waiting_units(
+    columns: Columns,
+    match: TokenMatch,
+    members: Sequence[Sequence[int]],
+    ended: Sequence[int],
+    end: Sequence[int],
+    queue_depth: int,
+) -> list[str]:
+    """Return what each unit of a stuck timing simulation waits for.
+
+    Parameters
+    ----------
+    columns, match
+        The program.
+    members : sequence of sequence of int
+        Instructions by unit.
+    ended : sequence of int
+        How many of them have ended, by unit.
+    end : sequence of int
+        By instruction, negative if it has not ended.
+    queue_depth : int
+        Instructions that a unit's queue holds.
+    """
+    lines = []
+    for kind in Unit:
+        if ended[kind] == len(members[kind]):
+            lines.append(f"{kind.name.lower()} has finished")
+            continue
+        index = members[kind][ended[kind]]
+        reason = f"its dispatch, which waits for room in another unit's queue of {queue_depth}"
+        for queue, producer in zip(QUEUES, match.producer[index].tolist(), strict=True):
+            if producer == -2:
+                reason = f"a token '{queue.name}' that is never pushed"
+            elif producer >= 0 and end[producer] < 0:
+                reason = f"the token '{queue.name}' of instruction {producer}"
+        lines.append(f"{kind.name.lower()} waits at {describe(columns, index)} for {reason}")
     return lines
 
 

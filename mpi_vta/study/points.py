@@ -10,13 +10,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from mpi_vta.disk import sources_hash
 from mpi_vta.errors import ConfigError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.enumeration import check_build
 from mpi_vta.hw.parts import load_part
 from mpi_vta.hw.paths import is_shipped
-from mpi_vta.schedule.cache import sources_hash
 from mpi_vta.study.experiment import Experiment, IllegalConfig
 
 # Rooms and modules that decide a point's figures: rows made by another version of them are made again

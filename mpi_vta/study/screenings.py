@@ -9,10 +9,11 @@ from pathlib import Path
 
 from mpi_vta import artifact
 from mpi_vta.codegen.screening import Screened, screen_all
+from mpi_vta.disk import cache_directory, sources_hash
 from mpi_vta.errors import ArtifactError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.config import VTAConfig
-from mpi_vta.schedule.cache import cache_directory, cache_path, keep, read_kept, sources_hash
+from mpi_vta.schedule.cache import cache_path, keep, read_kept
 
 FORMAT_VERSION = 1
 _ROOMS = ("codegen", "isa", "graph", "hw/config.py")

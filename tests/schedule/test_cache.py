@@ -11,9 +11,10 @@ import pytest
 from schedule_cases import chain
 
 from mpi_vta.codegen.program import Binding, Layer, Program, Segment
+from mpi_vta.disk import cache_directory, sources_hash
 from mpi_vta.errors import InputError
 from mpi_vta.hw.cluster import Cluster
-from mpi_vta.schedule.cache import ProgramCache, ProgramTiming, cache_directory, sources_hash
+from mpi_vta.schedule.cache import ProgramCache, ProgramTiming
 
 CONFIG = Cluster.default(1).boards[0].config
 GRAPH = chain(2)
@@ -135,7 +136,7 @@ def test_a_change_of_boards_is_no_other_compiler(tmp_path, monkeypatch):
     (package / "hw").mkdir(parents=True)
     (package / "hw" / "config.py").write_text("a = 1\n")
     (package / "hw" / "board.py").write_text("b = 1\n")
-    monkeypatch.setattr("mpi_vta.schedule.cache._PACKAGE", package)
+    monkeypatch.setattr("mpi_vta.disk._PACKAGE", package)
     version = sources_hash.__wrapped__
     before = version(("hw/config.py",)), version(("hw",))
     (package / "hw" / "board.py").write_text("b = 2\n")

@@ -42,8 +42,12 @@ Case = Callable[[], Facts]
 
 CONFIGS = ("pynq_1x16", "ultra96_1x16", "pynq_4x8", "pynq_1x32", "pynq_2x16")
 DEFAULT_NETS = {"digits": CONFIGS, "residual": CONFIGS[:1]}
-SLOW_NETS = {"residual": CONFIGS[1:], "shapes": CONFIGS, "depthwise": CONFIGS}
-CLUSTERS = ["pynq1", "pynq4", "pynq12", "zynq12", "zynq12_100mbit", "zynq12_128mib", "ultrascale5", "mixed4", "mixed17"]
+SLOW_NETS = {
+    "residual": CONFIGS[1:],
+    **dict.fromkeys(("shapes", "depthwise"), CONFIGS),
+    **dict.fromkeys(("resnet18", "yolo"), CONFIGS[:2]),  # minutes each
+}
+CLUSTERS = ["pynq1", "pynq4", "pynq12", "zynq12", "zynq12_100mbit", "zynq12_256mib", "ultrascale5", "mixed4", "mixed17"]
 RUNS = {
     "digits": ("--cluster", "mixed4", "--strategy", "pipeline", "--images", "40"),
     "residual": ("--cluster", "pynq4", "--strategy", "core-assignment", "--images", "8"),

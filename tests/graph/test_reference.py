@@ -19,8 +19,9 @@ from hypothesis import given, settings
 
 from mpi_vta.errors import GraphError
 from mpi_vta.graph.activations import ACTIVATIONS
+from mpi_vta.graph.definitions import wrap_int32
 from mpi_vta.graph.ir import Graph, Node
-from mpi_vta.graph.reference import execute, execute_all, wrap_int32
+from mpi_vta.graph.reference import execute, execute_all
 
 
 def wrapped(value: int) -> int:

@@ -1,22 +1,18 @@
-"""Networks in darknet's ``.cfg`` format, built as ONNX: sections in a row, each a layer that reads the one before."""
+"""Networks in darknet's ``.cfg`` format: sections in a row, each a layer that reads the one before."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from mpi_vta.disk import read_text
 from mpi_vta.errors import ModelError
-from mpi_vta.frontend.darknet import DARKNET_EPSILON, LEAKY_SLOPE, Convolution
+from mpi_vta.frontend.darknet import Convolution
 from mpi_vta.frontend.detection import COCO_NAMES, Detector
-from mpi_vta.frontend.onnx_builder import OnnxBuilder
 
 LAYERS = ("convolutional", "maxpool", "avgpool", "upsample", "route", "shortcut", "yolo", "dropout", "softmax")
-ACTIVATIONS = ("linear", "leaky", "relu", "logistic", "mish", "swish")
+ACTIVATIONS = ("linear", "leaky", "relu", "relu6", "logistic", "mish", "swish")
 MOST_WEIGHTS = 1 << 28  # of one layer: a gigabyte
 # options that a layer reads
 _READ: Mapping[str, tuple[str, ...]] = {
@@ -74,6 +70,17 @@ class Section:
         if len(numbers) != 1:
             raise ModelError(f"{key} is {text!r}", where=self.where, allowed="one whole number")
         return numbers[0]
+
+    def decimal(self, key: str, default: float) -> float:
+        """Return a number above 0; raises `ModelError` for anything else."""
+        text = self.options.get(key, str(default))
+        try:
+            value = float(text)
+        except ValueError:
+            value = 0.0
+        if not 0 < value < float("inf"):
+            raise ModelError(f"{key} is {text!r}", where=self.where, allowed="a number above 0")
+        return value
 
     def numbers(self, key: str) -> tuple[int, ...]:
         """Return whole numbers separated by commas; raises `ModelError` for anything else."""
@@ -150,7 +157,15 @@ class DarknetNet:
             raise ModelError(f"heads of {sorted(classes)} classes", where=self.where, allowed="one number of classes")
         (count,) = classes
         names = COCO_NAMES if count == len(COCO_NAMES) else tuple(f"class {index}" for index in range(count))
-        return Detector(self.input_shape[2:], tuple(_anchors(head) for head in heads), names)
+        stretches = tuple(head.decimal("scale_x_y", 1.0) for head in heads)
+        direct = tuple(head.number("new_coords", 0) != 0 for head in heads)
+        return Detector(
+            self.input_shape[2:],
+            tuple(_anchors(head) for head in heads),
+            names,
+            stretches=stretches if set(stretches) != {1.0} else (),
+            direct=direct if any(direct) else (),
+        )
 
 
 def _anchors(head: Section) -> tuple[tuple[int, int], ...]:
@@ -226,12 +241,12 @@ def _resolved(section: Section, before: list[Layer], input_channels: int) -> Lay
     return Layer(section, sources, result, channels[0])
 
 
-def _activation_of(section: Section) -> str:
+def activation_of(section: Section) -> str:
     """Return the name of an activation; darknet's convolutions have the logistic one where none is stated."""
     return section.options.get("activation", "logistic" if section.kind == "convolutional" else "linear")
 
 
-def _strides(section: Section) -> tuple[int, int]:
+def strides_of(section: Section) -> tuple[int, int]:
     """Return the strides over rows and columns."""
     stride = section.number("stride", 1)
     y, x = section.number("stride_y", stride), section.number("stride_x", stride)
@@ -251,15 +266,15 @@ def _check_known(section: Section) -> None:
 def _check_options(section: Section, channels: list[int]) -> None:
     kind = section.kind
     _check_known(section)
-    if kind in ("convolutional", "shortcut") and _activation_of(section) not in ACTIVATIONS:
-        found = f"activation {_activation_of(section)}"
+    if kind in ("convolutional", "shortcut") and activation_of(section) not in ACTIVATIONS:
+        found = f"activation {activation_of(section)}"
         raise ModelError(found, where=section.where, allowed=", ".join(ACTIVATIONS))
     if kind == "convolutional":
         groups, filters = section.number("groups", 1), section.number("filters", 1)
-        sizes = [section.number("size", 1), *_strides(section)]
+        sizes = [section.number("size", 1), *strides_of(section)]
         dilation = section.number("dilation", 1)
-        if dilation < 1 or (dilation > 1 and 2 * _padding(section) != sizes[0] - 1):
-            found = f"dilation {dilation} with size {sizes[0]} and padding {_padding(section)}"
+        if dilation < 1 or (dilation > 1 and 2 * padding_of(section) != sizes[0] - 1):
+            found = f"dilation {dilation} with size {sizes[0]} and padding {padding_of(section)}"
             raise ModelError(found, where=section.where, allowed="an odd size, and pad=1")
         if min(sizes) < 1 or section.number("padding", 0) < 0:
             raise ModelError(f"size and stride {sizes}", where=section.where, allowed="at least 1")
@@ -267,7 +282,7 @@ def _check_options(section: Section, channels: list[int]) -> None:
             found = f"{groups} groups for {channels[0]} channels and {filters} filters"
             raise ModelError(found, where=section.where, allowed="a divisor of both")
         numbers = filters * channels[0] // groups * sizes[0] ** 2
-        if max(numbers, *sizes, dilation * _padding(section)) > MOST_WEIGHTS:
+        if max(numbers, *sizes, dilation * padding_of(section)) > MOST_WEIGHTS:
             found = f"{numbers} weights, strides {sizes[1:]}"
             raise ModelError(found, where=section.where, allowed=f"up to {MOST_WEIGHTS}")
     if kind == "shortcut" and len(set(channels)) != 1:
@@ -277,113 +292,14 @@ def _check_options(section: Section, channels: list[int]) -> None:
         if groups < 1 or not 0 <= chosen < groups or sum(channels) % groups:
             raise ModelError(f"group {chosen} of {groups}", where=section.where, allowed="a part of the channels")
     if kind == "yolo":
-        if section.options.get("scale_x_y", "1") not in ("1", "1.0") or section.number("new_coords", 0):
-            raise ModelError("scale_x_y or new_coords", where=section.where, allowed="boxes as in YOLOv3")
+        section.decimal("scale_x_y", 1.0)
+        section.number("new_coords", 0)
         wanted = len(_anchors(section)) * (5 + section.number("classes", 20))
         if channels[0] != wanted:
             raise ModelError(f"reads {channels[0]} channels", where=section.where, allowed=f"{wanted} for its anchors")
 
 
-def build_cfg(net: DarknetNet, seed: int, weights: Mapping[str, NDArray[Any]] | None) -> Any:
-    """Return a network as an ``onnx.ModelProto``; its outputs are what the heads read, or the last layer."""
-    builder = OnnxBuilder(net.name, net.input_shape, seed=seed, weights=weights)
-    made: list[str] = []
-    heads: list[str] = []
-    for index, layer in enumerate(net.layers):
-        sources = [made[n] if n >= 0 else "input" for n in layer.sources]
-        if layer.section.kind == "yolo":
-            heads.append(sources[0])
-        if len(builder.shape(sources[0])) != 4 and layer.section.kind not in ("softmax", "dropout"):
-            raise ModelError("follows a softmax", where=layer.section.where, allowed="a softmax as the last layer")
-        made.append(_build(builder, layer.section, f"layer{index}", sources))
-    last = made[-1]
-    if not heads and net.layers[-1].section.kind == "avgpool":
-        last = builder.flatten(last, f"layer{len(made) - 1}.flatten")
-    return builder.model(heads or [last])
-
-
-def _build(net: OnnxBuilder, section: Section, name: str, sources: list[str]) -> str:
-    kind, source = section.kind, sources[0]
-    if kind == "convolutional":
-        return _convolution(net, section, name, source)
-    if kind == "maxpool":
-        return _maximum(net, section, name, source)
-    if kind == "upsample":
-        return net.upsample(source, f"{name}.upsample", section.number("stride", 2))
-    if kind == "shortcut":
-        for index, other in enumerate(sources[1:]):
-            if net.shape(source) != net.shape(other):
-                found = f"adds {net.shape(source)} and {net.shape(other)}"
-                raise ModelError(found, where=section.where, allowed="equal shapes")
-            source = net.add(source, other, f"{name}.add" if index == 0 else f"{name}.add{index}")
-        return _activated(net, section, name, source)
-    if kind == "route":
-        groups, chosen = section.number("groups", 1), section.number("group_id", 0)
-        if groups > 1:
-            parts = [net.shape(entry)[1] // groups for entry in sources]
-            sources = [
-                net.channel_slice(entry, f"{name}.group{n}", chosen * part, (chosen + 1) * part)
-                for n, (entry, part) in enumerate(zip(sources, parts, strict=True))
-            ]
-        if len({net.shape(entry)[2:] for entry in sources}) != 1:
-            shapes = ", ".join(str(net.shape(entry)) for entry in sources)
-            raise ModelError(f"joins {shapes}", where=section.where, allowed="equal heights and widths")
-        return sources[0] if len(sources) == 1 else net.concat(sources, f"{name}.concat")
-    if kind == "avgpool":
-        return net.global_average_pool(source, f"{name}.mean")
-    if kind == "softmax":  # over all numbers of the layer before
-        flat = source if len(net.shape(source)) == 2 else net.flatten(source, f"{name}.flatten")
-        return net.activation(flat, f"{name}.softmax", "Softmax")
-    return source  # yolo and dropout
-
-
-def _padding(section: Section) -> int:
+def padding_of(section: Section) -> int:
+    """Return the padding on every side of a convolution."""
     size = section.number("size", 1)
     return size // 2 if section.number("pad", 0) else section.number("padding", 0)
-
-
-def _convolution(net: OnnxBuilder, section: Section, name: str, source: str) -> str:
-    kernel, dilation = section.number("size", 1), section.number("dilation", 1)
-    normalized = section.number("batch_normalize", 0) != 0
-    x = net.conv(
-        source,
-        f"{name}.conv",
-        section.number("filters", 1),
-        kernel,
-        stride=_strides(section),
-        pad=_padding(section) * dilation,
-        dilation=dilation,
-        groups=section.number("groups", 1),
-        bias=not normalized,
-    )
-    if min(net.shape(x)) < 1:
-        raise ModelError(f"gives {net.shape(x)}", where=section.where, allowed="a window that fits its input")
-    if normalized:
-        x = net.batch_norm(x, f"{name}.bn", gain=0.9, epsilon=DARKNET_EPSILON)
-    return _activated(net, section, name, x)
-
-
-def _activated(net: OnnxBuilder, section: Section, name: str, x: str) -> str:
-    kind = _activation_of(section)
-    if kind == "leaky":
-        return net.activation(x, f"{name}.leaky", "LeakyRelu", alpha=LEAKY_SLOPE)
-    if kind == "swish":
-        return net.multiply(x, net.activation(x, f"{name}.gate", "Sigmoid"), f"{name}.swish")
-    operators = {"relu": "Relu", "logistic": "Sigmoid", "mish": "Mish"}
-    return net.activation(x, f"{name}.{kind}", operators[kind]) if kind in operators else x
-
-
-def _maximum(net: OnnxBuilder, section: Section, name: str, source: str) -> str:
-    """Add a pooling; darknet pads by size - 1 in all, more of it behind, and what no window reaches is left out."""
-    strides = _strides(section)
-    size = section.number("size", section.number("stride", 1))
-    padding = section.number("padding", size - 1)
-    extents = net.shape(source)[2:]
-    if min(strides) < 1 or size < 1 or not 0 <= padding < 2 * size or min(extents) + padding < size:
-        raise ModelError(f"size {size}, strides {strides}", where=section.where, allowed="a window that fits")
-    before = padding // 2
-    behind = []
-    for extent, stride in zip(extents, strides, strict=True):
-        count = (extent + padding - size) // stride + 1
-        behind.append(max((count - 1) * stride + size - extent - before, 0))
-    return net.max_pool(source, f"{name}.pool", size, strides, (before, before, behind[0], behind[1]))

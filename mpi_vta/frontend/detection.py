@@ -35,12 +35,27 @@ class Detector:
         In the order of the heads' channels.
     score_threshold : float
         Least score of a box that is shown.
+    stretches : tuple of float
+        Per head: by how much the place of a centre in its cell is stretched about the middle, 1 where none is stated
+        (darknet's ``scale_x_y``).
+    direct : tuple of bool
+        Per head: whether its numbers have been through a sigmoid, and sizes are squares (darknet's ``new_coords``).
     """
 
     input_hw: tuple[int, int]
     anchors: tuple[tuple[tuple[float, float], ...], ...]
     class_names: tuple[str, ...]
     score_threshold: float = SCORE_THRESHOLD
+    stretches: tuple[float, ...] = ()
+    direct: tuple[bool, ...] = ()
+
+    def stretch(self, head: int) -> float:
+        """Return the stretch of a head's centres."""
+        return self.stretches[head] if self.stretches else 1.0
+
+    def is_direct(self, head: int) -> bool:
+        """Return whether a head gives shares and squares."""
+        return bool(self.direct) and self.direct[head]
 
 
 # anchors as in darknet's yolov3-tiny.cfg: the coarse head, then the fine one
@@ -94,7 +109,8 @@ def decode_yolo(
     """
     least = detector.score_threshold if score_threshold is None else score_threshold
     found = [
-        _decode_head(head, anchors, detector, least) for head, anchors in zip(heads, detector.anchors, strict=True)
+        _decode_head(head, index, detector, least)
+        for index, (head, _) in enumerate(zip(heads, detector.anchors, strict=True))
     ]
     boxes, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
     height, width = picture_hw
@@ -109,24 +125,32 @@ def decode_yolo(
 
 
 def _decode_head(
-    head: NDArray[np.float32], anchors: tuple[tuple[float, float], ...], detector: Detector, threshold: float
+    head: NDArray[np.float32], index: int, detector: Detector, threshold: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Return boxes (n, 4) as left, top, right, bottom in input pixels, scores (n,) and classes (n,)."""
     channels, rows, columns = head.shape
+    anchors, stretch, is_direct = detector.anchors[index], detector.stretch(index), detector.is_direct(index)
     fields_per_anchor = 5 + len(detector.class_names)
     if channels != len(anchors) * fields_per_anchor:
         raise GraphError(f"a YOLO head of {channels} channels", allowed=f"{len(anchors) * fields_per_anchor}")
     fields = head.astype(np.float64).reshape(len(anchors), fields_per_anchor, rows, columns)
-    scores = _sigmoid(fields[:, 4:5]) * _sigmoid(fields[:, 5:])
+    share = _unchanged if is_direct else _sigmoid
+    scores = share(fields[:, 4:5]) * share(fields[:, 5:])
     anchor, kind, row, column = np.nonzero(scores > threshold)
     x, y, w, h = (fields[anchor, i, row, column] for i in range(4))
-    centre_x = (_sigmoid(x) + column) * detector.input_hw[1] / columns
-    centre_y = (_sigmoid(y) + row) * detector.input_hw[0] / rows
+    within_x, within_y = (share(place) * stretch - (stretch - 1) / 2 for place in (x, y))
+    centre_x = (within_x + column) * detector.input_hw[1] / columns
+    centre_y = (within_y + row) * detector.input_hw[0] / rows
     size = np.array(anchors, np.float64)[anchor]
     # beyond e**8 a box covers any picture; the bound keeps synthetic weights from overflowing
-    half_w, half_h = size[:, 0] * np.exp(np.minimum(w, 8)) / 2, size[:, 1] * np.exp(np.minimum(h, 8)) / 2
+    times_w, times_h = ((2 * n) ** 2 if is_direct else np.exp(np.minimum(n, 8)) for n in (w, h))
+    half_w, half_h = size[:, 0] * times_w / 2, size[:, 1] * times_h / 2
     boxes = np.stack([centre_x - half_w, centre_y - half_h, centre_x + half_w, centre_y + half_h], axis=1)
     return boxes, scores[anchor, kind, row, column], kind
+
+
+def _unchanged(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return x
 
 
 def suppress_overlaps(

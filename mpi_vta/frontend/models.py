@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from mpi_vta.disk import read_bytes
 from mpi_vta.errors import InputError, ModelError
 from mpi_vta.frontend.darknet import read_darknet
-from mpi_vta.frontend.darknet_cfg import build_cfg, read_cfg
+from mpi_vta.frontend.darknet_cfg import read_cfg
+from mpi_vta.frontend.darknet_layers import build_cfg
 from mpi_vta.frontend.detection import YOLOV3_TINY, Detector
 from mpi_vta.frontend.images import IMAGENET_MEAN, IMAGENET_STD, Picture, Preprocess, synthetic_images
 from mpi_vta.frontend.onnx_fold import read_initializers

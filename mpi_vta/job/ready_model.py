@@ -115,7 +115,12 @@ class ReadyModel:
 def _detector(fields: dict[str, Any]) -> Detector:
     anchors = tuple(tuple((width, height) for width, height in head) for head in fields["anchors"])
     return Detector(
-        (fields["input_hw"][0], fields["input_hw"][1]), anchors, tuple(fields["class_names"]), fields["score_threshold"]
+        (fields["input_hw"][0], fields["input_hw"][1]),
+        anchors,
+        tuple(fields["class_names"]),
+        fields["score_threshold"],
+        tuple(fields["stretches"]),
+        tuple(fields["direct"]),
     )
 
 

@@ -7,7 +7,8 @@ import pytest
 from onnx_nets import ops
 
 from mpi_vta.errors import ModelError
-from mpi_vta.frontend.darknet_cfg import build_cfg, read_cfg
+from mpi_vta.frontend.darknet_cfg import read_cfg
+from mpi_vta.frontend.darknet_layers import build_cfg
 from mpi_vta.frontend.detection import YOLOV3_TINY
 from mpi_vta.frontend.models import load_model
 from mpi_vta.frontend.onnx_import import import_model
@@ -133,8 +134,8 @@ REFUSED = {
     "head": ([conv(4, 3), yolo("0,1,2")], "reads 4 channels; allowed: 255 for its anchors"),
     "mask": ([conv(255, 1), yolo("0,1,9")], r"mask \(0, 1, 9\) with 12 numbers of anchors"),
     "boxes": (
-        [conv(255, 1), yolo("0,1,2") + "scale_x_y = 1.05\n"],
-        "scale_x_y or new_coords; allowed: boxes as in YOLOv3",
+        [conv(255, 1), yolo("0,1,2") + "scale_x_y = wide\n"],
+        "scale_x_y is 'wide'; allowed: a number above 0",
     ),
     "window": (["[maxpool]\nsize=9\nstride=0\n"], r"size 9, strides \(0, 0\)"),
     **{

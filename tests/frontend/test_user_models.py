@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,10 @@ from onnx.reference import ReferenceEvaluator
 from onnx_nets import Net, compare, ops
 
 from mpi_vta.errors import ModelError
-from mpi_vta.frontend.darknet_cfg import build_cfg, read_cfg
+from mpi_vta.frontend.darknet_cfg import read_cfg
+from mpi_vta.frontend.darknet_layers import build_cfg
+from mpi_vta.frontend.detection import decode_yolo
+from mpi_vta.frontend.images import Placement
 from mpi_vta.frontend.models import load_model
 from mpi_vta.frontend.onnx_import import import_model
 from mpi_vta.graph.reference import execute
@@ -185,3 +189,26 @@ def test_a_darknet_option_that_no_rule_reads_is_refused():
     message = r"line 14 \[convolutional\]: option antialiasing=1 is not supported; allowed: antialiasing=0"
     with pytest.raises(ModelError, match=message):
         load_model(str(MODELS / "antialiasing.cfg"))
+
+
+def test_darknet_s_relu6_is_a_clip():
+    graph = darknet_graph("relu6")
+    assert [(node.op, node.attrs) for node in graph.nodes[1:]] == [("clip", {"lo": 0.0, "hi": 6.0})]
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_darknet_s_later_boxes_are_decoded_as_get_yolo_box_does(direct):
+    """x' = s * scale - (scale - 1) / 2 within its cell; sizes are exp(w) anchors, or (2 w)**2 with new_coords."""
+    detector = read_cfg(MODELS / "scale_x_y.cfg").detector
+    assert (detector.stretches, detector.direct) == ((1.05,), ())
+    detector = replace(detector, direct=(direct,))
+    head = np.full((18, 16, 16), 0.0 if direct else -20.0, np.float32)
+    x, y, w, h, objectness, kind = 0.3, 0.6, 0.7, 0.4, 0.9, 0.8
+    logits = [np.log(p / (1 - p)) for p in (x, y, objectness, kind)]
+    head[6:12, 5, 7] = [x, y, w, h, objectness, kind] if direct else [logits[0], logits[1], w, h, logits[2], logits[3]]
+    (box,) = decode_yolo([head], (16, 16), Placement(1.0, 0, 0), detector, score_threshold=0.5)
+    centre = np.array([7 + x * 1.05 - 0.025, 5 + y * 1.05 - 0.025])
+    size = np.array([3, 4]) * (np.array([2 * w, 2 * h]) ** 2 if direct else np.exp([w, h]))
+    found = [box.left, box.top, box.right, box.bottom]
+    np.testing.assert_allclose(found, [*(centre - size / 2), *(centre + size / 2)], rtol=1e-5)
+    assert box.score == pytest.approx(objectness * kind, rel=1e-5)

@@ -325,7 +325,8 @@ def make_cfg(rng: random.Random, path: Path) -> None:
 
 
 def read_cfg_file(path: Path) -> object:
-    from mpi_vta.frontend.darknet_cfg import build_cfg, read_cfg
+    from mpi_vta.frontend.darknet_cfg import read_cfg
+    from mpi_vta.frontend.darknet_layers import build_cfg
     from mpi_vta.frontend.onnx_import import import_model
 
     return import_model(build_cfg(read_cfg(path), 0, None), "net", str(path))

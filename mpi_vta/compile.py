@@ -25,9 +25,9 @@ from mpi_vta.job.planning import open_costs
 from mpi_vta.job.ready_model import ReadyModel, ready_model
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.progress import shown_progress
-from mpi_vta.runtime.report import REPORT_COLUMNS
 from mpi_vta.simulator.checks import check_program
 from mpi_vta.simulator.profile import RTL
+from mpi_vta.text_table import counted, print_lines, print_table
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -102,33 +102,29 @@ def summary(report: ModelReport, program: Program, board: Board) -> dict[str, An
 
 
 def _print_table(shown: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{shown['model']} for {shown['config']}: cycles are modelled")
-    for name in ("layer", "op", "schedule", "GEMM uops", "ALU uops", "bytes in", "bytes out", "cycles", "% of bound"):
-        table.add_column(name, justify="left" if name in ("layer", "op", "schedule") else "right")
+    heads = ("layer", "op", "schedule", "GEMM uops", "ALU uops", "bytes in", "bytes out", "cycles", "% of bound")
     columns = ("gemm_uops", "alu_uops", "bytes_in", "bytes_out", "cycles")
-    for layer in shown["layers"]:
-        counts = (f"{layer[key]:,}" for key in columns)
-        table.add_row(
+    rows = [
+        (
             layer["name"],
             layer["op"],
             layer["schedule"].split(" slots")[0],
-            *counts,
+            *(f"{layer[key]:,}" for key in columns),
             f"{100 * layer['bound_fraction']:.1f}",
         )
+        for layer in shown["layers"]
+    ]
     totals = [sum(layer[key] for layer in shown["layers"]) for key in columns]
-    table.add_row(
-        "total", "", "", *(f"{total:,}" for total in totals), f"{100 * shown['bound_fraction']:.1f}", style="bold"
-    )
-    Console(width=None if sys.stdout.isatty() else REPORT_COLUMNS, highlight=False).print(table)
-    print(
+    total = ("total", "", "", *(f"{count:,}" for count in totals), f"{100 * shown['bound_fraction']:.1f}")
+    title = f"{shown['model']} for {shown['config']}: cycles are modelled"
+    print_table(title, heads, rows, sys.stdout, left=heads[:3], total=total)
+    images = shown["images_per_launch"]
+    lines = [
         f"one launch  {shown['total_cycles']:,} cycles, {shown['total_ms']:.3f} ms at {shown['clock_mhz']:g} MHz on "
-        f"{shown['board']} for {shown['images_per_launch']} image(s) (modelled)"
-    )
-    for step in shown["host_steps"]:
-        print(f"on the host {step} (gathered before each launch)")
+        f"{shown['board']} for {counted(images, 'image')} (modelled)",
+        *(f"on the host {step} (gathered before each launch)" for step in shown["host_steps"]),
+    ]
+    print_lines(lines, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mpi_vta.printable import printable
+
 
 class MpiVtaError(Exception):
     """Base of every error that the user, not the programmer, can mend.
@@ -28,13 +34,13 @@ class MpiVtaError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        """Return the whole message as one line."""
+        """Return the whole message as one line, without characters that a terminal obeys."""
         parts = [f"{self.where}: {self.what}" if self.where else self.what]
         if self.allowed:
             parts.append(f"allowed: {self.allowed}")
         if self.remedy:
             parts.append(self.remedy)
-        return "; ".join(" ".join(part.split()) for part in parts)
+        return "; ".join(printable(" ".join(part.split())) for part in parts)
 
     def __reduce__(self) -> tuple[object, ...]:
         """Keep the four parts when the error crosses a process boundary."""
@@ -43,6 +49,18 @@ class MpiVtaError(Exception):
 
 def _rebuild(kind: type[MpiVtaError], what: str, where: str, allowed: str, remedy: str) -> MpiVtaError:
     return kind(what, where=where, allowed=allowed, remedy=remedy)
+
+
+@contextmanager
+def about(path: str | Path, known_as: str = "") -> Iterator[None]:
+    """Name a file in every fault of the body that does not, in front of the place or, of `known_as`, in its stead."""
+    try:
+        yield
+    except MpiVtaError as fault:
+        if str(path) in fault.where:
+            raise
+        where = f"{path}: {fault.where}" if fault.where not in ("", known_as) else str(path)
+        raise _rebuild(type(fault), fault.what, where, fault.allowed, fault.remedy) from fault
 
 
 class ConfigError(MpiVtaError):

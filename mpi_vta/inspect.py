@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from mpi_vta.codegen.program import Program
 from mpi_vta.codegen.stem import run_host_step
+from mpi_vta.command_end import status_of
 from mpi_vta.disk import open_regular, read_bytes
-from mpi_vta.errors import InputError, MpiVtaError
+from mpi_vta.errors import InputError, about
 from mpi_vta.graph.layout import pack_activation
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.assembly import disassemble
@@ -28,7 +29,7 @@ from mpi_vta.simulator.replay import CHISEL_MICRO_OPS, Replay, make_vector, most
 from mpi_vta.simulator.timeline import draw_timeline
 from mpi_vta.simulator.timing import PROFILES, Timing, simulate
 from mpi_vta.simulator.vectors import Extent, Vector
-from mpi_vta.standard_output import reader_may_leave
+from mpi_vta.text_table import print_lines
 
 MISMATCH_STATUS = 1
 MOST_SEED_DIGITS = 18
@@ -55,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     two = commands.add_parser("disassemble", help="print a program as assembly text")
     two.add_argument("file", type=Path, help="a vector (.npz) or a compiled program")
     three = commands.add_parser("export", help="write a compiled program with its DRAM and outputs as a vector")
-    three.add_argument("program", type=Path, help="a compiled program")
+    three.add_argument("file", type=Path, metavar="program", help="a compiled program")
     three.add_argument(
         "--input",
         action="append",
@@ -70,15 +71,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0, 1 if a replay does not match, 2 on an error."""
-    try:
-        options = build_parser().parse_args(argv)
-        status = 0
-        with reader_may_leave():
-            status = _COMMANDS[options.command](options)
-    except MpiVtaError as fault:
-        print(f"mpi_vta.inspect: error: {fault}", file=sys.stderr)
-        return fault.exit_status
-    return status
+    return status_of(lambda: _run(argv), "mpi_vta.inspect")
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    options = build_parser().parse_args(argv)
+    with about(options.file):
+        return _COMMANDS[options.command](options)
 
 
 def _is_program(path: Path) -> bool:
@@ -101,7 +100,7 @@ def _replay(options: argparse.Namespace) -> int:
     if not options.json:
         _explain(options, result.timing, "every expected byte came out" if result.match else "")
     if options.profile and not options.json:
-        print("\n".join(attribute(vector.config, vector.insns, result.timing).lines()))
+        print_lines(attribute(vector.config, vector.insns, result.timing).lines(), sys.stdout)
     _draw(options, vector.config, vector.insns, result.timing)
     if options.record is not None:
         _record(options, vector, result)
@@ -146,7 +145,7 @@ def _replay_program(options: argparse.Namespace) -> int:
         _explain(options, timing, "a compiled program expects no bytes; export it with an input to compare")
     if options.profile and not options.json:
         names = [layer.name for layer in program.layers]
-        print("\n".join(attribute(program.config, insns, timing, program.insn_layer, names).lines()))
+        print_lines(attribute(program.config, insns, timing, program.insn_layer, names).lines(), sys.stdout)
     _draw(options, program.config, insns, timing)
     if not options.json:
         print(_rtl_note(program.config, insns), end="")
@@ -185,7 +184,7 @@ def _disassemble(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    program = Program.load(options.program)
+    program = Program.load(options.file)
     initial = [Extent(program.default_bases[name], content) for name, content in program.data.items() if content.size]
     initial += _packed_inputs(program, options.input)
     outputs = [(program.default_bases[binding.segment], binding.size_bytes) for binding in program.outputs]

@@ -27,6 +27,7 @@ from mpi_vta.runtime.progress import Progress, shown_progress
 from mpi_vta.runtime.report import print_plan, print_report
 from mpi_vta.runtime.session import WATCHDOG_S, Leader, RunResult, take_part
 from mpi_vta.schedule.figures import group_count
+from mpi_vta.text_table import print_lines
 
 if TYPE_CHECKING:
     from mpi_vta.job.prepare import Prepared
@@ -158,7 +159,7 @@ def _show(summary: Mapping[str, Any], request: Request) -> None:
             print_report(single, sys.stdout)
         else:
             print(f"nothing left to run; outputs sha256 {single['output_sha256']}")
-        print("\n".join(answer_lines(single)))
+        print_lines(answer_lines(single), sys.stdout)
     print(f"written     {request.folder}")
     if any(single["images"] for single in shown):
         for path in write_pages(request.folder):

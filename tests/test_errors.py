@@ -16,10 +16,26 @@ def test_empty_parts_are_left_out() -> None:
     assert str(errors.InputError("bad picture")) == "bad picture"
 
 
-@pytest.mark.parametrize("kind", [k for k in vars(errors).values() if isinstance(k, type)])
+@pytest.mark.parametrize("kind", [*errors.MpiVtaError.__subclasses__(), errors.MpiVtaError])
 def test_errors_survive_a_process_boundary(kind: type[errors.MpiVtaError]) -> None:
     error = kind("what", where="where", allowed="allowed", remedy="remedy")
     again = pickle.loads(pickle.dumps(error))
     assert type(again) is kind
     assert str(again) == str(error)
     assert again.exit_status == error.exit_status != 0
+
+
+@pytest.mark.parametrize(
+    ("where", "shown"),
+    [
+        ("", "a/net.onnx: wrong"),
+        ("net", "a/net.onnx: wrong"),
+        ("conv1", "a/net.onnx: conv1: wrong"),
+        ("a/net.onnx", "a/net.onnx: wrong"),
+        ("a/net.onnx: conv1", "a/net.onnx: conv1: wrong"),
+    ],
+)
+def test_file_is_named_once(where: str, shown: str) -> None:
+    with pytest.raises(errors.ModelError) as caught, errors.about("a/net.onnx", "net"):
+        raise errors.ModelError("wrong", where=where)
+    assert str(caught.value) == shown

@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import IO
 
+from mpi_vta.child_process import end_with
 from mpi_vta.codegen.bias import BiasPlan, plan_bias
 from mpi_vta.codegen.kernel import Kernel
 from mpi_vta.codegen.kernel_list import kernels_of
@@ -90,7 +91,7 @@ def _start(graph: Graph, config: VTAConfig, indices: list[int]) -> subprocess.Po
         stdin.write(request + b"\n" + graph.to_bytes())
         stdin.seek(0)
         return subprocess.Popen(
-            [sys.executable, "-m", "mpi_vta.codegen.parallel"],
+            [sys.executable, "-m", "mpi_vta.codegen.parallel", str(os.getpid())],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -112,4 +113,5 @@ def work(stdin: IO[bytes], stdout: IO[str]) -> int:
 
 
 if __name__ == "__main__":
+    end_with(int(sys.argv[1]))
     sys.exit(work(sys.stdin.buffer, sys.stdout))

@@ -8,7 +8,9 @@ from typing import Any
 from mpi_vta.codegen.report import LayerReport, ModelReport
 from mpi_vta.disk import write_picture
 from mpi_vta.hw.config import VTAConfig
+from mpi_vta.printable import picture_text
 
+NAME_LETTERS = 22
 COLOURS = {"compute": "#56b4e9", "read": "#e69f00", "write": "#009e73"}  # told apart by all eyes
 
 
@@ -28,9 +30,9 @@ def draw_roofline(report: ModelReport, config: VTAConfig, path: Path) -> None:
     from matplotlib.figure import Figure
 
     layers = [layer for layer in report.layers if layer.gemm_uops and layer.cycles]
-    figure = Figure(figsize=(10.5, 6), layout="constrained")
+    figure = Figure(figsize=(11, 6), layout="constrained")
     FigureCanvasAgg(figure)
-    axes, key = figure.subplots(1, 2, width_ratios=[3.4, 1])
+    axes, key = figure.subplots(1, 2, width_ratios=[3, 1])
     intensities = [_intensity(layer, config) for layer in layers]
     _draw_roofs(axes, report, config, min(intensities), max(intensities))
     for kind, colour in COLOURS.items():
@@ -51,7 +53,8 @@ def draw_roofline(report: ModelReport, config: VTAConfig, path: Path) -> None:
     axes.set_xlabel("operational intensity, operations per byte of DRAM traffic")
     axes.set_ylabel("attained GEMM throughput, GOPS (modelled)")
     axes.set_title(
-        f"{report.model} on {report.config}\n{report.total_ms:.1f} ms a launch at {report.clock_mhz:g} MHz "
+        f"{picture_text(report.model)} on {report.config}\n"
+        f"{report.total_ms:.1f} ms a launch at {report.clock_mhz:g} MHz "
         f"(modelled, profile {report.profile}), {report.bound_fraction:.0%} of the bound"
     )
     # dots of one size in the legend, whatever the layers' shares
@@ -95,7 +98,8 @@ def _write_key(axes: Any, layers: list[LayerReport], report: ModelReport) -> Non
     axes.set_title("layer: time, % of bound", fontsize=9, loc="left")
     for index, layer in enumerate(layers):
         text = (
-            f"{index + 1:2d} {layer.name[-16:]:16s} {layer.cycles / report.total_cycles:5.1%} "
+            f"{index + 1:2d} {picture_text(layer.name, NAME_LETTERS):{NAME_LETTERS}s} "
+            f"{layer.cycles / report.total_cycles:5.1%} "
             f"{min(layer.bound_fraction, 1):4.0%}"
         )
         axes.text(0, 1 - (index + 1) / (len(layers) + 1), text, fontsize=7.5, family="monospace")

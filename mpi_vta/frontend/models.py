@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,9 @@ CALIBRATION_IMAGES = 4
 MOST_WEIGHT_BYTES = 1 << 31
 CALIBRATION_SEED = 1_000_003  # far from the seeds of the pictures that are run
 DIGIT_LEVELS = 16
+BLOCK = 16  # channels of a vector of the shipped builds
+MOST_VALUE_BYTES = 1 << 26  # a quarter of what VTA's buffers have on a Pynq-Z1
+CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
 # model of the zoo -> what its shipped weights were trained on
 TRAINED: Mapping[str, str] = {
     "digits": "scikit-learn's handwritten digits",
@@ -125,16 +129,26 @@ def load_model(
         return _load_zoo(name_or_path, seed, weights)
     path = Path(name_or_path)
     if not path.exists():
+        is_file = len(path.parts) > 1 or path.suffix
         raise ModelError(
-            "no such model",
+            "no such file" if is_file else "no such model",
             where=name_or_path,
             allowed=f"{', '.join(BUILDERS)} or the path of an ONNX, .cfg or .pt2 file",
+        )
+    if path.suffix in CHECKPOINTS:
+        raise ModelError(
+            "a PyTorch file that is no exported program",
+            where=name_or_path,
+            allowed="an ONNX, .cfg or .pt2 file",
+            remedy="load it into its model and export that: torch.export.save(torch.export.export(model.eval(), (x,)), "
+            f"'{path.stem}.pt2') or torch.onnx.export(model.eval(), x, '{path.stem}.onnx')",
         )
     if path.suffix == ".cfg":
         return _load_cfg(path, seed, weights)
     if weights is not None:
         raise ModelError("such a file brings its own weights", where="--weights", allowed="a zoo model or a .cfg file")
     imported = import_exported(path) if path.suffix == ".pt2" else import_file(path, input_shape)
+    _check_extents(imported.graph, str(path))
     preprocess = _plain_preprocess(imported.graph, imported.levels)
     calibration, note = _synthetic_calibration(preprocess), "; ".join([f"weights of {path.name}", *imported.notes])
     return LoadedModel(path.stem, imported.graph, preprocess, calibration, None, PLAIN, note, True, imported=imported)
@@ -144,6 +158,7 @@ def _load_cfg(path: Path, seed: int, weights: Path | None) -> LoadedModel:
     net = read_cfg(path)
     arrays = None if weights is None else read_darknet(weights, net.convolutions, f"the weights of {path.name}")
     imported = import_whole(build_cfg(net, seed, arrays), path.stem, str(path))
+    _check_extents(imported.graph, str(path))
     _, channels, height, width = net.input_shape
     detector = net.detector
     fit = "crop" if detector is None else "letterbox"
@@ -154,6 +169,20 @@ def _load_cfg(path: Path, seed: int, weights: Path | None) -> LoadedModel:
     return LoadedModel(
         path.stem, imported.graph, preprocess, calibration, None, task, note, has_meaning, detector, imported
     )
+
+
+def _check_extents(graph: Graph, where: str) -> None:
+    """Refuse a network with a value that no board could hold, before anything is computed with it."""
+    for name, value in graph.values.items():
+        channels = value.shape[1] if len(value.shape) > 1 else 1
+        size = math.ceil(channels / BLOCK) * BLOCK * math.prod(value.shape[2:])
+        if size > MOST_VALUE_BYTES:
+            raise ModelError(
+                f"value {name} of shape {tuple(value.shape)} takes {size:,} bytes an image on a board",
+                where=where,
+                allowed=f"{MOST_VALUE_BYTES:,}, channels in blocks of {BLOCK}",
+                remedy="export it for a smaller input",
+            )
 
 
 def _synthetic_note(seed: int) -> str:

@@ -9,11 +9,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mpi_vta.errors import InputError, MpiVtaError
+from mpi_vta.command_end import status_of
+from mpi_vta.errors import InputError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
 from mpi_vta.runtime.pairing import find_launcher
-from mpi_vta.standard_output import reader_may_leave
 
 if TYPE_CHECKING:
     from mpi_vta.job.planning import PlanWishes
@@ -149,11 +149,4 @@ def run_on_rank_0(command: Callable[[Sequence[str]], int], argv: Sequence[str] |
     launcher = find_launcher(os.environ)
     if launcher is not None and launcher.rank != 0:
         return 0
-    status = 0
-    try:
-        with reader_may_leave():
-            status = command(sys.argv[1:] if argv is None else argv)
-    except MpiVtaError as fault:
-        print(f"mpi_vta: error: {fault}", file=sys.stderr)
-        return fault.exit_status
-    return status
+    return status_of(lambda: command(sys.argv[1:] if argv is None else argv))

@@ -11,7 +11,7 @@ from mpi_vta.frontend.onnx_net import Fate
 from mpi_vta.graph.ir import Graph, Node
 from mpi_vta.graph.ops import FLOAT_OPS
 from mpi_vta.quantize.model import QuantizedModel
-from mpi_vta.runtime.report import REPORT_COLUMNS
+from mpi_vta.text_table import print_table
 
 VTA, HOST, IMPORT = "VTA", "host", "import"
 
@@ -114,18 +114,13 @@ class _Finder:
 
 def print_places(model: str, places: Iterable[NodePlace], out: TextIO) -> None:
     """Print the table of a model's nodes."""
-    from rich.console import Console
-    from rich.table import Table
-
-    width = None if out.isatty() else REPORT_COLUMNS
-    table = Table(title=f"{model}: where each node goes")
-    for column in ("node", "operator", "where", "layer", "why"):
-        table.add_column(column)
     counts = dict.fromkeys((VTA, HOST, IMPORT), 0)
+    rows = []
     for place in places:
         counts[place.where] += 1
-        table.add_row(place.name, place.op, place.where, place.layer, place.why)
-    Console(file=out, width=width, highlight=False).print(table)
+        rows.append((place.name, place.op, place.where, place.layer, place.why))
+    heads = ("node", "operator", "where", "layer", "why")
+    print_table(f"{model}: where each node goes", heads, rows, out, left=heads)
     print(f"nodes       {counts[VTA]} on VTA, {counts[HOST]} on the host, {counts[IMPORT]} gone at import", file=out)
 
 

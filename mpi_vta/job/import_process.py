@@ -1,26 +1,34 @@
 """The import of a file from outside, in a process of its own: TVM and ONNX are native code, which a file may crash.
 
 ``python -m mpi_vta.job.import_process`` reads what to import from standard input, keeps the model in the cache, and
-says on the pipe that it was given how that ended.
+says in the file that it was given how that ended. It may take so much memory and time, and ends with its parent.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import traceback
 from dataclasses import asdict
 from pathlib import Path
 
 from mpi_vta import errors
-from mpi_vta.errors import ModelError, MpiVtaError
+from mpi_vta.child_process import end_with, limit_memory
+from mpi_vta.command_end import TRACEBACK_VARIABLE
+from mpi_vta.errors import InputError, ModelError, MpiVtaError
 from mpi_vta.frontend.zoo import BUILDERS
 from mpi_vta.quantize.options import QuantizeOptions
 
 COMMAND = (sys.executable, "-m", "mpi_vta.job.import_process")
+SECONDS_VARIABLE, GIB_VARIABLE = "MPI_VTA_IMPORT_S", "MPI_VTA_IMPORT_GIB"
+# vgg11, 531 MB of weights and the largest network of the zoo, takes 4.9 GB; small files take 0.4 GB
+MEMORY_BYTES, MEMORY_PER_FILE_BYTE = 6 << 30, 8
+LIMIT_S, S_PER_FILE_BYTE = 900.0, 2e-6
 _PARTS = ("what", "where", "allowed", "remedy")
 
 
@@ -30,45 +38,86 @@ def import_apart(name_or_path: str, seed: int, weights: Path | None, options: Qu
     Raises
     ------
     MpiVtaError
-        What the import raised; `ModelError` if it crashed.
+        What the import raised; `ModelError` if it crashed, or took more than its memory or time.
     RuntimeError
         For a bug in the import.
     """
+    memory_bytes, limit_s = _limits(name_or_path, weights)
     order = {
         "model": name_or_path,
         "seed": seed,
         "weights": weights and str(weights),
         "options": asdict(options),
         "path": str(path),
+        "memory_bytes": memory_bytes,
     }
-    listening, telling = os.pipe()
-    with open(listening, "rb") as answers:
+    # a file, not a pipe: an answer that nobody reads meanwhile must not stop the child
+    with tempfile.TemporaryFile() as answers:
         try:
-            ended = subprocess.run(
-                [*COMMAND, str(telling)],
+            status = subprocess.run(
+                [*COMMAND, str(answers.fileno()), str(os.getpid())],
                 input=json.dumps(order).encode(),
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                pass_fds=(telling,),
+                stderr=None if os.environ.get(TRACEBACK_VARIABLE) else subprocess.DEVNULL,
+                pass_fds=(answers.fileno(),),
+                timeout=limit_s,
                 check=False,
-            )
-        finally:
-            os.close(telling)
+            ).returncode
+        except subprocess.TimeoutExpired as fault:
+            raise ModelError(
+                "the import takes too long",
+                where=name_or_path,
+                allowed=f"{limit_s:g} s for files of this size",
+                remedy=f"smaller extents, or set {SECONDS_VARIABLE}",
+            ) from fault
+        answers.seek(0)
         answer = answers.read()
+    allowed = f"{memory_bytes / (1 << 30):.3g} GiB for files of this size"
     if not answer:
-        how = f"by {signal.Signals(-ended.returncode).name}" if ended.returncode < 0 else f"({ended.returncode})"
+        how = f"by {signal.Signals(-status).name}" if status < 0 else f"({status})"
         raise ModelError(
             f"the import was ended {how}: the file crashes TVM or ONNX, or memory is short",
             where=name_or_path,
-            allowed="a file that its exporter has written",
+            allowed=f"a file that its exporter has written, and {allowed}",
             remedy="export it again",
         )
     told = json.loads(answer)
+    if "memory" in told:
+        raise ModelError(
+            f"the import takes too much memory ({told['memory']})",
+            where=name_or_path,
+            allowed=allowed,
+            remedy=f"smaller extents, or set {GIB_VARIABLE}",
+        )
     if "bug" in told:
         raise RuntimeError(told["bug"])
     if "kind" in told:
         kind = getattr(errors, told["kind"])
         raise kind(told["what"], **{part: told[part] for part in _PARTS[1:]})
+
+
+def _limits(name_or_path: str, weights: Path | None) -> tuple[int, float]:
+    """Return the bytes of memory and the seconds that an import may take, by the size of its files."""
+    own = Path(name_or_path)
+    files = [*([] if weights is None else [weights]), own, *own.parent.glob(f"{own.name}?*")]
+    size_bytes = sum(file.stat().st_size for file in files if file.is_file())
+    gib, seconds = _stated(GIB_VARIABLE), _stated(SECONDS_VARIABLE)
+    memory_bytes = MEMORY_BYTES + MEMORY_PER_FILE_BYTE * size_bytes if gib is None else int(gib * (1 << 30))
+    return memory_bytes, round(LIMIT_S + S_PER_FILE_BYTE * size_bytes) if seconds is None else seconds
+
+
+def _stated(variable: str) -> float | None:
+    """Return the number that an environment variable states; None if it is not set."""
+    text = os.environ.get(variable)
+    if not text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 < number < 1e6:
+        raise InputError(f"is {text!r}", where=variable, allowed="a number above 0 and below 1000000")
+    return number
 
 
 def is_foreign(name_or_path: str, weights: Path | None) -> bool:
@@ -78,9 +127,11 @@ def is_foreign(name_or_path: str, weights: Path | None) -> bool:
 
 def main() -> int:
     """Do one import, as `import_apart` asks for it."""
+    end_with(int(sys.argv[2]))
+    order, answer = json.load(sys.stdin), {}
+    limit_memory(order["memory_bytes"])
     from mpi_vta.job.ready_model import import_and_keep
 
-    order, answer = json.load(sys.stdin), {}
     weights = order["weights"] and Path(order["weights"])
     try:
         options = QuantizeOptions(**order["options"])
@@ -88,8 +139,13 @@ def main() -> int:
     except MpiVtaError as fault:
         answer = {"kind": type(fault).__name__, **{part: getattr(fault, part) for part in _PARTS}}
     except Exception as fault:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            traceback.print_exc()
         at = traceback.extract_tb(fault.__traceback__)[-1]
-        answer = {"bug": f"{at.filename}:{at.lineno}: {type(fault).__name__}: {fault}"}
+        # TVM hands on what C++ says
+        is_memory = isinstance(fault, MemoryError) or "bad_alloc" in str(fault)
+        text = f"{type(fault).__name__}: {fault}"
+        answer = {"memory": str(fault) or text} if is_memory else {"bug": f"{at.filename}:{at.lineno}: {text}"}
     with open(int(sys.argv[1]), "w", encoding="utf-8") as telling:
         json.dump(answer, telling)
     return 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TextIO
 
-from mpi_vta.runtime.report import REPORT_COLUMNS
 from mpi_vta.schedule.pareto import Pareto
 from mpi_vta.schedule.problem import OBJECTIVES
+from mpi_vta.text_table import counted, print_lines, print_table
 
 ENERGY_NOTE = "energy is a modelled estimate from the power figures of the board and cluster files"
 
@@ -36,17 +36,16 @@ def pareto_summary(found: Pareto) -> dict[str, Any]:
 
 def print_pareto(title: str, summary: Mapping[str, Any], stream: TextIO) -> None:
     """Print the front as a table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{title}: best of {summary['considered']} plans, all modelled")
     heads = ("strategy", "boards", "used", "stages", "in flight", "images/s", "latency ms", "J per image")
-    for head in heads:
-        table.add_column(head, justify="left" if head == "strategy" else "right")
-    for row in summary["pareto"]:
-        figures = [f"{row[key]:.4g}" for key, _ in OBJECTIVES.values()]
-        counts = [str(row[key]) for key in ("boards", "boards_used", "stages", "in_flight_groups")]
-        table.add_row(row["strategy"], *counts, *figures)
-    Console(file=stream, width=None if stream.isatty() else REPORT_COLUMNS, highlight=False).print(table)
+    rows = [
+        (
+            row["strategy"],
+            *(str(row[key]) for key in ("boards", "boards_used", "stages", "in_flight_groups")),
+            *(f"{row[key]:.4g}" for key, _ in OBJECTIVES.values()),
+        )
+        for row in summary["pareto"]
+    ]
+    head = f"{title}: best of {counted(summary['considered'], 'plan')}, all modelled"
+    print_table(head, heads, rows, stream, left=("strategy",))
     lines = [summary["energy"], *(f"left out: {reason}" for reason in summary["left_out"])]
-    print("\n".join(f"note        {line}" for line in lines), file=stream)
+    print_lines((f"note        {line}" for line in lines), stream)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mpi_vta import artifact
 from mpi_vta.disk import cache_directory, read_bytes, sources_hash
-from mpi_vta.errors import ArtifactError
+from mpi_vta.errors import ArtifactError, about
 from mpi_vta.frontend.detection import Detector
 from mpi_vta.frontend.images import Preprocess
 from mpi_vta.frontend.models import DATA, LoadedModel, load_model
@@ -171,7 +171,9 @@ def import_and_keep(
     name_or_path: str, seed: int, weights: Path | None, options: QuantizeOptions, path: Path | None
 ) -> ReadyModel:
     """Import and quantise a model in this process, and keep it in the cache at `path`; see `ready_model`."""
-    model = _import(load_model(name_or_path, seed=seed, weights=weights, input_shape=options.input_shape), options)
+    loaded = load_model(name_or_path, seed=seed, weights=weights, input_shape=options.input_shape)
+    with about(name_or_path if weights is None else weights, loaded.name):
+        model = _import(loaded, options)
     if path is not None:
         keep(path, model.to_bytes(), "model")
     return model

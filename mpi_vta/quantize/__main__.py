@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.errors import InputError
+from mpi_vta.errors import InputError, about
 from mpi_vta.frontend.images import synthetic_images
 from mpi_vta.frontend.models import LoadedModel, load_model
 from mpi_vta.job.command_line import add_quantize_options, add_seed_option, quantize_options, run_on_rank_0
@@ -21,7 +21,7 @@ from mpi_vta.job.ready_model import ready_model
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.quantize.quantizer import Quantization, quantize_with_decisions
 from mpi_vta.quantize.report import LayerError, as_json, draw_errors, layer_errors
-from mpi_vta.runtime.report import REPORT_COLUMNS
+from mpi_vta.text_table import counted, print_table
 
 DEFAULT_IMAGES = {True: 32, False: 2}  # with held-out examples, or synthetic pictures
 PICTURE_SEED = 11  # not the seed that is calibrated with
@@ -56,7 +56,8 @@ def _run(arguments: Sequence[str]) -> int:
         # first where it may crash, unless that was done before
         ready_model(options.model, seed=options.seed, weights=options.weights, options=chosen)
     loaded = load_model(options.model, seed=options.seed, weights=options.weights, input_shape=options.input_shape)
-    made = quantize_with_decisions(loaded.graph, loaded.calibration, chosen, loaded.ranges)
+    with about(options.weights or options.model, loaded.name):
+        made = quantize_with_decisions(loaded.graph, loaded.calibration, chosen, loaded.ranges)
     if options.output is not None:
         made.model.save(options.output)
     if options.report or options.json or options.plot:
@@ -86,25 +87,23 @@ def _images(loaded: LoadedModel, count: int | None) -> NDArray[np.float32]:
 
 
 def _print(loaded: LoadedModel, made: Quantization, errors: tuple[LayerError, ...], images: int) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=f"{loaded.name}: SQNR against floats, measured on {images} images")
-    titles = ("layer", "int8 operator", "own, dB", "accumulated, dB", "scale", "scale per channel", "ALU cycles")
-    for title in titles:
-        table.add_column(title, justify="left" if title in titles[:2] else "right")
+    heads = ("layer", "int8 operator", "own, dB", "accumulated, dB", "scale", "scale per channel", "ALU cycles")
+    rows = []
     for entry in errors:
         gain = "" if entry.channel_gain_db is None else f" ({entry.channel_gain_db:+.1f} dB)"
-        table.add_row(
-            entry.name,
-            entry.op,
-            _decibels(entry.own_db),
-            _decibels(entry.accumulated_db),
-            f"2^{entry.scale_log2}",
-            ("yes" if entry.is_per_channel else "no") + gain,
-            f"{entry.shift_cycles:,}" if entry.shift_cycles else "",
+        rows.append(
+            (
+                entry.name,
+                entry.op,
+                _decibels(entry.own_db),
+                _decibels(entry.accumulated_db),
+                f"2^{entry.scale_log2}",
+                ("yes" if entry.is_per_channel else "no") + gain,
+                f"{entry.shift_cycles:,}" if entry.shift_cycles else "",
+            )
         )
-    Console(width=None if sys.stdout.isatty() else REPORT_COLUMNS, highlight=False).print(table)
+    title = f"{loaded.name}: SQNR against floats, measured on {counted(images, 'image')}"
+    print_table(title, heads, rows, sys.stdout, left=heads[:2])
     if made.equalized_gain_db is None:
         print("equalised   no: not asked for, or nothing to move")
     else:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mpi_vta.disk import write_picture
 from mpi_vta.graph.reference import execute, execute_all
+from mpi_vta.printable import picture_text
 from mpi_vta.quantize.fusion import FusedLayer
 from mpi_vta.quantize.model import dequantize
 from mpi_vta.quantize.quantizer import Quantization, decibels
@@ -143,9 +144,11 @@ def draw_errors(name: str, errors: tuple[LayerError, ...], path: Path) -> None:
         levels = [getattr(entry, key) for entry in errors]
         shown = [level if math.isfinite(level) else math.nan for level in levels]
         axes.plot(places, shown, marker=mark, color=colour, label=label, linewidth=1)
-    axes.set_xticks(places, [entry.name for entry in errors], rotation=90, fontsize=7)
+    axes.set_xticks(places, [picture_text(entry.name, 30) for entry in errors], rotation=90, fontsize=7)
     axes.set_ylabel("signal over quantisation noise, dB")
-    axes.set_title(f"{name}: what int8 loses, layer by layer (layers without a mark are exact)", fontsize=10)
+    axes.set_title(
+        f"{picture_text(name)}: what int8 loses, layer by layer (layers without a mark are exact)", fontsize=10
+    )
     axes.grid(axis="y", alpha=0.3)
     axes.legend(loc="lower left")
     write_picture(figure, path)

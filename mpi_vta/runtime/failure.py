@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 
+from mpi_vta.command_end import INTERNAL_STATUS, TRACEBACK_VARIABLE, error_line
 from mpi_vta.errors import MpiVtaError
 from mpi_vta.runtime.guardian import SIGNAL_STATUS
 from mpi_vta.runtime.introduction import Statement
@@ -18,15 +19,12 @@ from mpi_vta.runtime.process import Neighbour
 from mpi_vta.runtime.roll_call import RollCall
 from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.runtime.watchdog import Watchdog
-from mpi_vta.standard_output import say_error
 
-INTERNAL_STATUS = 1
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _GRACE_S = 3.0
 # for files to be closed after a signal; then the job ends in any case
 _UNWINDING_S = 15.0
 _AGAIN_S = 0.05
-TRACEBACK_VARIABLE = "MPI_VTA_TRACEBACK"
 
 
 class Ended(BaseException):
@@ -37,34 +35,11 @@ class Ended(BaseException):
         super().__init__(f"ended by {signal.Signals(number).name}")
 
 
-def error_line(fault: BaseException, where: str = "") -> str:
-    """Return the one line that is printed about a failure.
-
-    A fault of the user's comes as it is; anything else is a bug, so the line names the place in the code.
-    """
-    prefix = f"mpi_vta: error: {where}: " if where else "mpi_vta: error: "
-    if isinstance(fault, MpiVtaError):
-        return prefix + str(fault)
-    if isinstance(fault, Ended):
-        return prefix + str(fault)
-    frames = traceback.extract_tb(fault.__traceback__)
-    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
-    text = " ".join(str(fault).split())
-    return f"{prefix}internal error{place}: {type(fault).__name__}: {text}; set {TRACEBACK_VARIABLE}=1 for more"
-
-
 def exit_status(fault: BaseException) -> int:
     """Return the status with which a process ends after `fault`."""
     if isinstance(fault, Ended):
         return SIGNAL_STATUS + fault.number
     return fault.exit_status if isinstance(fault, MpiVtaError) else INTERNAL_STATUS
-
-
-def print_error(fault: BaseException, where: str = "") -> None:
-    """Print the line on stderr, after the traceback if the environment asks for it."""
-    if os.environ.get(TRACEBACK_VARIABLE):
-        traceback.print_exception(type(fault), fault, fault.__traceback__)
-    say_error(error_line(fault, where))
 
 
 class Ending:

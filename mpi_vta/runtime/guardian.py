@@ -8,7 +8,6 @@ rank has started.
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import os
 import re
@@ -19,6 +18,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NoReturn
 
+from mpi_vta.child_process import end_with
 from mpi_vta.runtime.attention import Attention
 from mpi_vta.runtime.notebook import NOTEBOOK_BYTES, Notebook
 from mpi_vta.runtime.process import PROC, status_of
@@ -41,7 +41,6 @@ _LOOK_S = 0.4
 _STOPPED_S = 1.0
 # for a rank without a launcher to close its files
 _CLOSING_S = 5.0
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER
 
 
@@ -74,9 +73,7 @@ def guard(rank: int, limit_s: float) -> Notebook | None:
         # a Python of its own: small, and no second rank in a list of processes
         about = [str(number) for number in (launcher, child, memory, rank, limit_s)]
         os.execv(sys.executable, [sys.executable, "-m", "mpi_vta.runtime.guardian", *about])
-    ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-    if os.getppid() != launched:
-        os._exit(SIGNAL_STATUS + signal.SIGKILL)
+    end_with(launched)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKED)
     # behind the notebook: where Python was when native code crashed
     os.lseek(memory, NOTEBOOK_BYTES, os.SEEK_SET)

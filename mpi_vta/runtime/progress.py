@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol, TextIO
 
+from mpi_vta.printable import printable
 from mpi_vta.standard_output import reader_may_leave
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Lines:
     def _say(self, text: str) -> None:
         # what is under way is worth its end, whether somebody reads of it or not
         with reader_may_leave():
-            print(f"mpi_vta: {text}", file=self._stream, flush=True)
+            print(f"mpi_vta: {printable(text)}", file=self._stream, flush=True)
         self._said_at = time.monotonic()
 
 
@@ -72,7 +73,9 @@ class Live:
 
     def phase(self, text: str) -> None:
         """Show the phase."""
-        self._bar.reset(self._task, total=None, description=text)
+        from rich.markup import escape
+
+        self._bar.reset(self._task, total=None, description=escape(printable(text)))
 
     def step(self, done: int, total: int) -> None:
         """Move the bar."""

@@ -15,12 +15,11 @@ from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.plans.plan import Plan, Stage
 from mpi_vta.schedule.figures import Figures, measure
+from mpi_vta.text_table import print_lines, print_table
 from mpi_vta.trace.energy import power_kinds, run_energy
 from mpi_vta.trace.reader import RankRecord, Trace
 from mpi_vta.trace.run import Run
 from mpi_vta.trace.schema import MODELLED, EventKind
-
-REPORT_COLUMNS = 132
 
 
 def output_sha256(outputs: Mapping[str, NDArray[np.int8]], order: Sequence[str]) -> str:
@@ -131,7 +130,7 @@ def print_report(summary: Mapping[str, Any], stream: TextIO) -> None:
     """Print the table of stages and the figures."""
     title = f"{summary['model']}, {summary['strategy']}, {summary['ranks']} ranks: all times {summary['time']}"
     _print_stages(title, summary["stages"], stream)
-    print("\n".join(figure_lines(summary)), file=stream)
+    print_lines(figure_lines(summary), stream)
 
 
 def print_plan(plan: Plan, cluster: Cluster, stream: TextIO) -> None:
@@ -154,7 +153,7 @@ def print_plan(plan: Plan, cluster: Cluster, stream: TextIO) -> None:
     ]
     _print_stages(f"plan of {plan.model}, {plan.strategy}: all times modelled", rows, stream)
     lines = [f"predicted   {name} {value:.4g} (modelled)" for name, value in plan.predicted.items()]
-    print("\n".join([*lines, *(f"note        {note}" for note in plan.notes)]), file=stream)
+    print_lines([*lines, *(f"note        {note}" for note in plan.notes)], stream)
 
 
 def _first_config(stage: Stage, cluster: Cluster) -> VTAConfig:
@@ -198,21 +197,12 @@ def _energy_line(energy: Mapping[str, Any]) -> str:
 
 
 def _print_stages(title: str, rows: Sequence[Mapping[str, Any]], stream: TextIO) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=title)
-    for name in ("stage", "rank", "host", "board", "layers", "cycles", "ms", "busy %"):
-        table.add_column(name, justify="left" if name in ("host", "board", "layers") else "right")
+    heads = ("stage", "rank", "host", "board", "layers", "cycles", "ms", "busy %")
+    cells: list[tuple[str, ...]] = []
     for _, same in groupby(rows, key=lambda row: (row["layers"], None if row["part"] else row["stage"])):
         parts = list(same)
-        if parts[0]["part"]:
-            table.add_row(*_split_cells(parts))
-        else:
-            for row in parts:
-                table.add_row(*_cells(row))
-    width = None if stream.isatty() else REPORT_COLUMNS
-    Console(file=stream, width=width, highlight=False).print(table)
+        cells += [_split_cells(parts)] if parts[0]["part"] else [_cells(row) for row in parts]
+    print_table(title, heads, cells, stream, left=("host", "board", "layers"))
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:

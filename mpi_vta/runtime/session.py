@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.codegen.program import Program
+from mpi_vta.command_end import print_error
 from mpi_vta.disk import writing
 from mpi_vta.errors import LaunchError, MpiVtaError
 from mpi_vta.hw.board import Board
@@ -28,7 +29,7 @@ from mpi_vta.runtime.devices.protocol import DeviceSetup
 from mpi_vta.runtime.devices.registry import carries_data, open_device
 from mpi_vta.runtime.devices.sensor import find_sensor
 from mpi_vta.runtime.endpoint import Endpoint
-from mpi_vta.runtime.failure import Ending, print_error
+from mpi_vta.runtime.failure import Ending
 from mpi_vta.runtime.guardian import guard
 from mpi_vta.runtime.introduction import IntroductionError, Statement, introduce
 from mpi_vta.runtime.leftovers import leave_nothing_behind

@@ -12,6 +12,7 @@ from mpi_vta.disk import write_picture
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.codec import decode_columns
 from mpi_vta.isa.table import MemoryType, Opcode, Unit
+from mpi_vta.printable import picture_text
 from mpi_vta.simulator.timing import Cause, Timing
 from mpi_vta.simulator.tokens import QUEUES, Columns
 
@@ -80,7 +81,7 @@ def draw_timeline(config: VTAConfig, insns: NDArray[np.uint64], timing: Timing, 
     axes.set_xlim(0, timing.cycles)
     axes.set_ylim(-0.6, 2.6)
     axes.set_xlabel(f"cycles (modelled, profile {timing.profile.name})")
-    axes.set_title(title)
+    axes.set_title(picture_text(title))
     axes.legend(ncols=len(_COLOURS), loc="upper center", bbox_to_anchor=(0.5, -0.18), fontsize="small", frameon=False)
     write_picture(figure, path)
 

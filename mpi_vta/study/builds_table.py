@@ -8,7 +8,7 @@ from typing import TextIO
 from mpi_vta.hw.enumeration import Build, ShapeSummary, enumerated_builds, illegal_reasons, summarise_shapes
 from mpi_vta.hw.parts import Part
 from mpi_vta.hw.resources import estimate
-from mpi_vta.runtime.report import REPORT_COLUMNS
+from mpi_vta.text_table import print_table
 
 
 def print_builds(part: Part, clock_mhz: float, file: TextIO) -> None:
@@ -23,18 +23,11 @@ def print_builds(part: Part, clock_mhz: float, file: TextIO) -> None:
     file : file
         Where to.
     """
-    from rich.console import Console
-    from rich.table import Table
-
     builds = tuple(enumerated_builds(part, clock_mhz))
     title = f"VTA builds for {part.name} at {clock_mhz:g} MHz: resources are modelled"
-    table = Table(title=title)
-    for name in ("GEMM", "fit", "GOPS", "roomiest build that fits", "BRAM36", "URAM", "DSP", "LUT", ""):
-        left = name in ("GEMM", "roomiest build that fits", "")
-        table.add_column(name, justify="left" if left else "right", overflow="fold")
-    for summary in summarise_shapes(builds, clock_mhz):
-        table.add_row(*_cells(summary, part, clock_mhz))
-    Console(file=file, width=None if file.isatty() else REPORT_COLUMNS, highlight=False).print(table)
+    heads = ("GEMM", "fit", "GOPS", "roomiest build that fits", "BRAM36", "URAM", "DSP", "LUT", "")
+    rows = [_cells(summary, part, clock_mhz) for summary in summarise_shapes(builds, clock_mhz)]
+    print_table(title, heads, rows, file, left=("GEMM", "roomiest build that fits", ""))
     _print_rest(part, builds, file)
 
 

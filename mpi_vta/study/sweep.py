@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta import artifact
+from mpi_vta.command_end import print_error
 from mpi_vta.errors import MpiVtaError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.job.planning import open_costs
-from mpi_vta.runtime.failure import print_error
 from mpi_vta.runtime.progress import Silent
 from mpi_vta.runtime.session import WATCHDOG_S, join
 from mpi_vta.runtime.transport.protocol import Transport

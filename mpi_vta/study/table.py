@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TextIO
 
-from mpi_vta.runtime.report import REPORT_COLUMNS
 from mpi_vta.study.groups import Group, groups_of
 from mpi_vta.study.words import figure as shown
+from mpi_vta.text_table import counted, print_lines, print_table
 from mpi_vta.trace.study_file import Study
 
 MOST_ROWS = 24
@@ -25,7 +25,7 @@ def print_study(study: Study, stream: TextIO) -> None:
             print(f"{group.case}, for {group.objective}: no point can be run", file=stream)
     reasons = Counter(row["reason"] for row in study.rows() if not row["valid"])
     for reason, count in reasons.most_common():
-        print(f"not valid   {count} point{'s' if count > 1 else ''}: {reason}", file=stream)
+        print_lines([f"not valid   {counted(count, 'point')}: {reason}"], stream)
 
 
 def _print_figures(group: Group, stream: TextIO) -> None:
@@ -40,7 +40,6 @@ def _print_figures(group: Group, stream: TextIO) -> None:
         best = sorted(group.valid, key=group.merit, reverse=True)
         shown = list(dict.fromkeys((row["config"], row["boards"]) for row in best))[:MOST_ROWS]
     images = group.rows[0]["images"]
-    jobs = "1 image" if images == 1 else f"{images} images"
     heads = (*(["VTA build"] if several else []), "boards", *group.strategies)
     rows = [
         (
@@ -50,7 +49,9 @@ def _print_figures(group: Group, stream: TextIO) -> None:
         )
         for config, boards in shown
     ]
-    _print(f"{group.models} on {group.cluster}, {jobs}: {group.heading}, modelled", heads, rows, stream)
+    _print(
+        f"{group.models} on {group.cluster}, {counted(images, 'image')}: {group.heading}, modelled", heads, rows, stream
+    )
     if len(shown) < len(lines):
         print(f"note        the best {len(shown)} of {len(lines)} lines; the file has all", file=stream)
 
@@ -75,17 +76,9 @@ def _print_front(group: Group, stream: TextIO) -> None:
 
 
 def _print(title: str, heads: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     # a title of the table itself would be broken to its width
-    print(title, file=stream)
-    table = Table()
-    for name in heads:
-        table.add_column(name, justify="left" if name in ("VTA build", "strategy") else "right")
-    for row in rows:
-        table.add_row(*row)
-    Console(file=stream, width=None if stream.isatty() else REPORT_COLUMNS, highlight=False).print(table)
+    print_lines([title], stream)
+    print_table("", heads, rows, stream, left=("VTA build", "strategy"))
 
 
 def _cell(figure: float | None) -> str:

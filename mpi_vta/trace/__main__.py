@@ -8,10 +8,11 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from mpi_vta.command_end import status_of
 from mpi_vta.disk import write_picture
-from mpi_vta.errors import InputError, MpiVtaError
+from mpi_vta.errors import InputError, about
 from mpi_vta.one_line_parser import OneLineParser
-from mpi_vta.standard_output import reader_may_leave
+from mpi_vta.text_table import print_lines
 from mpi_vta.trace.figures import QUESTIONS, save_figures
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.repair import repair
@@ -53,16 +54,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status."""
+    return status_of(lambda: _run(argv), "mpi_vta.trace")
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    options = build_parser().parse_args(argv)
     try:
-        options = build_parser().parse_args(argv)
-        with reader_may_leave():
-            _COMMANDS[options.command](options)
-    except MpiVtaError as fault:
-        print(f"mpi_vta.trace: error: {fault}", file=sys.stderr)
-        return fault.exit_status
+        _COMMANDS[options.command](options)
+    except BrokenPipeError:
+        raise
     except OSError as fault:
-        print(f"mpi_vta.trace: error: {fault.filename}: {fault.strerror}", file=sys.stderr)
-        return InputError.exit_status
+        raise InputError(fault.strerror or str(fault), where=str(fault.filename), remedy="check the path") from fault
     return 0
 
 
@@ -72,7 +74,10 @@ def _open(path: Path, model: int = 0) -> Run:
 
 def _summary(options: argparse.Namespace) -> None:
     run = _open(options.file, options.model)
-    print(json.dumps(to_json(run)) if options.json else "\n".join(summary_lines(run)))
+    if options.json:
+        print(json.dumps(to_json(run)))
+    else:
+        print_lines(summary_lines(run), sys.stdout)
 
 
 def _plot(options: argparse.Namespace) -> None:
@@ -82,7 +87,7 @@ def _plot(options: argparse.Namespace) -> None:
 
 def _difference(options: argparse.Namespace) -> None:
     first, second = _open(options.first), _open(options.second)
-    print("\n".join(difference_lines(first, second)))
+    print_lines(difference_lines(first, second), sys.stdout)
     if options.output:
         from mpi_vta.trace.figures.rates import draw_difference
 
@@ -107,12 +112,13 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _merge(options: argparse.Namespace) -> None:
-    path, missing = repair(options.folder, without_missing=options.without_missing)
+    with about(options.folder):
+        path, missing = repair(options.folder, without_missing=options.without_missing)
     if missing:
         print(f"left out    ranks {', '.join(map(str, missing))}")
     trace = read(path)
     counts = [f"{len(model.images)} finished images of {model.attributes['name']}" for model in trace.models]
-    print(f"written     {path}: {', '.join(counts) or f'{len(trace.images)} finished images'}")
+    print_lines([f"written     {path}: {', '.join(counts) or f'{len(trace.images)} finished images'}"], sys.stdout)
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {

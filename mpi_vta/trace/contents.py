@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mpi_vta.errors import ArtifactError, PlanError
+from mpi_vta.hw.energy import NetworkPower
 from mpi_vta.plans.faults import number_faults
 from mpi_vta.plans.network import NetworkModel
 from mpi_vta.plans.plan import SINK, Plan
@@ -35,7 +36,7 @@ def checked_plan(trace: Trace) -> Plan:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as broken:
         fault = f"the network in it is not readable ({type(broken).__name__}: {broken})"
     if fault is not None:
-        raise ArtifactError(fault, where="trace", allowed="what the pipeline writes", remedy="run the job again")
+        raise ArtifactError(fault, where=trace.where, allowed="what the pipeline writes", remedy="run the job again")
     return plan
 
 
@@ -48,6 +49,8 @@ def _faults(trace: Trace, plan: Plan) -> Iterator[str]:
         if not isinstance(about.get(name), str):
             yield f"its attribute {name} is missing or no text"
     power = json.loads(about.get("network_power", "{}"))
+    if power and power.keys() != NetworkPower.__dataclass_fields__.keys():
+        yield "the network's power is not whole"
     if not all(isinstance(value, str) or _is_number(value) for value in power.values()):
         yield "the network's power is no number"
     NetworkModel.from_json(about["network"])

@@ -138,7 +138,9 @@ class _Walk:
 
     def _launch(self, place: int) -> tuple[int, int, int]:
         if place not in self._launches:
-            raise InputError(f"the trace lacks the launch of stage {place} for image {self._image}", where="trace")
+            raise InputError(
+                f"the trace lacks the launch of stage {place} for image {self._image}", where=self._run.trace.where
+            )
         return self._launches[place]
 
     def _until(self, start_ns: int, kind: str, rank: int, what: str) -> None:

@@ -1,4 +1,7 @@
-"""Traces as pandas data frames, for notebooks; needs the extra ``analysis``."""
+"""Traces as pandas data frames, for notebooks; needs the extra ``analysis``.
+
+Each takes ``read(path)``, or of a run of several models ``Run(read(path), number)``.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mpi_vta.trace.activity import activity
 from mpi_vta.trace.energy import run_energy
-from mpi_vta.trace.reader import read
+from mpi_vta.trace.reader import Trace, read
 from mpi_vta.trace.run import Run
 from mpi_vta.trace.schema import CYCLE_KINDS, EventKind
 from mpi_vta.trace.summary import summarize
@@ -17,49 +20,51 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def events_frame(run: Run) -> pd.DataFrame:
+def events_frame(run: Run | Trace) -> pd.DataFrame:
     """Return all events with their rank; ``kind`` by name, times in nanoseconds."""
     import pandas as pd
 
+    run = _run_of(run)
     parts = [pd.DataFrame(record.events).assign(rank=rank) for rank, record in run.ranks.items()]
     frame = pd.concat(parts, ignore_index=True)
     frame["kind"] = frame["kind"].map({kind.value: kind.name.lower() for kind in EventKind})
     return frame
 
 
-def images_frame(run: Run) -> pd.DataFrame:
+def images_frame(run: Run | Trace) -> pd.DataFrame:
     """Return ``start_ns``, ``end_ns`` and ``latency_ns`` by image."""
     import pandas as pd
 
-    return pd.DataFrame(run.images).set_index("image")
+    return pd.DataFrame(_run_of(run).images).set_index("image")
 
 
-def messages_frame(run: Run) -> pd.DataFrame:
+def messages_frame(run: Run | Trace) -> pd.DataFrame:
     """Return every message with both of its ends."""
     import pandas as pd
 
-    return pd.DataFrame(run.messages.matched)
+    return pd.DataFrame(_run_of(run).messages.matched)
 
 
-def activity_frame(run: Run) -> pd.DataFrame:
+def activity_frame(run: Run | Trace) -> pd.DataFrame:
     """Return milliseconds per rank, kind of activity and cause of waiting."""
     import pandas as pd
 
     rows = [
         (rank, kind, cause, ns / 1e6)
-        for rank, totals in activity(run).totals_ns.items()
+        for rank, totals in activity(_run_of(run)).totals_ns.items()
         for (kind, cause), ns in totals.items()
     ]
     return pd.DataFrame(rows, columns=["rank", "kind", "cause", "ms"])
 
 
-def energy_frame(run: Run) -> pd.DataFrame:
+def energy_frame(run: Run | Trace) -> pd.DataFrame:
     """Return joules per image by rank: with VTA idle, with VTA running, of its port beyond that, and of the switch.
 
     The switch is shared out evenly among the ranks; see `mpi_vta.trace.energy.run_energy` for what is measured.
     """
     import pandas as pd
 
+    run = _run_of(run)
     images = len(run.images)
     energy = run_energy(run)
     rows = {
@@ -75,7 +80,7 @@ def energy_frame(run: Run) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("rank")
 
 
-def layers_frame(run: Run) -> pd.DataFrame:
+def layers_frame(run: Run | Trace) -> pd.DataFrame:
     """Return every layer of every stage with its cycles, work and place under the roofline (modelled).
 
     ``operations`` and ``bytes`` are per launch, ``intensity`` is their ratio, ``gops`` what is attained,
@@ -83,7 +88,7 @@ def layers_frame(run: Run) -> pd.DataFrame:
     """
     import pandas as pd
 
-    parts = []
+    run, parts = _run_of(run), []
     for rank, record in run.ranks.items():
         part = pd.DataFrame(record.profile)
         about = record.attributes
@@ -111,3 +116,7 @@ def runs_frame(paths: Iterable[Path]) -> pd.DataFrame:
         about = {"model": attributes["model"], "strategy": attributes["strategy"], "ranks": len(run.ranks)}
         rows.append({**about, **summarize(run).figures, "path": str(path)})
     return pd.DataFrame(rows).sort_values(["strategy", "ranks"], ignore_index=True)
+
+
+def _run_of(given: Run | Trace) -> Run:
+    return Run(given) if isinstance(given, Trace) else given

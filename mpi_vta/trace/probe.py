@@ -1,12 +1,12 @@
 """Whether the HDF5 library survives a file without a seal: tried in a process of its own, which may die or hang.
 
-``python -m mpi_vta.trace.probe FILE ...`` reads every dataset and attribute of the files. What is wrong with them is
-not its business: it only ends well, or not.
+``python -m mpi_vta.trace.probe PARENT FILE ...`` reads every dataset and attribute of the files. What is wrong with
+them is not its business: it only ends well, or not.
 """
 
 from __future__ import annotations
 
-import resource
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import h5py
 
+from mpi_vta.child_process import end_with, limit_memory
 from mpi_vta.errors import ArtifactError
 from mpi_vta.trace.hdf5_input import HDF5_FAULTS
 
@@ -30,7 +31,7 @@ def probe(paths: Sequence[Path]) -> None:
         If the library crashes on one of them, or does not come to an end.
     """
     limit_s = LIMIT_S + sum(path.stat().st_size for path in paths) / 1e7
-    command = [sys.executable, "-m", __name__, *map(str, paths)]
+    command = [sys.executable, "-m", __name__, str(os.getpid()), *map(str, paths)]
     try:
         ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=limit_s, check=False)
         tried, how = ended.stdout, "crashes" if ended.returncode else ""
@@ -68,9 +69,11 @@ def _visit(group: h5py.Group, depth: int) -> None:
 
 
 def main() -> int:
-    """Read the files named on the command line, each announced before it is touched."""
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    for name in sys.argv[1:]:
+    """Read the files named on the command line behind the parent's number, each announced before it is touched."""
+    parent, *names = sys.argv[1:]
+    end_with(int(parent))
+    limit_memory(MEMORY_BYTES)
+    for name in names:
         print(name, flush=True)
         try:
             with h5py.File(name, "r", locking=False) as file:

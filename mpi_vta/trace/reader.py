@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,8 @@ class Trace:
         By rank.
     models : tuple of ModelPart
         All models, numbered as in the events, if several ran; then the above is that of the first.
+    where : str
+        The file, for messages.
     """
 
     attributes: Mapping[str, Any]
@@ -98,6 +100,7 @@ class Trace:
     clock: NDArray[Any]
     ranks: Mapping[int, RankRecord]
     models: tuple[ModelPart, ...] = ()
+    where: str = "trace"
 
     def of_model(self, number: int) -> Trace:
         """Return what a run of one of several models alone would have left, its ranks numbered as in its plan."""
@@ -107,7 +110,15 @@ class Trace:
         records = {place: self.ranks[rank] for place, rank in enumerate(ranks) if rank in self.ranks}
         links = self.links[np.isin(self.links["source"], ranks)]
         clock = self.clock[np.isin(self.clock["rank"], ranks)]
-        return Trace({**self.attributes, **part.attributes}, part.plan_json, part.images, links, clock, records)
+        return Trace(
+            {**self.attributes, **part.attributes},
+            part.plan_json,
+            part.images,
+            links,
+            clock,
+            records,
+            where=self.where,
+        )
 
 
 def read(path: str | Path) -> Trace:
@@ -125,11 +136,13 @@ def read(path: str | Path) -> Trace:
             probe([Path(path)])
         with h5py.File(path, "r") as file:
             _check(dict(file.attrs), sealed, where)
-            trace = _read(file)
+            trace = replace(_read(file), where=where)
     except FileNotFoundError as fault:
         raise ArtifactError("no such trace", where=where, allowed="a run.h5 written by the pipeline") from fault
     except HDF5_FAULTS as fault:
-        raise ArtifactError(f"not a readable trace ({fault})", where=where, remedy="run the job again") from fault
+        # what the system says of a file, without the name that the line has anyway
+        reason = fault.strerror if isinstance(fault, OSError) and fault.filename else fault
+        raise ArtifactError(f"not a readable trace ({reason})", where=where, remedy="run the job again") from fault
     return trace
 
 

@@ -69,8 +69,8 @@ def report_html(run: Run, pictures: Sequence[str] = PICTURES) -> str:
             [(name, run.trace.attributes[name]) for name in PROVENANCE if name in run.trace.attributes],
             text_columns=(0, 1),
         ),
-        # a script element ends at the first "</" whatever it is part of
-        data=json.dumps(data, separators=(",", ":")).replace("</", "<\\/"),
+        # to HTML a script ends at "</script", and after "<!--<script" does not
+        data=json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"),
     )
 
 

@@ -40,11 +40,13 @@ class Run:
     def __init__(self, trace: Trace, model: int = 0) -> None:
         models = max(1, len(trace.models))
         if not 0 <= model < models:
-            raise InputError(f"no model {model} in this trace", where="--model", allowed=f"0 to {models - 1}")
+            raise InputError(
+                f"it holds no model {model}", where=f"{trace.where}: --model", allowed=f"0 to {models - 1}"
+            )
         if trace.models:
             trace = trace.of_model(model)
         if not trace.images.size:
-            raise ArtifactError("no image was finished in this run", where="trace", remedy="let it run longer")
+            raise ArtifactError("no image was finished in this run", where=trace.where, remedy="let it run longer")
         self.trace = trace
         self.plan: Plan = checked_plan(trace)
         self.images = trace.images

@@ -265,7 +265,7 @@ DIGITS = ("--model", "digits")
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--model", "missing.onnx"), r"missing.onnx: no such model; allowed: .*"),
+        (("--model", "missing.onnx"), r"missing.onnx: no such file; allowed: .*"),
         (("--model", "broken.onnx"), r"broken.onnx: .*"),
         (("--model", "strange.onnx"), r".*Cos.*"),
         ((*DIGITS, "--config", "illegal.json"), r"illegal.json: illegal VTA configuration: .*LOG_INP_WIDTH.*"),

@@ -7,9 +7,10 @@ from contextlib import suppress
 
 import pytest
 
+from mpi_vta.command_end import error_line
 from mpi_vta.errors import PlanError
 from mpi_vta.runtime import failure
-from mpi_vta.runtime.failure import ENDING_SIGNALS, Ended, abort_all_on_uncaught, error_line, exit_status
+from mpi_vta.runtime.failure import ENDING_SIGNALS, Ended, abort_all_on_uncaught, exit_status
 
 
 class Recorder:

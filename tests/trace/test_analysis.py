@@ -167,7 +167,7 @@ def test_run_without_a_finished_image_is_refused(tmp_path):
 
 
 def test_unknown_model_is_refused(tmp_path):
-    with pytest.raises(InputError, match="no model 1 in this trace; allowed: 0 to 0"):
+    with pytest.raises(InputError, match=r"run\.h5: --model: it holds no model 1; allowed: 0 to 0"):
         Run(read(write_run(tmp_path)), 1)
 
 

@@ -122,7 +122,7 @@ def test_run_that_lacks_last_events_has_every_picture(ended_early):
 def test_picture_that_a_lost_rank_prevents_is_named_and_the_others_are_drawn(ended_early, tmp_path):
     run = ended_early(lost=True)
     lines = save_figures(run, list(QUESTIONS), tmp_path / "pictures")
-    reason = "no picture 'path': trace: the trace has no image with all its launches and messages"
+    reason = f"no picture 'path': {run.trace.where}: it has no image with all its launches and messages"
     assert [line for line in lines if not line.startswith("written")] == [reason]
     assert f"{reason.replace(chr(39), '&#x27;')}." in report_html(run)
 

@@ -37,6 +37,11 @@ def test_activity_adds_up_to_the_run(run):
     assert sums.tolist() == pytest.approx([0.14, 0.14])
 
 
+def test_frames_take_a_trace_too(run):
+    assert energy_frame(run.trace).equals(energy_frame(run))
+    assert events_frame(run.trace).equals(events_frame(run))
+
+
 def test_energy_is_per_image(run):
     frame = energy_frame(run)
     assert frame.loc[1, "running"] == pytest.approx(120e-6 * 2.5 / IMAGES)

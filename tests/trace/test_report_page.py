@@ -72,13 +72,18 @@ def test_long_run_is_cut_and_says_so(run, monkeypatch):
     assert sentence == "It holds the first 1.6e-05 s of 0.00014 s."
 
 
-def test_names_cannot_break_the_page(tmp_path):
-    name = "</script><b>net&"
+@pytest.mark.parametrize("name", ["</script><b>net&", "<!--<script>", "\x1b]0;x\x07", "$x^", "[/red]"])
+def test_names_cannot_break_the_page(tmp_path, name):
     files = write_ranks(tmp_path)
-    merge(tmp_path / "run.h5", files, RunRecord(PLAN.to_json(), image_rows(), provenance(model=name)))
-    text = report_html(Run(read(tmp_path / "run.h5")), ())
-    Page(text)
-    assert name not in text
+    plan = PLAN.to_json().replace('"a"', json.dumps(name))
+    merge(tmp_path / "run.h5", files, RunRecord(plan, image_rows(), provenance(model=name)))
+    run = Run(read(tmp_path / "run.h5"))
+    text = report_html(run)
+    page = Page(text)
+    assert json.loads(page.data)["stages"]["0"] == f"0: {name}"
+    assert page.tags.count("img") == len(PICTURES)
+    if "<" in name:
+        assert name not in text
 
 
 def test_unknown_picture_is_refused(run, tmp_path):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mpi_vta.printable import picture_text
 from mpi_vta.trace.figures.style import (
     BLACK,
     BLUE,
@@ -54,7 +55,7 @@ def draw_throughput(run: Run) -> Figure:
     unit, scale = time_unit(end_ns - run.begin_ns)
     figure = new_figure(run, "Rate, and images under way", 4.6)[0]
     figure.clear()
-    figure.suptitle(f"Rate, and images under way\n{run.title}", fontsize=11)
+    figure.suptitle(f"Rate, and images under way\n{picture_text(run.title)}", fontsize=11)
     rate, queue = figure.subplots(2, 1, sharex=True)
     bins = max(4, min(BINS, len(run.groups) // 3))
     edges = np.linspace(run.begin_ns, end_ns, bins + 1)
@@ -126,7 +127,7 @@ def draw_difference(first: Run, second: Run) -> Figure:
     names = [name for name, value in ours.items() if value and name in theirs]
     ratios = [theirs[name] / ours[name] for name in names]
     figure, axes = new_figure(first, "", 1.9 + 0.32 * len(names))
-    figure.suptitle(f"b beside a\na: {first.title}\nb: {second.title}", fontsize=10)
+    figure.suptitle(f"b beside a\na: {picture_text(first.title)}\nb: {picture_text(second.title)}", fontsize=10)
     rows = range(len(names))
     axes.set_xscale("log", base=2)
     axes.barh(rows, [value - 1 for value in ratios], 0.6, 1, color=[BLUE if value <= 1 else ORANGE for value in ratios])

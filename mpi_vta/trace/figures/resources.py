@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpi_vta.plans.resources import RESOURCE_LABELS, RESOURCES
+from mpi_vta.printable import picture_text
 from mpi_vta.trace.bottleneck import bottleneck
 from mpi_vta.trace.energy import power_kinds, run_energy
 from mpi_vta.trace.figures.style import (
@@ -23,7 +24,6 @@ from mpi_vta.trace.figures.style import (
     legend_below,
     new_figure,
     patch,
-    shorten,
     time_unit,
 )
 from mpi_vta.trace.run import Run
@@ -69,7 +69,7 @@ def draw_bottleneck(run: Run) -> Figure:
     axes.set_xlim(0, 1.12 * found.period_ns / scale)
     where = f"{RESOURCE_LABELS[found.resource]} of rank {found.rank}"
     if found.stage is not None:
-        where += f", stage {shorten(run.stage_name(found.stage))}"
+        where += f", stage {picture_text(run.stage_name(found.stage), 26)}"
     axes.set_xlabel(f"busy time per image group, {unit} ({run.time_word})")
     axes.set_title(
         f"bottleneck: {where}\none more board for it: {found.gain:.2f} times the rate (estimate); "
@@ -103,7 +103,7 @@ def draw_cycles(run: Run) -> Figure:
             left += share
         axes.text(101, row, f"{whole:,} cycles", va="center", fontsize=8)
     axes.set_yticks(
-        range(len(stages)), [f"{shorten(run.stage_name(s), 24)} (rank {r})" for s, r, _ in stages], fontsize=8
+        range(len(stages)), [f"{picture_text(run.stage_name(s), 24)} (rank {r})" for s, r, _ in stages], fontsize=8
     )
     axes.set_ylim(max(1, len(stages)) - 0.5, -0.5)
     axes.set_xlim(0, 122)

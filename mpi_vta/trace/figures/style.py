@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mpi_vta.printable import picture_text
 from mpi_vta.trace.run import Run
 
 # Okabe and Ito's palette
@@ -30,7 +31,7 @@ def new_figure(run: Run, what: str, height_inches: float, columns: int = 1, **op
     figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, columns, **options)
-    figure.suptitle(f"{what}\n{run.title}", fontsize=11)
+    figure.suptitle(f"{what}\n{picture_text(run.title)}", fontsize=11)
     return figure, axes
 
 
@@ -60,8 +61,3 @@ def patch(colour: str, label: str, **style: Any) -> Any:
     from matplotlib.patches import Patch
 
     return Patch(facecolor=colour, label=label, edgecolor="black", linewidth=0.4, **style)
-
-
-def shorten(text: str, length: int = 26) -> str:
-    """Return a text with its middle left out if it is long."""
-    return text if len(text) <= length else f"{text[: length // 2 - 1]}…{text[-(length - length // 2) :]}"

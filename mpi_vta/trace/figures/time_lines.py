@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpi_vta.errors import InputError
+from mpi_vta.printable import picture_text
 from mpi_vta.trace.activity import COMMUNICATION, COMPUTE, HOST, IMAGES, ITSELF, NO_MORE_WORK, activity
 from mpi_vta.trace.critical_path import critical_path, traced_images
 from mpi_vta.trace.figures.style import (
@@ -20,7 +21,6 @@ from mpi_vta.trace.figures.style import (
     legend_below,
     new_figure,
     patch,
-    shorten,
     time_unit,
 )
 from mpi_vta.trace.run import Run
@@ -185,7 +185,7 @@ def draw_critical_path(run: Run, image: int | None = None) -> Figure:
     if image is None:
         images = traced_images(run)
         if not images.size:
-            raise InputError("the trace has no image with all its launches and messages", where="trace")
+            raise InputError("it has no image with all its launches and messages", where=run.trace.where)
         order = np.argsort(images["latency_ns"], kind="stable")
         image = int(images["image"][order[len(order) // 2]])
     steps = critical_path(run, image)
@@ -203,7 +203,9 @@ def draw_critical_path(run: Run, image: int | None = None) -> Figure:
         axes.text(
             left if late else left + length, row, f" {text} ", va="center", ha="right" if late else "left", fontsize=8
         )
-    labels = [shorten(f"{step.what} (rank {step.rank})" if step.kind == COMPUTE else step.what, 38) for step in steps]
+    labels = [
+        picture_text(f"{step.what} (rank {step.rank})" if step.kind == COMPUTE else step.what, 38) for step in steps
+    ]
     axes.set_yticks(range(len(steps)), labels, fontsize=8)
     axes.set_ylim(len(steps) - 0.4, -0.6)
     axes.set_xlabel(f"time since the image's entry, {unit} ({run.time_word})")

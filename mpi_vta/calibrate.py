@@ -21,6 +21,7 @@ from mpi_vta.runtime.introduction import Statement, introduce
 from mpi_vta.runtime.link_probe import fit_link, median_link, probe_links
 from mpi_vta.runtime.pairing import check_pairing, find_launcher
 from mpi_vta.runtime.transport.protocol import Transport
+from mpi_vta.text_table import counted
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         options = build_parser().parse_args(sys.argv[1:] if argv is None else argv)
         if options.rounds < 1:
-            raise InputError(f"{options.rounds} rounds", where="--rounds", allowed="1 or more")
+            raise InputError(counted(options.rounds, "round"), where="--rounds", allowed="1 or more")
         return _measure(options)
     except MpiVtaError as fault:
         # every rank finds the same fault before anything is measured; the first one says so
@@ -75,7 +76,8 @@ def _measure(options: argparse.Namespace) -> int:
             f"            {rank:4}  {peer.bandwidth_mb_s:6.1f}  {peer.latency_ns / 1000:10.1f}  "
             f"{peer.per_message_ns / 1000:14.1f}  {peer.per_byte_ns:11.3f}"
         )
-    print(f"written     {options.output}: the median of {transport.size - 1} links and {options.rounds} rounds")
+    links, rounds_made = counted(transport.size - 1, "link"), counted(options.rounds, "round")
+    print(f"written     {options.output}: the median of {links} and {rounds_made}")
     return 0
 
 

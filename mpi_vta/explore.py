@@ -26,6 +26,7 @@ from mpi_vta.study.points import Point, points_of
 from mpi_vta.study.results import Results
 from mpi_vta.study.sweep import Sweep, over_all_ranks
 from mpi_vta.study.table import print_study
+from mpi_vta.text_table import counted
 from mpi_vta.trace.study_file import Study, read_study
 
 # In a log, a line about the progress at most so often
@@ -136,13 +137,13 @@ def _sweep(
     attributes = _provenance(options, experiment, hashes)
     results = Results(path, attributes, [point.key(hashes) for point in points])
     if not options.fresh and (dropped := results.resume()):
-        progress.phase(f"{dropped} rows of {path} are of other points, or of another version: dropped")
+        progress.phase(f"{counted(dropped, 'row')} of {path} are of other points, or of another version: dropped")
     # a file that cannot be written is found now, not after hours
     results.save()
     missing = results.missing
     have = len(points) - len(missing)
     known = f", {have} of them done before" if have else ""
-    progress.phase(f"{experiment.name}: {len(points)} points{known}, on {_counted(sweep.ranks, 'rank')}")
+    progress.phase(f"{experiment.name}: {counted(len(points), 'point')}{known}, on {counted(sweep.ranks, 'rank')}")
 
     def keep(index: int, rows: Any) -> None:
         results.add(index, rows)
@@ -175,7 +176,7 @@ def _list(points: Sequence[Point]) -> None:
                 print(f"{point.index:6}  {point.title} (not valid: {fault})")
             else:
                 print(f"{point.index:6}  {point.title}")
-        print(f"{_counted(len(points), 'point')}, {impossible} of them known not to be valid before planning")
+        print(f"{counted(len(points), 'point')}, {impossible} of them known not to be valid before planning")
 
 
 def _summary(study: Study, path: Path) -> dict[str, Any]:
@@ -188,10 +189,6 @@ def _summary(study: Study, path: Path) -> dict[str, Any]:
         "valid": int(valid.sum()),
         "time": "modelled",
     }
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 if __name__ == "__main__":

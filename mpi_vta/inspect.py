@@ -29,7 +29,7 @@ from mpi_vta.simulator.replay import CHISEL_MICRO_OPS, Replay, make_vector, most
 from mpi_vta.simulator.timeline import draw_timeline
 from mpi_vta.simulator.timing import PROFILES, Timing, simulate
 from mpi_vta.simulator.vectors import Extent, Vector
-from mpi_vta.text_table import print_lines
+from mpi_vta.text_table import counted, print_lines
 
 MISMATCH_STATUS = 1
 MOST_SEED_DIGITS = 18
@@ -96,9 +96,10 @@ def _replay(options: argparse.Namespace) -> int:
     if options.record is None and (options.cycles is not None or options.dram is not None):
         raise InputError("they are for --record", where="--cycles, --dram")
     result = replay(vector, check=options.check, profile=PROFILES[options.timing])
-    print(json.dumps(result.summary()))
-    if not options.json:
-        _explain(options, result.timing, "every expected byte came out" if result.match else "")
+    if options.json:
+        print(json.dumps(result.summary()))
+    else:
+        _explain(options, result.timing, _outcome(result))
     if options.profile and not options.json:
         print_lines(attribute(vector.config, vector.insns, result.timing).lines(), sys.stdout)
     _draw(options, vector.config, vector.insns, result.timing)
@@ -140,9 +141,12 @@ def _replay_program(options: argparse.Namespace) -> int:
         check_program(program.config, insns, program.dram_image())
     timing = simulate(program.config, insns, PROFILES[options.timing])
     nothing = {"match": None, "mismatched_bytes": None, "cycles": timing.cycles, "expected_cycles": -1}
-    print(json.dumps(nothing))
-    if not options.json:
-        _explain(options, timing, "a compiled program expects no bytes; export it with an input to compare")
+    if options.json:
+        print(json.dumps(nothing))
+    else:
+        _explain(
+            options, timing, ["bytes       none expected of a compiled program; export it with an input to compare"]
+        )
     if options.profile and not options.json:
         names = [layer.name for layer in program.layers]
         print_lines(attribute(program.config, insns, timing, program.insn_layer, names).lines(), sys.stdout)
@@ -163,12 +167,20 @@ def _rtl_note(config: VTAConfig, insns: NDArray[np.uint64]) -> str:
     )
 
 
-def _explain(options: argparse.Namespace, timing: Timing, note: str) -> None:
-    if note:
-        print(note)
-    if options.check:
-        print("inside the portable subset, no race")
-    print(f"cycles are modelled: profile {timing.profile.name}")
+def _outcome(result: Replay) -> list[str]:
+    wrong = "every expected one came out" if result.match else f"{result.mismatched_bytes:,} are not as expected"
+    recorded = ["recorded    no cycles in the vector"]
+    if result.expected_cycles >= 0:
+        recorded = [
+            f"recorded    {result.expected_cycles:,} cycles, {result.timing.cycles - result.expected_cycles:+,}"
+        ]
+    return [f"bytes       {wrong}", *recorded]
+
+
+def _explain(options: argparse.Namespace, timing: Timing, outcome: Sequence[str]) -> None:
+    checked = ["checked     inside the portable subset, no race"] if options.check else []
+    cycles = f"cycles      {timing.cycles:,} (modelled, profile {timing.profile.name})"
+    print_lines([*checked, cycles, *outcome], sys.stdout)
 
 
 def _draw(options: argparse.Namespace, config: VTAConfig, insns: NDArray[np.uint64], timing: Timing) -> None:
@@ -206,7 +218,7 @@ def _packed_inputs(program: Program, paths: Sequence[str]) -> list[Extent]:
     steps = {step.result: step for step in program.host_steps}
     wanted = [steps[name].source if name in steps else name for name in shape_of]
     if len(paths) != len(wanted):
-        raise InputError(f"{len(paths)} inputs", where="--input", allowed=f"{len(wanted)}: {', '.join(wanted)}")
+        raise InputError(counted(len(paths), "input"), where="--input", allowed=f"{len(wanted)}: {', '.join(wanted)}")
     extents = []
     for binding, path in zip(program.inputs, paths, strict=True):
         step = steps.get(binding.value)

@@ -27,7 +27,7 @@ from mpi_vta.runtime.progress import Progress, shown_progress
 from mpi_vta.runtime.report import print_plan, print_report
 from mpi_vta.runtime.session import WATCHDOG_S, Leader, RunResult, take_part
 from mpi_vta.schedule.figures import group_count
-from mpi_vta.text_table import print_lines
+from mpi_vta.text_table import counted, print_lines
 
 if TYPE_CHECKING:
     from mpi_vta.job.prepare import Prepared
@@ -134,8 +134,8 @@ def _show_start(running: Sequence[Prepared], ranks: int, progress: Progress) -> 
         for work in model.host_work:
             progress.phase(f"on the host: {work.name} ({work.op})")
     images = running[0].job.images
-    what = f"{images} image{'s' * (images > 1)}" if len(running) == 1 else f"{len(running)} models"
-    progress.phase(f"running {what} on {ranks} rank{'s' * (ranks > 1)}")
+    what = counted(images, "image") if len(running) == 1 else f"{len(running)} models"
+    progress.phase(f"running {what} on {counted(ranks, 'rank')}")
 
 
 def _count_groups(running: Sequence[Prepared], progress: Progress) -> Callable[[], None]:
@@ -193,7 +193,7 @@ def _show_plan(prepared: Prepared) -> None:
     if request.json:
         print(plan.to_json(), end="")
     else:
-        print_plan(plan, prepared.job.cluster, sys.stdout)
+        print_plan(plan, prepared.job.cluster, sys.stdout, prepared.job.ranks)
         print(f"written     {path}")
 
 

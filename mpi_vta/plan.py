@@ -33,6 +33,7 @@ from mpi_vta.runtime.progress import Progress, shown_progress
 from mpi_vta.runtime.report import print_plan
 from mpi_vta.schedule.pareto import find_pareto
 from mpi_vta.schedule.problem import Problem
+from mpi_vta.text_table import print_lines
 
 IMAGES_PER_BOARD = 8  # by default: enough to deal them evenly, and for filling and draining not to decide
 
@@ -91,8 +92,9 @@ def _run(arguments: Sequence[str]) -> int:
 def _run_several(options: argparse.Namespace, cluster: Cluster) -> int:
     wishes = plan_wishes(options)
     check_wishes(wishes, weights=options.weights)
-    if options.output is not None or options.pareto:
-        raise InputError("it is for one model", where="--pareto, --output", remedy="plan one model")
+    given = ["--pareto"] * options.pareto + ["--output"] * (options.output is not None)
+    if given:
+        raise InputError("it is for one model", where=", ".join(given), remedy="plan one model")
     labels = labels_of(options.model)
     with shown_progress(quiet=options.json) as progress:
         graphs, quantized = [], quantize_options(options)
@@ -110,13 +112,13 @@ def _run_several(options: argparse.Namespace, cluster: Cluster) -> int:
         print(json.dumps({"cluster": cluster.name, "ranks": len(cluster.boards), "models": models}, indent=2))
         return 0
     for label, ranks, planned, part in rows:
-        print(f"{label}: on ranks {', '.join(map(str, ranks))} of the job")
-        _print(planned, part)
+        print_lines([f"{label}: on ranks {', '.join(map(str, ranks))} of the job"], sys.stdout)
+        _print(planned, part, ranks)
     return 0
 
 
-def _print(planned: Planned, cluster: Cluster) -> None:
-    print_plan(planned.plan, cluster, sys.stdout)
+def _print(planned: Planned, cluster: Cluster, ranks: Sequence[int] = ()) -> None:
+    print_plan(planned.plan, cluster, sys.stdout, ranks)
     compile_s = planned.costs.compile_seconds
     print(f"planner     {planned.planner_s:.3f} s, besides {compile_s:.3f} s of compiling or of reading the cache")
 

@@ -62,7 +62,7 @@ def search_all(
             running.callback(processes[-1].kill)
         for done, (_, kernel, bias) in enumerate(shares[0]):
             if progress:
-                progress(kernel.name, done * count, len(open_kernels))
+                progress(kernel.name, min((done + 1) * count, len(open_kernels)), len(open_kernels))
             choose(kernel, bias, config)
         for process, share in zip(processes, shares[1:], strict=True):
             answer, _ = process.communicate()

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mpi_vta.disk import open_regular, read_bytes
 from mpi_vta.errors import InputError
 from mpi_vta.npy import read_npy
+from mpi_vta.text_table import counted
 
 Picture = NDArray[np.uint8]
 
@@ -143,7 +144,7 @@ def synthetic_images(count: int, preprocess: Preprocess, seed: int = 0) -> Image
         If `count` is below 1.
     """
     if count < 1:
-        raise InputError(f"{count} pictures", where="--images", allowed="at least 1")
+        raise InputError(counted(count, "picture"), where="--images", allowed="at least 1")
     size = (preprocess.height, preprocess.width)
     named = [(f"synthetic-{i:04d}", synthetic_picture(*size, seed=seed, index=i)) for i in range(count)]
     if preprocess.channels not in (1, 3):  # three channels of each picture, as many pictures as it takes

@@ -31,7 +31,7 @@ def import_exported(path: Path) -> Imported:
         (`mpi_vta.frontend.torch_archive`), or something that our graph lacks.
     """
     if importlib.util.find_spec("torch") is None:
-        raise ModelError("needs PyTorch", where=str(path), remedy="pip install 'mpi-vta[torch]'")
+        raise ModelError("needs PyTorch", where=str(path), remedy="pip install 'torch>=2.8'")
     archive = plain_archive(path)
     import torch
 

@@ -14,6 +14,7 @@ from mpi_vta.hw.energy import NetworkPower
 from mpi_vta.hw.paths import find, find_beside
 from mpi_vta.hw.targets import load_target
 from mpi_vta.hw.toml_table import TomlTable
+from mpi_vta.text_table import counted
 
 DEFAULT_TARGET = "pynq"
 MAX_BOARDS = 4096
@@ -149,10 +150,10 @@ class Cluster:
         """
         if ranks > len(self.boards):
             raise ConfigError(
-                f"{ranks} ranks but only {len(self.boards)} boards",
+                f"{counted(ranks, 'rank')} but only {counted(len(self.boards), 'board')}",
                 where=f"cluster {self.name}",
-                remedy=f"start at most {len(self.boards)} ranks (mpirun -n {len(self.boards)}), or add [[boards]] "
-                "to the cluster file",
+                remedy=f"start at most {counted(len(self.boards), 'rank')} (mpirun -n {len(self.boards)}), or "
+                "add [[boards]] to the cluster file",
             )
         return replace(self, boards=self.boards[:ranks])
 
@@ -184,7 +185,7 @@ def select_cluster(name_or_path: str | None, ranks: int, config: VTAConfig | Non
         If the cluster is illegal or too small, or the configuration does not suit a board.
     """
     if ranks < 1:
-        raise ConfigError(f"{ranks} ranks", where="--ranks", allowed="1 or more")
+        raise ConfigError(counted(ranks, "rank"), where="--ranks", allowed="1 or more")
     if name_or_path is None:
         return Cluster.default(ranks, config)
     cluster = Cluster.load(name_or_path).first(ranks)

@@ -14,6 +14,7 @@ from mpi_vta.errors import InputError
 from mpi_vta.frontend.images import ImageBatch, Placement, load_images, synthetic_images
 from mpi_vta.frontend.truth import Truth
 from mpi_vta.job.ready_model import ReadyModel
+from mpi_vta.text_table import counted
 
 DEFAULT_IMAGES = 8
 MOST_IMAGES = 2**31 - 1
@@ -86,7 +87,9 @@ def check_memory(images: int, bytes_each: int = _TIMES_BYTES) -> None:
     memory_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     most = min(memory_bytes // bytes_each, MOST_IMAGES)
     if images > most:
-        raise InputError(f"{images} images", where="--images", allowed=f"1 to {most}, by the memory of this machine")
+        raise InputError(
+            counted(images, "image"), where="--images", allowed=f"1 to {most}, by the memory of this machine"
+        )
 
 
 def _count(model: ReadyModel, images: str | None) -> int | None:
@@ -98,7 +101,9 @@ def _count(model: ReadyModel, images: str | None) -> int | None:
     except ValueError:
         return None
     if count < 1:
-        raise InputError(f"{count} images", where="--images", allowed="1 or more, a picture, a folder or an .npy file")
+        raise InputError(
+            counted(count, "image"), where="--images", allowed="1 or more, a picture, a folder or an .npy file"
+        )
     return count
 
 

@@ -24,6 +24,7 @@ from mpi_vta.schedule.cache import ProgramCache
 from mpi_vta.schedule.cost import CompiledCosts, time_program
 from mpi_vta.schedule.problem import Draft, Placement, Problem
 from mpi_vta.schedule.strategies import AUTO, make_plan
+from mpi_vta.text_table import counted
 
 COMPARED = ("throughput_images_per_s", "latency_ms", "energy_j_per_image")
 
@@ -146,7 +147,7 @@ def plan_model(wishes: PlanWishes, graph: Graph, cluster: Cluster, images: int, 
     ranks = len(cluster.boards)
     boards = ranks if wishes.boards is None else wishes.boards
     if not 1 <= boards <= ranks:
-        raise PlanError(f"{boards} boards", where="--boards", allowed=f"1..{ranks}, as many as there are")
+        raise PlanError(counted(boards, "board"), where="--boards", allowed=f"1..{ranks}, as many as there are")
     problem = Problem(
         graph,
         cluster.first(boards),
@@ -183,7 +184,7 @@ def plan_from_file(wishes: PlanWishes, problem: Problem) -> Plan:
     needed = max(stated.ranks) + 1
     if needed > problem.ranks:
         raise PlanError(
-            f"the plan needs {needed} ranks, there are {problem.ranks}",
+            f"the plan needs {counted(needed, 'rank')}, there are {problem.ranks}",
             where=where,
             remedy=f"start mpirun -n {needed}",
         )

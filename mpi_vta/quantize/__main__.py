@@ -80,7 +80,7 @@ def _images(loaded: LoadedModel, count: int | None) -> NDArray[np.float32]:
     """Return held-out examples, or pictures other than those of the calibration."""
     wanted = DEFAULT_IMAGES[loaded.truth is not None] if count is None else count
     if wanted < 1:
-        raise InputError(f"{wanted} images", where="--images", allowed="1 or more")
+        raise InputError(counted(wanted, "image"), where="--images", allowed="1 or more")
     if loaded.truth is not None:
         return loaded.truth.images[:wanted]
     return synthetic_images(wanted, loaded.preprocess, PICTURE_SEED).inputs

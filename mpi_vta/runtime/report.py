@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from math import inf
 from typing import Any, TextIO
@@ -15,11 +16,13 @@ from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.plans.plan import Plan, Stage
 from mpi_vta.schedule.figures import Figures, measure
-from mpi_vta.text_table import print_lines, print_table
+from mpi_vta.text_table import counted, print_lines, print_table
 from mpi_vta.trace.energy import power_kinds, run_energy
 from mpi_vta.trace.reader import RankRecord, Trace
 from mpi_vta.trace.run import Run
 from mpi_vta.trace.schema import MODELLED, EventKind
+
+_RANK = re.compile(r"\brank \d")
 
 
 def output_sha256(outputs: Mapping[str, NDArray[np.int8]], order: Sequence[str]) -> str:
@@ -128,18 +131,20 @@ def _part_text(stage: Stage) -> str | None:
 
 def print_report(summary: Mapping[str, Any], stream: TextIO) -> None:
     """Print the table of stages and the figures."""
-    title = f"{summary['model']}, {summary['strategy']}, {summary['ranks']} ranks: all times {summary['time']}"
+    title = (
+        f"{summary['model']}, {summary['strategy']}, {counted(summary['ranks'], 'rank')}: all times {summary['time']}"
+    )
     _print_stages(title, summary["stages"], stream)
     print_lines(figure_lines(summary), stream)
 
 
-def print_plan(plan: Plan, cluster: Cluster, stream: TextIO) -> None:
-    """Print the stages of a plan and its predicted figures."""
+def print_plan(plan: Plan, cluster: Cluster, stream: TextIO, ranks: Sequence[int] = ()) -> None:
+    """Print the stages of a plan and its predicted figures; of one of several models by the job's `ranks`."""
     rows = [
         {
             "stage": stage.index,
             "replica": replica,
-            "rank": rank,
+            "rank": ranks[rank] if ranks else rank,
             "host": "",
             "board": cluster.boards[rank].name,
             "layers": list(stage.nodes),
@@ -153,7 +158,14 @@ def print_plan(plan: Plan, cluster: Cluster, stream: TextIO) -> None:
     ]
     _print_stages(f"plan of {plan.model}, {plan.strategy}: all times modelled", rows, stream)
     lines = [f"predicted   {name} {value:.4g} (modelled)" for name, value in plan.predicted.items()]
-    print_lines([*lines, *(f"note        {note}" for note in plan.notes)], stream)
+    print_lines([*lines, *(f"note        {note}" for note in (*plan.notes, *own_ranks(plan.notes, ranks)))], stream)
+
+
+def own_ranks(notes: Iterable[str], ranks: Sequence[int]) -> tuple[str, ...]:
+    """Return how the notes on one of several models number its ranks, if any of them names one."""
+    if not ranks or tuple(ranks) == tuple(range(len(ranks))) or not any(_RANK.search(note) for note in notes):
+        return ()
+    return (f"ranks in the notes are the model's own: its rank 0 is rank {ranks[0]} of the job",)
 
 
 def _first_config(stage: Stage, cluster: Cluster) -> VTAConfig:
@@ -168,18 +180,19 @@ def figure_lines(summary: Mapping[str, Any]) -> list[str]:
     predicted = "" if time == MODELLED else f"; predicted {summary['predicted_images_per_s']:.3f}, {MODELLED}"
     steady = "" if summary["steady_images_per_s"] is None else f"steady {summary['steady_images_per_s']:.3f}, "
     lines = [
-        f"throughput  {summary['throughput_images_per_s']:.3f} images/s over {summary['images']} images "
+        f"throughput  {summary['throughput_images_per_s']:.3f} images/s over {counted(summary['images'], 'image')} "
         f"({steady}{time}{predicted})",
         f"latency     p50 {latency['p50']:.3f} ms, p99 {latency['p99']:.3f} ms ({time}); "
         f"one image alone {summary['predicted_latency_alone_ms']:.3f} ms ({MODELLED})",
         f"speed-up    {summary['speedup']:.2f} against one board, {100 * summary['ideal_fraction']:.1f} % of the "
-        f"ideal of {summary['ranks']} boards ({against})",
+        f"ideal of {counted(summary['ranks'], 'board')} ({against})",
         _energy_line(summary["energy"]),
     ]
     for entry in summary["host_ops"]:
         untimed = "" if entry["timed"] else "; not in the modelled time"
         lines.append(f"on the host {entry['name']} ({entry['op']}): {entry['why']}{untimed}")
-    lines += [f"note        {note}" for note in summary["notes"]]
+    notes = (*summary["notes"], *own_ranks(summary["notes"], summary.get("on_ranks", ())))
+    lines += [f"note        {note}" for note in notes]
     if summary["output_sha256"] is None:
         lines.append("outputs     none: this device models time only")
     else:

@@ -17,6 +17,7 @@ from mpi_vta.schedule.pieces import assembled_bytes, find_traffic
 from mpi_vta.schedule.predict import Prediction, predict
 from mpi_vta.schedule.problem import Draft, Placement, Problem
 from mpi_vta.schedule.validate import check_shares, edges_between, validate
+from mpi_vta.text_table import counted
 
 # A window of fewer groups is taken if it loses no more of the throughput than this
 WINDOW_LOSS = 0.005
@@ -107,7 +108,7 @@ def _window(problem: Problem, plan: Plan, most: int) -> int:
     if problem.in_flight is not None:
         if not 1 <= problem.in_flight <= most:
             raise PlanError(
-                f"{problem.in_flight} image groups in flight",
+                f"{counted(problem.in_flight, 'image group')} in flight",
                 where="--in-flight",
                 allowed=f"1..{most}, what the boards' memory holds",
             )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from mpi_vta.errors import PlanError
 from mpi_vta.schedule.cut_points import CutPoints
 from mpi_vta.schedule.division import Wish
+from mpi_vta.text_table import counted
 
 if TYPE_CHECKING:
     from mpi_vta.plans.plan import Plan
@@ -89,10 +90,12 @@ def wish_of(by_hand: ByHand, cuts: CutPoints, boards: int, stages: int | None, *
     if by_hand.cut:
         borders = _borders(by_hand.cut, cuts)
         if stages not in (None, len(borders) - 1):
-            raise PlanError(f"--cut makes {len(borders) - 1} stages", where=f"--stages {stages}")
+            raise PlanError(f"--cut makes {counted(len(borders) - 1, 'stage')}", where=f"--stages {stages}")
         if len(borders) - 1 > boards:
             raise PlanError(
-                f"{len(borders) - 1} stages on {boards} boards", where="--cut", allowed=f"at most {boards - 1} borders"
+                f"{counted(len(borders) - 1, 'stage')} on {counted(boards, 'board')}",
+                where="--cut",
+                allowed=f"at most {boards - 1} borders",
             )
         allowed[:] = False
         allowed[borders[:-1], borders[1:]] = True
@@ -135,7 +138,7 @@ def _allocate(
                 raise PlanError(f"{cuts.units[unit][0]} is also in {owner[unit]}", where=where)
             owner[unit] = pattern
         if count > 1 and not replicas:
-            raise PlanError(f"{count} boards for a stage", where=where, remedy="take --strategy fused")
+            raise PlanError(f"{counted(count, 'board')} for a stage", where=where, remedy="take --strategy fused")
         counts |= dict.fromkeys(_as_stage(found, cuts, allowed, where), count)
     total = sum(count for _, count in shares) + (len(owner) < len(cuts.units))
     if total > boards:

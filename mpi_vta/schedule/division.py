@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import PlanError
+from mpi_vta.text_table import counted
 
 NEVER_NS = np.int64(1) << 60
 # Relative slack for rounding when capacities are added up
@@ -140,9 +141,10 @@ def divide(types: Sequence[BoardType], wish: Wish = Wish(), loss: float = 0.0) -
     search = _Search([types[t] for t in order], wish)
     low, high = 0, max(kind.longest_ns for kind in types)
     if search.solve(high) is None:
-        stages = "" if wish.stages is None else f" into {wish.stages} stages"
+        stages = "" if wish.stages is None else f" into {counted(wish.stages, 'stage')}"
+        boards = counted(sum(len(kind.ranks) for kind in types), "board")
         raise PlanError(
-            f"there is no division{stages} over {sum(len(kind.ranks) for kind in types)} boards that fits their memory",
+            f"there is no division{stages} over {boards} that fits their memory",
             remedy="use more boards, or fewer restrictions",
         )
     while low < high:

@@ -9,6 +9,7 @@ from mpi_vta.errors import PlanError
 from mpi_vta.plans.plan import Plan
 from mpi_vta.schedule.problem import OBJECTIVES, Problem
 from mpi_vta.schedule.strategies import STRATEGIES, make_plan
+from mpi_vta.text_table import counted
 
 # Up to this number every count of boards is tried, beyond it counts in steps of about a third
 EVERY_COUNT = 4
@@ -86,7 +87,7 @@ def find_pareto(problem: Problem, on_plan: Callable[[int, int], None] = lambda *
         try:
             plan = make_plan(strategy, replace(problem, cluster=problem.cluster.first(count), objective=objective))
         except PlanError as fault:
-            left_out.append(f"{strategy} on {count} boards for {objective}: {fault}")
+            left_out.append(f"{strategy} on {counted(count, 'board')} for {objective}: {fault}")
         else:
             choices.append(Choice(count, plan))
     if not choices:

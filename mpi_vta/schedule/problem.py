@@ -17,6 +17,7 @@ from mpi_vta.schedule.by_hand import ByHand, wish_of
 from mpi_vta.schedule.cost import Costs
 from mpi_vta.schedule.cut_points import CutPoints, find_cut_points
 from mpi_vta.schedule.division import Wish
+from mpi_vta.text_table import counted
 
 # objective -> (key of `Plan.predicted`, 1 if more is better, -1 if less is)
 OBJECTIVES: Mapping[str, tuple[str, int]] = {
@@ -71,11 +72,11 @@ class Problem:
         if self.objective not in OBJECTIVES:
             raise PlanError("no such objective", where=f"--objective {self.objective}", allowed=", ".join(OBJECTIVES))
         if self.images < 1:
-            raise PlanError(f"{self.images} images", where="--images", allowed="1 or more")
+            raise PlanError(counted(self.images, "image"), where="--images", allowed="1 or more")
         if self.ranks < 1:
-            raise PlanError(f"{self.ranks} ranks", where="--ranks", allowed="1 or more")
+            raise PlanError(counted(self.ranks, "rank"), where="--ranks", allowed="1 or more")
         if self.stages is not None:
-            _check_stages(self.stages, self.graph, self.ranks)
+            _check_stages(self.stages, self.graph.name, len(self.cuts.units), self.ranks)
 
     @property
     def ranks(self) -> int:
@@ -134,17 +135,19 @@ class Draft:
     notes: tuple[str, ...] = ()
 
 
-def _check_stages(stages: int, graph: Graph, ranks: int) -> None:
-    if stages > len(graph.nodes):
+def _check_stages(stages: int, model: str, most: int, ranks: int) -> None:
+    allowed = f"1..{min(most, ranks)}"
+    if stages > most:
         raise PlanError(
-            f"{stages} stages but {graph.name} has only {len(graph.nodes)} layers",
+            f"{counted(stages, 'stage')}, but {model} can be cut into {most} only: what the compiler merges, such as "
+            "a pooling with its convolution, stays together",
             where="--stages",
-            allowed=f"1..{len(graph.nodes)}",
+            allowed=allowed,
         )
     if not 1 <= stages <= ranks:
         raise PlanError(
-            f"{stages} stages on {ranks} ranks",
+            f"{counted(stages, 'stage')} on {counted(ranks, 'rank')}",
             where="--stages",
-            allowed=f"1..{ranks}",
+            allowed=allowed,
             remedy=f"start more ranks (mpirun -n {stages})" if stages > ranks else "",
         )

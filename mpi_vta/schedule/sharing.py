@@ -9,6 +9,7 @@ from math import comb, prod
 from mpi_vta.errors import PlanError
 from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
+from mpi_vta.text_table import counted
 
 # Up to so many divisions all are tried; beyond, boards go one by one to the model that is worst off
 MOST_DIVISIONS = 200_000
@@ -61,9 +62,9 @@ def share_boards(cluster: Cluster, demands: Sequence[Demand]) -> tuple[tuple[int
     """
     if len(demands) > len(cluster.boards):
         raise PlanError(
-            f"{len(demands)} models on {len(cluster.boards)} boards",
+            f"{counted(len(demands), 'model')} on {counted(len(cluster.boards), 'board')}",
             where="--model",
-            allowed=f"at most {len(cluster.boards)} models, as each has boards of its own",
+            allowed=f"at most {counted(len(cluster.boards), 'model')}, as each has boards of its own",
             remedy=f"start mpirun -n {len(demands)}",
         )
     free: dict[Board, list[int]] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from mpi_vta.study.findings import findings
 from mpi_vta.study.groups import FIGURES, Group, groups_of
 from mpi_vta.study.lessons import Lesson, lessons
 from mpi_vta.study.words import figure, listed, sentence
+from mpi_vta.text_table import counted
 from mpi_vta.trace.study_file import Study, read_study
 
 # Of many VTA builds, the best ones are shown
@@ -42,7 +44,7 @@ def write_page(path: Path, results: Sequence[Path]) -> list[Path]:
 
     studies = [_complete(result) for result in results]
     folder = path.parent / path.stem
-    files: dict[Path, bytes] = {path: page_text(studies, path.stem).encode()}
+    files: dict[Path, bytes] = {path: page_text(studies, path.stem, path.parent).encode()}
     for study in studies:
         groups, name = groups_of(study), str(study.attributes["name"])
         for suffix, drawn in _pictures(groups).items():
@@ -53,22 +55,43 @@ def write_page(path: Path, results: Sequence[Path]) -> list[Path]:
     return list(files)
 
 
-def page_text(studies: Sequence[Study], folder: str) -> str:
-    """Return the page; pictures are looked for in `folder`."""
+def page_text(studies: Sequence[Study], folder: str, beside: Path) -> str:
+    """Return the page that will lie in `beside`; pictures are looked for in `folder` there."""
     every = [group for study in studies for group in groups_of(study)]
     lines = [
         "# What the studies show",
         "",
         "Every figure, table and sentence here is **modelled** and generated from result files by "
-        "`python -m mpi_vta.explore --report`: [experiments](experiments.md) says how to make them, "
-        "[methodology](methodology.md) and [network model](network_model.md) what the model is. Weights are synthetic: "
-        "they do not change times. Power figures are the estimates of the board and cluster files.",
+        f"`python -m mpi_vta.explore --report`: {_page('experiments', beside)} says how to make them, "
+        f"{_page('methodology', beside)} and {_page('network_model', beside)} what the model is. {_weights(studies)} "
+        "Power figures are the estimates of the board and cluster files.",
         "",
         *_learnt(studies, lessons(every)),
     ]
     for study in studies:
         lines += _section(study, folder)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _page(name: str, beside: Path) -> str:
+    """Return a link to a document that lies in the same folder, or the place of one that does not."""
+    words = name.replace("_", " ")
+    return f"[{words}]({name}.md)" if (beside / f"{name}.md").exists() else f"mpi_vta's `docs/{name}.md`"
+
+
+def _weights(studies: Sequence[Study]) -> str:
+    """Return where the weights of the studies' models are from; times depend on none of them."""
+    from mpi_vta.frontend.models import TRAINED
+    from mpi_vta.frontend.zoo import BUILDERS
+
+    models = sorted({model for study in studies for model in json.loads(str(study.attributes["graph_sha256"]))})
+    kinds = {
+        "synthetic": [name for name in models if name in BUILDERS and name not in TRAINED],
+        "trained": [name for name in models if name in TRAINED],
+        "their files' own": [name for name in models if name not in BUILDERS],
+    }
+    told = [f"those of {listed(names)} are {kind}" for kind, names in kinds.items() if names]
+    return f"Times do not depend on weights: {'; '.join(told)}."
 
 
 def _learnt(studies: Sequence[Study], found: Sequence[Lesson]) -> list[str]:
@@ -128,7 +151,9 @@ def _section(study: Study, folder: str) -> list[str]:
             "",
         ]
     reasons = Counter(row["reason"] for group in groups for row in group.rows if not row["valid"])
-    lines += [f"- {count} of {len(study.rows())} points not valid: {why}" for why, count in reasons.most_common()]
+    lines += [
+        f"- {count} of {counted(len(study.rows()), 'point')} not valid: {why}" for why, count in reasons.most_common()
+    ]
     return [*lines, ""] if reasons else lines
 
 
@@ -175,7 +200,7 @@ def _front(group: Group) -> list[str]:
     several, figures = len(group.configs) > 1, group.front_figures
     heads = (*(["VTA build"] if several else []), "boards", "strategy", *figures.values(), "busy VTA")
     lines = [
-        f"Best in throughput, latency and energy at once: {len(group.front)} of {len(group.valid)} points.",
+        f"Best in throughput, latency and energy at once: {len(group.front)} of {counted(len(group.valid), 'point')}.",
         "",
         f"| {' | '.join(heads)} |",
         f"{'|---' * len(heads)}|",

@@ -18,6 +18,7 @@ from mpi_vta.hw.enumeration import check_build
 from mpi_vta.hw.parts import load_part
 from mpi_vta.hw.paths import is_shipped
 from mpi_vta.study.experiment import Experiment, IllegalConfig
+from mpi_vta.text_table import counted
 
 # Rooms and modules that decide a point's figures: rows made by another version of them are made again
 _SOURCES = (
@@ -153,7 +154,7 @@ class Point:
         """
         there = len(self.cluster.boards)
         if self.boards > there:
-            raise ConfigError(f"{self.boards} boards, it has {there}", where=f"cluster {self.cluster.name}")
+            raise ConfigError(f"{counted(self.boards, 'board')}, it has {there}", where=f"cluster {self.cluster.name}")
         if self.boards < len(self.models):
             raise ConfigError(f"{len(self.models)} models at once need as many boards", where=f"boards = {self.boards}")
         cluster = self.cluster.first(self.boards)

@@ -12,7 +12,7 @@ from mpi_vta.command_end import status_of
 from mpi_vta.disk import write_picture
 from mpi_vta.errors import InputError, about
 from mpi_vta.one_line_parser import OneLineParser
-from mpi_vta.text_table import print_lines
+from mpi_vta.text_table import counted, print_lines
 from mpi_vta.trace.figures import QUESTIONS, save_figures
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.repair import repair
@@ -117,8 +117,10 @@ def _merge(options: argparse.Namespace) -> None:
     if missing:
         print(f"left out    ranks {', '.join(map(str, missing))}")
     trace = read(path)
-    counts = [f"{len(model.images)} finished images of {model.attributes['name']}" for model in trace.models]
-    print_lines([f"written     {path}: {', '.join(counts) or f'{len(trace.images)} finished images'}"], sys.stdout)
+    counts = [f"{counted(len(model.images), 'finished image')} of {model.attributes['name']}" for model in trace.models]
+    print_lines(
+        [f"written     {path}: {', '.join(counts) or counted(len(trace.images), 'finished image')}"], sys.stdout
+    )
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {

@@ -13,6 +13,7 @@ from mpi_vta.errors import ArtifactError, InputError
 from mpi_vta.plans.network import NetworkModel
 from mpi_vta.plans.plan import SINK, SOURCE, Plan
 from mpi_vta.plans.steady import steady_images_per_s
+from mpi_vta.text_table import counted
 from mpi_vta.trace.contents import checked_plan
 from mpi_vta.trace.messages import Messages, link_counters, match_messages
 from mpi_vta.trace.reader import RankRecord, Trace
@@ -86,7 +87,7 @@ class Run:
     def title(self) -> str:
         """Model, strategy and size of the run, for the head of a picture."""
         attributes = self.trace.attributes
-        return f"{attributes['model']}, {attributes['strategy']}, {len(self.ranks)} ranks ({self.time_word})"
+        return f"{attributes['model']}, {attributes['strategy']}, {counted(len(self.ranks), 'rank')} ({self.time_word})"
 
     @cached_property
     def network(self) -> NetworkModel:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from mpi_vta.plans.resources import RESOURCE_LABELS
+from mpi_vta.text_table import counted
 from mpi_vta.trace.activity import COMMUNICATION, COMPUTE, HOST, WAIT, Activity, activity
 from mpi_vta.trace.bottleneck import Bottleneck, bottleneck
 from mpi_vta.trace.energy import run_energy
@@ -129,13 +130,13 @@ def warning_lines(run: Run) -> list[str]:
     if attributes.get("repaired"):
         missing = ", ".join(map(str, attributes["missing_ranks"].tolist())) or "none"
         lines.append(
-            f"warning     the run ended early: {len(run.images)} of {attributes['images_asked']} images; "
+            f"warning     the run ended early: {len(run.images)} of {counted(attributes['images_asked'], 'image')}; "
             f"ranks left out: {missing}"
         )
     if unmatched := int(run.links["unmatched"].sum()):
-        lines.append(f"warning     {unmatched} messages have only one end in the trace")
+        lines.append(f"warning     {counted(unmatched, 'message')} with only one end in the trace")
     if backward := int(run.links["backward"].sum()):
-        lines.append(f"warning     {backward} messages arrive before they are sent")
+        lines.append(f"warning     {counted(backward, 'message')} usable before being sent")
     if run.time_word == MEASURED:
         lines.append(f"clocks      agree within {run.trace.clock['error_ns'].max() / 1000:.3g} µs")
     return lines
@@ -147,7 +148,7 @@ def difference_lines(first: Run, second: Run) -> list[str]:
     lines = [f"a: {first.title}", f"b: {second.title}", f"{'':24} {'a':>12} {'b':>12}   change"]
     for name in [name for name in ours if name in theirs]:
         value = ours[name]
-        change = f"{100 * (theirs[name] / value - 1):+8.1f} %" if value else ""
+        change = f"{round(100 * (theirs[name] / value - 1), 1) + 0.0:+8.1f} %" if value else ""
         lines.append(f"{name:24} {value:>12.6g} {theirs[name]:>12.6g} {change}")
     return lines
 

@@ -106,7 +106,9 @@ def test_several_models_share_the_boards(capsys):
     ]
     assert [model["ranks"] for model in found["models"]] == [3, 1]
     assert main([*DIGITS, *DIGITS, "--cluster", "pynq4"]) == 0
-    assert "digits-2: on ranks 2, 3 of the job" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    table = out[out.index("digits-2: on ranks 2, 3 of the job") :]
+    assert [int(row.split("│")[2]) for row in table.splitlines() if row.startswith("│")] == [2, 3]
 
 
 def test_boards_limits_the_ranks_used(capsys):
@@ -128,7 +130,7 @@ WRONG = {
         [*DIGITS, "--plan", "/dev/zero"],
         "/dev/zero: cannot read the plan (a pipe or device",
     ),
-    "stages": ([*DIGITS, "--ranks", "99", "--stages", "98"], "--stages: 98 stages but digits has only"),
+    "stages": ([*DIGITS, "--ranks", "99", "--stages", "98"], "--stages: 98 stages, but digits can be cut into 4 only"),
     "too many boards": ([*DIGITS, "--ranks", "2", "--boards", "3"], "--boards: 3 boards; allowed: 1..2"),
     "cut": ([*DIGITS, "--ranks", "2", "--cut", "conf2"], "--cut conf2: no such layer; allowed: a layer of the model"),
     "allocate": ([*DIGITS, "--allocate", "conf*=1"], "--allocate conf*=1: no layer matches"),
@@ -137,7 +139,11 @@ WRONG = {
         "--pareto: it tries every strategy; leave out --cut",
     ),
     "share": ([*DIGITS, "--share", "digits=1"], "--share: there is one model only; name several with --model"),
-    "several": ([*DIGITS, *DIGITS, "--ranks", "2", "--pareto"], "--pareto, --output: it is for one model; plan one"),
+    "several": ([*DIGITS, *DIGITS, "--ranks", "2", "--pareto"], "--pareto: it is for one model; plan one"),
+    "several, written": (
+        [*DIGITS, *DIGITS, "--ranks", "2", "-o", "p.json"],
+        "--output: it is for one model; plan one",
+    ),
     "plan": ([*DIGITS, "--plan", "/nowhere.json"], "/nowhere.json: cannot read the plan"),
     "option": ([*DIGITS, "--nosuch"], "command line: unrecognized arguments: --nosuch"),
     "output": ([*DIGITS, "-o", "/proc/nowhere/plan.json"], "/proc/nowhere/plan.json: cannot write the plan"),

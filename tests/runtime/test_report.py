@@ -10,7 +10,7 @@ from mpi_vta.graph.ir import array_sha256
 from mpi_vta.graph.window import Window
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.plans.plan import SINK, SOURCE, Edge, Part, Plan, Stage
-from mpi_vta.runtime.report import figure_lines, output_sha256, print_plan, print_report, summarize
+from mpi_vta.runtime.report import figure_lines, output_sha256, own_ranks, print_plan, print_report, summarize
 from mpi_vta.trace.reader import RankRecord, Trace
 from mpi_vta.trace.schema import EVENT_DTYPE, IMAGE_DTYPE, LINK_DTYPE, POWER_DTYPE, PROFILE_DTYPE, EventKind
 
@@ -155,3 +155,10 @@ def test_parts_of_one_run_of_layers_are_one_line():
     assert len(rows) == 2
     assert all(text in rows[0] for text in ("0-1", "0,1", "2: a .. b in 2 parts", "rows 3..7", "200", "0.002"))
     assert " c " in rows[1]
+
+
+def test_notes_that_number_ranks_say_whose():
+    notes = ("the port out of rank 3 sets the pace",)
+    told = ("ranks in the notes are the model's own: its rank 0 is rank 5 of the job",)
+    assert own_ranks(notes, (5, 6, 7)) == told
+    assert own_ranks(notes, (0, 1, 2)) == own_ranks(notes, ()) == own_ranks(("no rank",), (5,)) == ()

@@ -57,7 +57,7 @@ def test_boards_that_get_no_turn_are_told():
     hand = ByHand.parse(None, ["n0=4"])
     plan = plan_with("fused", graph, Cluster.default(6), 6, 2, costs, by_hand=hand)
     assert len(next(stage for stage in plan.stages if stage.nodes == ("n0",)).ranks) == 2
-    assert "2 boards get no turn: they would only delay the end" in plan.notes
+    assert "2 boards get no turn: the others of the stage are done with all groups before (modelled)" in plan.notes
 
 
 def test_comparison_names_both_figures():

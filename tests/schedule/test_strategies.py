@@ -54,7 +54,7 @@ def test_pipeline_leaves_boards_idle_that_cannot_help_and_says_so():
     assert len(plan.stages) == 3 or "idle" in plan.notes[0]
     plan = plan_for("pipeline", chain(4), 4, cycles=[10_000, 9_000_000, 10_000, 10_000])
     assert len(plan.stages) < 4
-    assert "idle: another stage would not shorten the period" in plan.notes[0]
+    assert "idle: no cut into more stages, of one board each, has a period below" in plan.notes[0]
 
 
 def test_pipeline_with_more_ranks_than_layers_uses_fewer_boards_and_says_so():
@@ -139,7 +139,9 @@ def test_scatter_gather_gives_fast_boards_more_turns():
 def test_scatter_gather_leaves_out_boards_that_would_only_delay_the_end():
     plan = plan_for("scatter-gather", chain(4), 17, images=10, cluster=MIXED, cycles=5_000_000)
     assert plan.stages[0].ranks == tuple(range(12, 17))
-    assert plan.notes[0].startswith("12 boards stay idle: at 200.10 ms per image group they would only delay the end")
+    assert plan.notes[0].startswith(
+        "12 boards stay idle: with up to 200.10 ms for a whole image group, they would end last"
+    )
 
 
 def test_scatter_gather_uses_no_more_boards_than_groups():
@@ -275,7 +277,11 @@ WRONG = {
     ),
     "images": (("pipeline", 2, 0, None), "--images: 0 images; allowed: 1 or more"),
     "ranks": (("pipeline", 0, 1, None), "--ranks: 0 ranks; allowed: 1 or more"),
-    "more stages than layers": (("pipeline", 9, 1, 5), "--stages: 5 stages but chain has only 4 layers; allowed: 1..4"),
+    "more stages than layers": (
+        ("pipeline", 9, 1, 5),
+        "--stages: 5 stages, but chain can be cut into 4 only: what the compiler merges, such as a pooling with its "
+        "convolution, stays together; allowed: 1..4",
+    ),
     "more stages than ranks": (
         ("pipeline", 2, 1, 3),
         "--stages: 3 stages on 2 ranks; allowed: 1..2; start more ranks (mpirun -n 3)",

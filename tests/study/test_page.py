@@ -1,6 +1,7 @@
 """The page about studies: tables of the rows, pictures, labels; and the shipped page is what its results give."""
 
 import io
+import json
 import re
 from pathlib import Path
 
@@ -26,8 +27,8 @@ def result(tmp_path):
     return tmp_path / "small.h5"
 
 
-def test_tables_hold_the_rows():
-    text = page_text([study_of(throughput_rows())], "p")
+def test_tables_hold_the_rows(tmp_path):
+    text = page_text([study_of(throughput_rows())], "p", tmp_path)
     assert (
         "| boards | scatter-gather, images/s | pipeline, images/s | best: latency p50, ms | best: J per image | W |"
         in text
@@ -38,24 +39,42 @@ def test_tables_hold_the_rows():
     assert "`python -m mpi_vta.explore small.toml`: jobs of 64 images, mpi_vta 9.9, commit 0123456789ab." in text
 
 
-def test_page_begins_with_what_is_learnt_if_anything_is():
-    text = page_text([study_of(throughput_rows())], "p")
+def test_page_begins_with_what_is_learnt_if_anything_is(tmp_path):
+    text = page_text([study_of(throughput_rows())], "p", tmp_path)
     assert "## What is learnt\n\nAll of it is modelled, from the studies [small](#small);" in text
     assert "\n\n**Is it VTA or the network?** Where images stream, the busiest resource" in text
-    assert "What is learnt" not in page_text([study_of(throughput_rows()[-2:])], "p")
+    assert "What is learnt" not in page_text([study_of(throughput_rows()[-2:])], "p", tmp_path)
 
 
-def test_every_heading_table_and_picture_says_modelled():
-    text = page_text([study_of(throughput_rows())], "p")
+def test_links_lead_to_pages_that_are_there(tmp_path):
+    text = page_text([study_of(throughput_rows())], "p", tmp_path)
+    assert "](methodology.md)" not in text
+    assert "mpi_vta's `docs/network_model.md`" in text
+    (tmp_path / "methodology.md").touch()
+    assert "[methodology](methodology.md)" in page_text([study_of(throughput_rows())], "p", tmp_path)
+
+
+def test_page_says_whose_weights_are_synthetic(tmp_path):
+    study = study_of(throughput_rows())
+    study.attributes["graph_sha256"] = json.dumps(dict.fromkeys(("yolo", "digits", "my/net.onnx"), ""))
+    told = (
+        "Times do not depend on weights: those of yolo are synthetic; those of digits are trained; "
+        "those of my/net.onnx are their files' own."
+    )
+    assert told in page_text([study], "p", tmp_path)
+
+
+def test_every_heading_table_and_picture_says_modelled(tmp_path):
+    text = page_text([study_of(throughput_rows())], "p", tmp_path)
     assert all(line.endswith("(modelled)") for line in text.splitlines() if line.startswith("### "))
     pictures = re.findall(r"!\[.*\]\((.*)\)\n\n(.*)\n", text)
     assert [name for name, _ in pictures] == ["p/small.png", "p/small-front.png"]
     assert all("modelled, by `python -m mpi_vta.explore small.toml`." in caption for _, caption in pictures)
 
 
-def test_many_builds_are_the_best_ones():
+def test_many_builds_are_the_best_ones(tmp_path):
     rows = [row(i, 1, "fused", 1.0 + i, 1.0, 1.0, config=f"pynq_{i}x16_i8") for i in range(14)]
-    text = page_text([study_of(rows)], "p")
+    text = page_text([study_of(rows)], "p", tmp_path)
     shown = re.findall(r"^\| (pynq_\S+) \| 1 \| [\d.]+ \|", text, re.MULTILINE)
     assert shown == [f"pynq_{i}x16_i8" for i in range(13, 3, -1)]
     assert "small.png" not in text
@@ -103,7 +122,7 @@ def test_shipped_page_is_what_the_shipped_results_give():
     studies = shipped()
     assert {"zynq12", "ultrascale5", "mixed17"} <= set(studies)
     assert all(study.complete for study in studies.values())
-    assert page_text(list(studies.values()), "study") == (DOCS / "study.md").read_text()
+    assert page_text(list(studies.values()), "study", DOCS) == (DOCS / "study.md").read_text()
     files = {path.name for path in (DOCS / "study").iterdir()}
     pictures = re.findall(r"\]\(study/(.*\.png)\)", (DOCS / "study.md").read_text())
     assert files == {*pictures, *(f"{name}.h5" for name in studies)}

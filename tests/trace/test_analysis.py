@@ -153,7 +153,7 @@ def test_summary_text_and_json_say_the_same(run):
 def test_warnings_name_lost_and_backward_messages(tmp_path):
     files = write_ranks(tmp_path, shift_ns=20 * US)
     merge(tmp_path / "run.h5", files, RunRecord(PLAN.to_json(), image_rows(), provenance()))
-    assert f"warning     {IMAGES} messages arrive before they are sent" in summary_lines(Run(read(tmp_path / "run.h5")))
+    assert f"warning     {IMAGES} messages usable before being sent" in summary_lines(Run(read(tmp_path / "run.h5")))
 
 
 def test_difference_of_a_run_and_itself_is_nothing(run):

@@ -1,13 +1,16 @@
 """Every figure is drawn, has units, and no text lies on another."""
 
+from types import SimpleNamespace
+
 import h5py
 import pytest
 from matplotlib.text import Text
 from trace_cases import IMAGES, PLAN, US, provenance, write_ranks, write_run
 
 from mpi_vta.errors import InputError
+from mpi_vta.trace.bottleneck import Bottleneck, bottleneck
 from mpi_vta.trace.critical_path import traced_images
-from mpi_vta.trace.figures import QUESTIONS, draw, draw_if_whole, save_figures
+from mpi_vta.trace.figures import QUESTIONS, draw, draw_if_whole, rates, resources, save_figures
 from mpi_vta.trace.figures.rates import draw_difference
 from mpi_vta.trace.figures.time_lines import draw_critical_path, draw_gantt
 from mpi_vta.trace.reader import read
@@ -130,3 +133,31 @@ def test_picture_that_a_lost_rank_prevents_is_named_and_the_others_are_drawn(end
 def test_lost_image_of_a_whole_run_is_a_fault(run):
     with pytest.raises(InputError, match="image 99 was not finished"):
         draw_critical_path(run, 99)
+
+
+def test_bars_are_of_figures_that_differ(run):
+    figure = draw("plan", run)
+    (axes,) = figure.axes
+    shown = [text.get_text() for text in axes.texts]
+    assert shown
+    assert not [text for text in shown if text.lstrip("+-").startswith("0.000")]
+    assert len(axes.get_yticklabels()) == len(axes.patches) == len(shown)
+
+
+def test_run_that_is_its_plan_has_no_bars(run, monkeypatch):
+    figures = {"latency, ms": 2.0}
+    monkeypatch.setattr(rates, "summarize", lambda run: SimpleNamespace(figures=figures, predicted=figures))
+    monkeypatch.setattr(rates, "LEAST_PERCENT", 1e9)
+    (axes,) = draw("plan", run).axes
+    assert not axes.patches
+    assert axes.texts[0].get_text().endswith(" figures and launches agree to 1e+09 %")
+
+
+def test_bottleneck_that_is_no_vta_gains_nothing_from_a_board(run, monkeypatch):
+    found = bottleneck(run)
+    key = (0, "nic_out")
+    slow = {**found.loads_ns, key: 2 * found.period_ns}
+    monkeypatch.setattr(resources, "bottleneck", lambda run: Bottleneck(slow, *key, None, slow))
+    (axes,) = draw("bottleneck", run).axes
+    assert axes.get_title().endswith("one more board would not raise the rate: it is not a VTA that limits it")
+    assert "one more board" not in " ".join(text.get_text() for text in axes.figure.legends[0].texts)

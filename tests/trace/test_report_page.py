@@ -72,16 +72,19 @@ def test_long_run_is_cut_and_says_so(run, monkeypatch):
     assert sentence == "It holds the first 1.6e-05 s of 0.00014 s."
 
 
-@pytest.mark.parametrize("name", ["</script><b>net&", "<!--<script>", "\x1b]0;x\x07", "$x^", "[/red]"])
-def test_names_cannot_break_the_page(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "pictures"),
+    [("</script><b>net&", ()), ("<!--<script>", ()), ("$x^\x1b]0;x\x07", ("bottleneck", "cycles", "path", "plan"))],
+)
+def test_names_cannot_break_the_page(tmp_path, name, pictures):
     files = write_ranks(tmp_path)
     plan = PLAN.to_json().replace('"a"', json.dumps(name))
     merge(tmp_path / "run.h5", files, RunRecord(plan, image_rows(), provenance(model=name)))
     run = Run(read(tmp_path / "run.h5"))
-    text = report_html(run)
+    text = report_html(run, pictures)
     page = Page(text)
     assert json.loads(page.data)["stages"]["0"] == f"0: {name}"
-    assert page.tags.count("img") == len(PICTURES)
+    assert page.tags.count("img") == len(pictures)
     if "<" in name:
         assert name not in text
 

@@ -10,6 +10,7 @@ from mpi_vta.schedule.predict import predict
 from mpi_vta.schedule.problem import Draft, Placement, Problem
 from mpi_vta.schedule.split_search import Division, SplitSearch
 from mpi_vta.schedule.strategy import Strategy
+from mpi_vta.text_table import counted
 
 NAME = "core-assignment"
 # The search is repeated with what compiling the parts has taught, at most so often
@@ -30,7 +31,7 @@ def place(problem: Problem) -> Draft:
     """
     if problem.stages is not None:
         raise PlanError(
-            f"{problem.stages} stages with core-assignment",
+            f"{counted(problem.stages, 'stage')} with core-assignment",
             where="--stages",
             allowed="none: every part of every run of layers is a stage",
             remedy="take --strategy pipeline",
@@ -94,8 +95,8 @@ def _notes(problem: Problem, placements: tuple[Placement, ...], least_ns: int) -
     ]
     if idle := problem.ranks - len(used):
         notes.append(
-            f"{idle} {'board stays' if idle == 1 else 'boards stay'} idle: smaller shares would save less than their "
-            "messages cost (modelled)"
+            f"{idle} {'board stays' if idle == 1 else 'boards stay'} idle: of the shares tried, smaller ones saved "
+            "less than their messages cost (modelled)"
         )
     return tuple(notes)
 

@@ -33,11 +33,17 @@ def place(problem: Problem) -> Draft:
     free = [list(kind.ranks) for kind in types]
     placements = tuple(_placement(problem, types, free, share) for share in division.shares)
     idle = sum(len(ranks) for ranks in free)
-    many = "board stays" if idle == 1 else "boards stay"
-    notes = [f"{idle} {many} idle: they would not shorten the period by {PERIOD_LOSS:.1%}"] if idle else []
+    notes = []
+    if idle:
+        many = "board stays" if idle == 1 else "boards stay"
+        notes.append(
+            f"{idle} {many} idle: no division of whole layers with them was {PERIOD_LOSS:.1%} shorter (modelled, with "
+            "costs of layers that add up)"
+        )
     slow = sum(sum(share.counts) for share in division.shares) - sum(len(part.ranks) for part in placements)
     if slow:
-        notes.append(f"{slow} {'board gets' if slow == 1 else 'boards get'} no turn: they would only delay the end")
+        many = "board gets" if slow == 1 else "boards get"
+        notes.append(f"{slow} {many} no turn: the others of the stage are done with all groups before (modelled)")
     return Draft(placements, (*order_notes(problem), *notes))
 
 

@@ -40,11 +40,11 @@ def _notes(problem: Problem, division: Division, placements: tuple[Placement, ..
     if problem.by_hand.cut or problem.stages is not None:
         return (*notes, f"{idle} {many} idle: {len(placements)} stages were asked for")
     if problem.ranks > len(problem.cuts.units):
-        return (*notes, f"{idle} {many} idle: the model has {len(problem.cuts.units)} layers")
+        return (*notes, f"{idle} {many} idle: the model can be cut into {len(problem.cuts.units)} stages")
     return (
         *notes,
-        f"{idle} {many} idle: another stage would not shorten the period of {division.period_ns / 1e6:.3f} ms "
-        "(modelled)",
+        f"{idle} {many} idle: no cut into more stages, of one board each, has a period below "
+        f"{division.period_ns / 1e6:.3f} ms (modelled, with costs of layers that add up); other strategies may",
     )
 
 

@@ -12,6 +12,7 @@ from mpi_vta.schedule.problem import Draft, Placement, Problem
 from mpi_vta.schedule.strategy import Strategy
 from mpi_vta.schedule.turns import repeating_turns
 from mpi_vta.schedule.validate import edges_between
+from mpi_vta.text_table import counted
 
 NAME = "scatter-gather"
 
@@ -36,7 +37,7 @@ def place(problem: Problem, within: Sequence[int] | None = None) -> Draft:
     """
     if problem.stages not in (None, 1):
         raise PlanError(
-            f"{problem.stages} stages with {NAME}",
+            f"{counted(problem.stages, 'stage')} with {NAME}",
             where="--stages",
             allowed="1, as every board has the whole model",
             remedy="take --strategy pipeline",
@@ -93,10 +94,12 @@ def _notes(problem: Problem, used: tuple[int, ...], able: list[int], period_ns: 
     idle = len(able) - len(used)
     groups = group_count(problem.images, problem.layout_config.batch)
     if idle and groups <= len(used):
-        notes.append(f"{idle} {_many(idle)} idle: there are only {groups} image groups")
+        notes.append(f"{idle} {_many(idle)} idle: there are only {counted(groups, 'image group')}")
     elif idle:
-        slow = f"at {max(period_ns) / 1e6:.2f} ms per image group"
-        notes.append(f"{idle} {_many(idle)} idle: {slow} they would only delay the end (modelled)")
+        slow = f"up to {max(period_ns) / 1e6:.2f} ms for a whole image group, they"
+        notes.append(
+            f"{idle} {_many(idle)} idle: with {slow} would end last (modelled); other strategies give them less"
+        )
     return tuple(notes)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpi_vta.printable import picture_text
+from mpi_vta.text_table import counted
 from mpi_vta.trace.figures.style import (
     BLACK,
     BLUE,
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BINS = 40
+
+
+# below this, a difference is of rounding
+LEAST_PERCENT = 0.0005
 
 
 def draw_latency(run: Run) -> Figure:
@@ -72,7 +77,7 @@ def draw_throughput(run: Run) -> Figure:
     order = np.lexsort((steps, times))
     queue.step(times[order] / scale, np.cumsum(steps[order]), where="post", color=GREEN, linewidth=1.5)
     limit = run.plan.in_flight_groups * run.group_images
-    most = queue.axhline(limit, color=BLACK, linestyle=":", label=f"limit of the plan, {limit} images")
+    most = queue.axhline(limit, color=BLACK, linestyle=":", label=f"limit of the plan, {counted(limit, 'image')}")
     queue.set_ylabel("under way,\nimages")
     queue.set_ylim(0, 1.15 * limit)
     queue.set_xlabel(f"time since the start, {unit} ({run.time_word})")
@@ -97,9 +102,15 @@ def draw_prediction(run: Run) -> Figure:
             if launches.size and planned_ns:
                 mean_ns = float((launches["end_ns"] - launches["start_ns"]).mean())
                 ratios[f"launch of stage {stage.index}, rank {rank}"] = mean_ns / planned_ns
-    figure, axes = new_figure(run, "The run against its plan", 1.8 + 0.28 * len(ratios))
-    rows = range(len(ratios))
-    percent = [100 * (value - 1) for value in ratios.values()]
+    differing = {name: 100 * (ratio - 1) for name, ratio in ratios.items() if abs(100 * (ratio - 1)) >= LEAST_PERCENT}
+    alike = f"{len(ratios) - len(differing)} of {len(ratios)} figures and launches agree to {LEAST_PERCENT:g} %"
+    figure, axes = new_figure(run, "The run against its plan", 1.8 + 0.28 * len(differing))
+    if not differing:
+        axes.set_axis_off()
+        axes.text(0.5, 0.5, alike, ha="center", va="center", transform=axes.transAxes)
+        return figure
+    axes.set_title(alike, fontsize=9)
+    rows, percent = range(len(differing)), list(differing.values())
     axes.barh(rows, percent, 0.6, color=[BLUE if value <= 0 else ORANGE for value in percent])
     axes.axvline(0, color=BLACK, linewidth=1)
     widest = max(1.0, 1.45 * max(map(abs, percent)))
@@ -114,8 +125,8 @@ def draw_prediction(run: Run) -> Figure:
             ha="left" if side > 0 else "right",
             fontsize=8,
         )
-    axes.set_yticks(rows, list(ratios), fontsize=8)
-    axes.set_ylim(len(ratios) - 0.4, -0.6)
+    axes.set_yticks(rows, list(differing), fontsize=8)
+    axes.set_ylim(len(differing) - 0.4, -0.6)
     axes.set_xlabel(f"run ({run.time_word}) beside plan (modelled), % difference")
     axes.grid(axis="x", alpha=0.3)
     return figure

@@ -63,7 +63,8 @@ def draw_bottleneck(run: Run) -> Figure:
                 linewidth=0.3,
             )
     axes.axvline(found.period_ns / scale, color=VERMILION, linewidth=1.6)
-    axes.axvline(found.next_period_ns / scale, color=PURPLE, linewidth=1.6, linestyle="--")
+    if found.stage is not None:
+        axes.axvline(found.next_period_ns / scale, color=PURPLE, linewidth=1.6, linestyle="--")
     axes.set_yticks(range(len(run.ranks)), [f"rank {rank}" for rank in run.ranks])
     axes.set_ylim(len(run.ranks) - 0.45, -0.55)
     axes.set_xlim(0, 1.12 * found.period_ns / scale)
@@ -71,13 +72,17 @@ def draw_bottleneck(run: Run) -> Figure:
     if found.stage is not None:
         where += f", stage {picture_text(run.stage_name(found.stage), 26)}"
     axes.set_xlabel(f"busy time per image group, {unit} ({run.time_word})")
-    axes.set_title(
-        f"bottleneck: {where}\none more board for it: {found.gain:.2f} times the rate (estimate); "
-        f"all work spread anew over one more: at most {found.best_gain:.2f} times (bound)",
-        fontsize=9,
-    )
+    more = "one more board would not raise the rate: it is not a VTA that limits it"
+    if found.stage is not None:
+        more = (
+            f"one more board for it: {found.gain:.2f} times the rate (estimate); "
+            f"all work spread anew over one more: at most {found.best_gain:.2f} times (bound)"
+        )
+    axes.set_title(f"bottleneck: {where}\n{more}", fontsize=9)
     handles = [patch(RESOURCE_COLOURS[name], RESOURCE_LABELS[name]) for name in RESOURCES]
-    lines = [patch(VERMILION, "limit now"), patch(PURPLE, "limit with one more board")]
+    lines = [patch(VERMILION, "limit now")]
+    if found.stage is not None:
+        lines.append(patch(PURPLE, "limit with one more board"))
     legend_below(figure, handles + lines)
     return figure
 

@@ -136,7 +136,7 @@ def test_lost_image_of_a_whole_run_is_a_fault(run):
 
 
 def test_bars_are_of_figures_that_differ(run):
-    figure = draw("plan", run)
+    figure = draw("prediction", run)
     (axes,) = figure.axes
     shown = [text.get_text() for text in axes.texts]
     assert shown
@@ -148,7 +148,7 @@ def test_run_that_is_its_plan_has_no_bars(run, monkeypatch):
     figures = {"latency, ms": 2.0}
     monkeypatch.setattr(rates, "summarize", lambda run: SimpleNamespace(figures=figures, predicted=figures))
     monkeypatch.setattr(rates, "LEAST_PERCENT", 1e9)
-    (axes,) = draw("plan", run).axes
+    (axes,) = draw("prediction", run).axes
     assert not axes.patches
     assert axes.texts[0].get_text().endswith(" figures and launches agree to 1e+09 %")
 

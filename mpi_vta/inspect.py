@@ -168,7 +168,7 @@ def _rtl_note(config: VTAConfig, insns: NDArray[np.uint64]) -> str:
 
 
 def _outcome(result: Replay) -> list[str]:
-    wrong = "every expected one came out" if result.match else f"{result.mismatched_bytes:,} are not as expected"
+    wrong = "every expected one came out" if result.match else f"{result.mismatched_bytes:,} not as expected"
     recorded = ["recorded    no cycles in the vector"]
     if result.expected_cycles >= 0:
         recorded = [

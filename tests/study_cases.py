@@ -60,6 +60,7 @@ def study_of(rows, *, complete=True, name="small"):
         "argv": f"python -m mpi_vta.explore {name}.toml",
         "commit": "0123456789abcdef",
         "mpi_vta_version": "9.9",
+        "graph_sha256": '{"resnet18": ""}',
         "complete": complete,
     }
     return Study.of_rows(attributes, {"points": rows, "models": models, "board_types": types})

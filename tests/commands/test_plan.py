@@ -125,7 +125,7 @@ WRONG = {
     "strategy": ([*DIGITS, "--strategy", "nosuch"], "--strategy nosuch: no such strategy"),
     "objective": ([*DIGITS, "--objective", "nosuch"], "--objective nosuch: no such objective"),
     "images": ([*DIGITS, "--images", "0"], "--images: 0 images"),
-    "many images": ([*DIGITS, "--images", "99999999999"], "--images: 99999999999 images; allowed: 1 to"),
+    "many images": ([*DIGITS, "--images", "99999999999"], "--images: 99,999,999,999 images; allowed: 1 to"),
     "endless plan": (
         [*DIGITS, "--plan", "/dev/zero"],
         "/dev/zero: cannot read the plan (a pipe or device",

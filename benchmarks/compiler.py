@@ -48,15 +48,17 @@ def compiled(graph: Graph, config: VTAConfig) -> tuple[ModelReport, float]:
 
 def print_networks(reports: dict[tuple[str, str], tuple[ModelReport, float]]) -> None:
     """Print a line per network and configuration."""
-    print("| network | configuration | cycles (modelled) | ms (modelled) | bound, cycles | % of bound "
-          "| worst layer above 1 % of the time | compile, s (measured) |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|")
+    print("| network | configuration | images a launch | cycles (modelled) | ms (modelled) | bound, cycles "
+          "| % of bound | worst layer above 1 % of the time | compile, s (measured) |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|---|")
     for (model, name), (report, seconds) in reports.items():
+        images = VTAConfig.load(find("vta_configs", name, ".json")).batch
         heavy = [layer for layer in report.layers if layer.cycles > report.total_cycles / 100]
         worst = min(heavy, key=lambda layer: layer.bound_fraction)
         print(
-            f"| {model} | {name} | {report.total_cycles:,} | {report.total_ms:.1f} | {report.bound_cycles:,} "
-            f"| {100 * report.bound_fraction:.1f} | {worst.name} {100 * worst.bound_fraction:.0f} % | {seconds:.1f} |"
+            f"| {model} | {name} | {images} | {report.total_cycles:,} | {report.total_ms:.1f} "
+            f"| {report.bound_cycles:,} | {100 * report.bound_fraction:.1f} "
+            f"| {worst.name} {100 * worst.bound_fraction:.0f} % | {seconds:.1f} |"
         )
 
 

@@ -8,6 +8,7 @@ differ in, too: they are fitted, modelled figures, never measured ones.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -71,9 +72,10 @@ def fit(compiled: Programs, measured: NDArray[np.float64]) -> tuple[TimingProfil
 
 
 def main() -> None:
-    """Fit each target and print the constants, the residuals and the layers."""
+    """Fit the targets named, both by default, and print the constants, the residuals and the layers."""
     graph = ready_model("resnet18", seed=0, weights=None).graph
-    for target, column in TARGETS.items():
+    for target in sys.argv[1:] or TARGETS:
+        column = TARGETS[target]
         compiled = programs(graph, VTAConfig.load(find("vta_configs", target, ".json")))
         measured = np.array([row[2 + column] for row in BOARD_TIMES_MS])
         fitted, launch_ms = fit(compiled, measured)

@@ -76,10 +76,10 @@ def compile_graph(
     constants = Constants(config)
     layers = []
     kernels = kernels_of(graph, config, layout)
-    search_all(graph, kernels, config, workers, progress)
+    searched = search_all(graph, kernels, config, workers, progress)
     for index, kernel in enumerate(kernels):
         if progress:
-            progress(kernel.name, index, len(kernels))
+            progress(kernel.name, searched + index, searched + len(kernels))
         stream.layer = index
         layers.append(_emit(kernel, (schedules or {}).get(kernel.name), layout.places, constants, stream))
     stream.layer = -1

@@ -34,7 +34,7 @@ LAUNCHER_VARIABLES = ("PMI_", "PMIX_", "OMPI_", "HYDRA_", "HYDI_", "MPI_", "MPIR
 
 def search_all(
     graph: Graph, kernels: Sequence[Kernel], config: VTAConfig, workers: int, progress: Progress | None = None
-) -> None:
+) -> int:
     """Find the schedules of a graph's kernels and keep them for `mpi_vta.codegen.search.choose`.
 
     Parameters
@@ -48,12 +48,17 @@ def search_all(
     workers : int
         Processes, this one included. The result does not depend on it.
     progress : callable, optional
-        Told of the layers searched here, as if the other processes kept pace.
+        Told of the layers searched here, as if the other processes kept pace; all layers are still to be lowered.
+
+    Returns
+    -------
+    int
+        Layers searched.
     """
     open_kernels = _unknown(kernels, config)
     count = min(workers, len(open_kernels))
     if count < 2:
-        return
+        return 0
     shares = [open_kernels[first::count] for first in range(count)]
     with ExitStack() as running:  # leaving it waits for every worker
         processes = []
@@ -62,7 +67,7 @@ def search_all(
             running.callback(processes[-1].kill)
         for done, (_, kernel, bias) in enumerate(shares[0]):
             if progress:
-                progress(kernel.name, min((done + 1) * count, len(open_kernels)), len(open_kernels))
+                progress(kernel.name, done * count, len(open_kernels) + len(kernels))
             choose(kernel, bias, config)
         for process, share in zip(processes, shares[1:], strict=True):
             answer, _ = process.communicate()
@@ -70,6 +75,7 @@ def search_all(
             found = json.loads(answer) if process.returncode == 0 else []
             for (_, kernel, bias), fields in zip(share, found, strict=False):
                 remember(kernel, bias, config, Tiling(**fields))
+    return len(open_kernels)
 
 
 def _unknown(kernels: Iterable[Kernel], config: VTAConfig) -> list[tuple[int, Kernel, BiasPlan]]:

@@ -74,7 +74,11 @@ def test_long_run_is_cut_and_says_so(run, monkeypatch):
 
 @pytest.mark.parametrize(
     ("name", "pictures"),
-    [("</script><b>net&", ()), ("<!--<script>", ()), ("$x^\x1b]0;x\x07", ("bottleneck", "cycles", "path", "prediction"))],
+    [
+        ("</script><b>net&", ()),
+        ("<!--<script>", ()),
+        ("$x^\x1b]0;x\x07", ("bottleneck", "cycles", "path", "prediction")),
+    ],
 )
 def test_names_cannot_break_the_page(tmp_path, name, pictures):
     files = write_ranks(tmp_path)

@@ -27,7 +27,10 @@ def test_workers_do_not_change_the_program(forgetful: None, monkeypatch: pytest.
     told: list[tuple[str, int, int]] = []
     together = compile_graph(graph, config, workers=3, progress=lambda *step: told.append(step))
     assert together.sha256 == alone.sha256
-    assert told
+    assert {total for _, _, total in told} == {told[0][2]}
+    done = [step for _, step, _ in told]
+    assert done == sorted(done)
+    assert done[-1] == told[0][2] - 1
 
 
 def test_a_worker_that_dies_leaves_its_share_to_us(forgetful: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ rank has started.
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import os
 import re

@@ -32,10 +32,12 @@ from mpi_vta.text_table import counted, print_lines
 if TYPE_CHECKING:
     from mpi_vta.job.prepare import Prepared
 
+PROG = "mpi_vta.pipeline"
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the options of the command."""
-    parser = OneLineParser(prog="mpi_vta.pipeline", description=__doc__, allow_abbrev=False)
+    parser = OneLineParser(PROG, description=__doc__, allow_abbrev=False)
     add_model_options(parser, several=True)
     parser.add_argument("--images", help="number of images, a picture, a folder of pictures, or an .npy file of inputs")
     add_plan_options(parser)
@@ -73,7 +75,7 @@ def watchdog_s(argv: Sequence[str]) -> float:
 
     What is wrong with it is for rank 0 to say: then the default holds.
     """
-    parser = OneLineParser(add_help=False, allow_abbrev=False)
+    parser = OneLineParser(PROG, add_help=False, allow_abbrev=False)
     _add_watchdog_option(parser)
     try:
         options, _ = parser.parse_known_args(argv)

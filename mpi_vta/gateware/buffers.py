@@ -151,7 +151,7 @@ def loaded_lanes(elements: Elements, port: Any, which: int) -> Value:
     """Return the lanes of a buffer that a loader writes in this cycle."""
     mine = port.valid & (port.memory == which)
     one = Const(1, elements.lanes) << port.lane[: elements.log_lanes]
-    lanes = Mux(port.zero, Const(-1, elements.lanes), one[: elements.lanes])
+    lanes = Mux(port.zero, (1 << elements.lanes) - 1, one[: elements.lanes])
     return mine.replicate(elements.lanes) & lanes
 
 

@@ -194,5 +194,5 @@ class Store(wiring.Component):
                 axi.wvalid.eq(valid),
                 axi.wlast.eq(last),
                 axi.wdata.eq(Cat(*[lanes[beat_lane]] * words)),
-                axi.wstrb.eq(Const(-1, width // 8) << (beat_within * (width // 8))),
+                axi.wstrb.eq(Const((1 << width // 8) - 1) << (beat_within * (width // 8))),
             ]

@@ -14,9 +14,11 @@ from gateware.programs import RandomProgram
 from mpi_vta.codegen.compiler import compile_graph
 from mpi_vta.errors import ConfigError, InputError
 from mpi_vta.gateware import registers
+from mpi_vta.gateware.core import BUS_WIDTHS
 from mpi_vta.gateware.decoder import InstructionFault
 from mpi_vta.gateware.model import Memory, VerilatedCore
 from mpi_vta.gateware.verilog import require_tools
+from mpi_vta.hw.enumeration import config_of
 from mpi_vta.isa.codec import Instruction, encode
 from mpi_vta.isa.table import Opcode
 from mpi_vta.job.ready_model import ready_model
@@ -83,6 +85,21 @@ def test_random_programs_are_exact(build):
 
 
 @pytest.mark.rtl
+@pytest.mark.parametrize("bus_bits", BUS_WIDTHS)
+def test_elements_narrower_than_the_bus_take_a_beat_each(bus_bits):
+    config = config_of("pynq", 0, 2, 10, 8, 7, 8)
+    core, profile = VerilatedCore(config, bus_bits), replace(OWN, bus_bits=bus_bits)
+    assert config.inp_bytes == 4
+    for seed in range(PROGRAMS_PER_BUILD):
+        program = RandomProgram(config, seed)
+        wanted = program.image.copy()
+        Executable(config, program.insns, wanted).run(wanted)
+        run = core.run(program.insns, program.image)
+        assert np.count_nonzero(program.image != wanted) == 0
+        assert run.cycles == simulate(config, program.insns, profile).cycles
+
+
+@pytest.mark.rtl
 @pytest.mark.parametrize("build", BUILDS)
 @pytest.mark.parametrize("model", ["digits", "depthwise", "shapes"])
 def test_small_networks_are_exact(model, build):
@@ -127,7 +144,12 @@ def test_buffers_keep_their_contents_and_counters_start_anew_from_launch_to_laun
 def test_an_illegal_instruction_is_named_and_not_executed():
     config = config_named("pynq_1x16")
     insns = encode(
-        [Instruction(Opcode.LOAD), Instruction(Opcode.LOAD, {"x_size": 1}), Instruction(Opcode.FINISH)], config
+        [
+            Instruction(Opcode.LOAD),
+            Instruction(Opcode.STORE, {"memory_type": 4, "x_size": 1}),
+            Instruction(Opcode.FINISH),
+        ],
+        config,
     )
     run = core_of(config).run(insns, np.zeros(4096, np.uint8))
     assert run.fault == InstructionFault.EMPTY_MOVE

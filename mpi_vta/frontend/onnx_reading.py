@@ -13,6 +13,7 @@ from mpi_vta.frontend.onnx_checks import check_node
 from mpi_vta.frontend.onnx_fold import fold_constants
 from mpi_vta.frontend.onnx_inputs import check_batch, settle_input, with_batch_1
 from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode
+from mpi_vta.frontend.onnx_qoperators import as_qdq
 
 Array = NDArray[Any]
 
@@ -85,6 +86,7 @@ def read_net(model: Any, name: str, path: str, input_shape: tuple[int, ...] | No
         if stated and stated != [len(proto.output)]:
             found = f"num_outputs {stated[0]} and {len(proto.output)} outputs"
             raise ModelError(found, where=f"{path}: node {_node_name(proto)} (Split)", remedy="check the export")
+    model = as_qdq(model, path)
     settled = settle_input(model, path, input_shape)
     remaining, constants, folded, shapes = fold_constants(settled.model, path)
     if settled.batch != 1:

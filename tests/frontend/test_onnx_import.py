@@ -504,8 +504,16 @@ REFUSED = {
         "min 2.0 exceeds",
     ),
     "qoperator": (
+        lambda net: net.add("ConvInteger", "input", name="q"),
+        r"node q: operator ConvInteger computes on integers .*quantise with quant_format=QuantFormat.QDQ",
+    ),
+    "qoperator without operands": (
         lambda net: net.add("QLinearConv", "input", name="q"),
-        r"node q: operator QLinearConv computes on integers .*quantise with quant_format=QuantFormat.QDQ",
+        r"node q \(QLinearConv\): 1 inputs; check the export",
+    ),
+    "channels last": (
+        lambda net: net.add("QLinearAveragePool", "input", channels_last=1, name="q"),
+        r"node q \(QLinearAveragePool\): channels_last 1; allowed: 0",
     ),
     "broadcast": (
         lambda net: inner(net, "Add", "input", net.add("GlobalAveragePool", "input")),

@@ -16,6 +16,7 @@ from mpi_vta.errors import ModelError
 from mpi_vta.frontend.models import load_model
 from mpi_vta.frontend.onnx_import import import_whole
 from mpi_vta.graph.reference import execute
+from mpi_vta.quantize.quantizer import quantize, sqnr_db
 
 SHAPE = (1, 3, 12, 12)
 
@@ -48,7 +49,8 @@ def quantized(net, tmp_path, **options):
     logging.disable(logging.WARNING)
     onnx.save(net.model(), tmp_path / "float.onnx")
     options = {"activation_type": QuantType.QInt8, "weight_type": QuantType.QInt8, **options}
-    quantize_static(tmp_path / "float.onnx", tmp_path / "qdq.onnx", Reader(), quant_format=QuantFormat.QDQ, **options)
+    options = {"quant_format": QuantFormat.QDQ, **options}
+    quantize_static(tmp_path / "float.onnx", tmp_path / "qdq.onnx", Reader(), **options)
     logging.disable(logging.NOTSET)
     return tmp_path / "qdq.onnx"
 
@@ -226,3 +228,16 @@ def test_a_channel_shuffle_is_recognized_between_its_pairs(tmp_path):
     x = net.add("Transpose", x, perm=[0, 2, 1, 3, 4])
     net.conv(net.add("Reshape", x, net.constant("last", np.array([1, 8, 12, 12]))), 8, 4)
     assert ops(load_model(str(quantized(net, tmp_path))).graph) == ["conv2d", "conv2d"]
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_the_qoperator_format_is_as_near_to_onnxruntime(tmp_path, per_channel):
+    path = quantized(residual_net(), tmp_path, quant_format=QuantFormat.QOperator, per_channel=per_channel)
+    listed = {node.op_type for node in onnx.load(path).graph.node}
+    assert {"QLinearConv", "QLinearAdd", "QLinearMul", "QLinearSigmoid", "QLinearLeakyRelu", "QGemm"} <= listed
+    model, inputs = load_model(str(path)), images(8, seed=1)
+    assert model.ranges
+    whole = quantize(model.graph, images(8), stated_ranges=model.ranges)
+    found = whole.finish(execute(whole.graph, whole.quantize_input(inputs)))
+    (own,) = found.values()
+    assert sqnr_db(run(path, inputs), own) > 20

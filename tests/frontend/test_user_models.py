@@ -63,6 +63,7 @@ FILES = {
     "nhwc_Abs": lambda x: x.transpose(0, 2, 3, 1),
     "nhwc_Gelu": lambda x: x.transpose(0, 2, 3, 1),
     "nhwc_erf_gelu": lambda x: x.transpose(0, 2, 3, 1),
+    "qop": None,
     "flip1": lambda x: x.transpose(0, 2, 3, 1),
 }
 

@@ -56,7 +56,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print the summary as JSON and nothing else")
     parser.add_argument("--explain", action="store_true", help="list each node, VTA or host and why, and stop")
     parser.add_argument("--dry-run", action="store_true", help="plan, write the plan, and stop")
-    parser.add_argument("--verify", action="store_true", help="a checksum on every message between ranks")
+    parser.add_argument(
+        "--verify",
+        action=argparse.BooleanOptionalAction,
+        help="a checksum on every message between ranks (default: for --device sim)",
+    )
     _add_watchdog_option(parser)
     return parser
 

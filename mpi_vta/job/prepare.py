@@ -23,7 +23,7 @@ from mpi_vta.job.resumption import Remainder, check_folder, find_remainder
 from mpi_vta.job.several import check_wishes, labels_of, part_of, share_cluster
 from mpi_vta.plans.plan import Plan
 from mpi_vta.runtime.assignment import RunOptions
-from mpi_vta.runtime.devices.registry import carries_data
+from mpi_vta.runtime.devices.registry import carries_data, verifies
 from mpi_vta.runtime.progress import Progress
 from mpi_vta.runtime.session import Job, check_output
 from mpi_vta.schedule.cost import CompiledCosts
@@ -176,7 +176,7 @@ def _prepare_on(opened: Opened, cluster: Cluster, ranks: tuple[int, ...], progre
             str(request.folder),
             request.clock,
             request.bitstream,
-            request.verify,
+            verifies(request.device) if request.verify is None else request.verify,
         ),
         ranks,
         remainder.outputs,

@@ -55,8 +55,8 @@ class Request:
         Plan only.
     watchdog_s : float
         Longest wait for a message.
-    verify : bool
-        Whether messages between ranks carry a checksum.
+    verify : bool or None
+        Whether messages between ranks carry a checksum; None to leave it to the device.
     """
 
     argv: tuple[str, ...]
@@ -77,7 +77,7 @@ class Request:
     watchdog_s: float
     models: tuple[str, ...] = ()
     share: str | None = None
-    verify: bool = False
+    verify: bool | None = None
     explain: bool = False
     resume: Path | None = None
 

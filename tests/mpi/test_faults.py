@@ -1,12 +1,17 @@
 """Faults put into a running job: it ends within the limit, one line says where, and what was done is kept."""
 
 import json
+import os
 import re
+import signal
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from mpi.conftest import BIN
 
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.repair import repair
@@ -72,7 +77,7 @@ def nothing_lost(start, cache, tmp_path):
 
 def nobody_is_left(name):
     """Tell whether every process whose command line has `name` is gone, a moment after mpirun is."""
-    for _ in range(100):
+    for _ in range(1200):
         found = subprocess.run(["pgrep", "-f", name], capture_output=True, text=True, check=False).stdout.split()
         if not found:
             return True
@@ -123,10 +128,59 @@ def test_killed_rank_is_named_and_nothing_is_lost(faulty, nothing_lost, tmp_path
     nothing_lost(150, every_trace=False)
 
 
+def ranks_of(name):
+    """Return the process of each rank of the job whose command line has `name`, by its guardian."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_text().split("\0")
+            if "mpi_vta.runtime.guardian" in words:
+                at = words.index("mpi_vta.runtime.guardian")
+                rank = Path("/proc", words[at + 2], "cmdline").read_text()
+                if name in rank:
+                    found[int(words[at + 4])] = int(words[at + 2])
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_rank_that_is_stopped_before_there_is_a_job_is_named(rank, tmp_path):
+    """An order of a job that is long imported and compiled, as nothing of it is in the cache."""
+    out = str(tmp_path / "out")
+    command = [BIN / "mpirun", "-n", "2", sys.executable, "-m", "mpi_vta.pipeline", "--model", "yolo", "--output", out]
+    environ = {**os.environ, "MPI_VTA_CACHE": str(tmp_path / "cache")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as job:
+        # the first line comes from rank 0 when it begins to import
+        assert "importing" in job.stdout.readline()
+        os.kill(ranks_of(out)[rank], signal.SIGSTOP)
+        _, stderr = job.communicate(timeout=300)
+    (line,) = [line for line in stderr.splitlines() if line.startswith("mpi_vta: error: ")]
+    assert re.match(rf"mpi_vta: error: rank {rank} on \S+: nothing heard for \d+\.\d s.*the process is stopped", line)
+    assert job.returncode == 17
+    assert nobody_is_left(out)
+
+
+def test_ranks_end_with_the_launchers_process(tmp_path):
+    out = str(tmp_path / "out")
+    command = [BIN / "mpirun", "-n", "2", sys.executable, "-m", "mpi_vta.pipeline", "--model", "yolo", "--output", out]
+    environ = {**os.environ, "MPI_VTA_CACHE": str(tmp_path / "cache")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as job:
+        assert "importing" in job.stdout.readline()
+        children = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+        for child in map(int, children):
+            os.kill(child, signal.SIGKILL)
+        job.communicate(timeout=300)
+    assert job.returncode != 0
+    assert nobody_is_left(out)
+
+
 def test_rank_that_is_stopped_is_named_by_rank_0(faulty, tmp_path):
     ended = faulty("SIGSTOP", 1, 200)
     (line,) = ended.error_lines
-    assert re.match(r"mpi_vta: error: rank 1 on \S+, board pynq_z1: nothing heard for \d\.\d s: process, host or", line)
+    assert re.match(
+        r"mpi_vta: error: rank 1 on \S+, board pynq_z1: nothing heard for \d+\.\d s: the process is stopped", line
+    )
     assert ended.status == 17
     assert nobody_is_left(str(tmp_path / "out"))
 
@@ -134,6 +188,6 @@ def test_rank_that_is_stopped_is_named_by_rank_0(faulty, tmp_path):
 def test_rank_0_that_is_stopped_is_named_by_rank_1(faulty, tmp_path):
     ended = faulty("SIGSTOP", 0, 200)
     (line,) = ended.error_lines
-    assert re.match(r"mpi_vta: error: rank 0 on \S+, board pynq_z1: nothing heard for \d\.\d s by rank 1: ", line)
+    assert re.match(r"mpi_vta: error: rank 0 on \S+, board pynq_z1: nothing heard for \d+\.\d s by rank 1: ", line)
     assert ended.status == 17
     assert nobody_is_left(str(tmp_path / "out"))

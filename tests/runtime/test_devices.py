@@ -11,7 +11,7 @@ from mpi_vta.graph.layout import pack_activation, unpack_activation
 from mpi_vta.graph.reference import execute
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
-from mpi_vta.runtime.devices.registry import carries_data, open_device
+from mpi_vta.runtime.devices.registry import carries_data, open_device, verifies
 from mpi_vta.runtime.stage import BoardStage
 
 
@@ -65,5 +65,7 @@ def test_devices_are_found_by_name():
     for name in ("sim", "timing"):
         assert open_device(name).name == name
     assert [carries_data(name) for name in ("sim", "timing", "pynq")] == [True, False, True]
+    # a checksum costs less than 1 % of a job beside simulated launches that compute, and nowhere else
+    assert [verifies(name) for name in ("sim", "timing", "pynq")] == [True, False, False]
     with pytest.raises(InputError, match="no device named 'abacus'; allowed: sim, timing, pynq"):
         open_device("abacus")

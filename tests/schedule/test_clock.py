@@ -126,3 +126,20 @@ def test_launches_and_processor_work_overlap():
     assert clock.host(0, 30) == Span(0, 30)
     assert clock.launch(20, 100) == Span(100, 200)
     assert (clock.vta.busy_ns, clock.cpu.busy_ns) == (200, 30)
+
+
+def test_launch_is_never_interrupted():
+    clock = RankClock()
+    clock.launch(10, 5)
+    # the gap before it is too short: VTA starts what it can finish
+    assert clock.launch(0, 12) == Span(15, 27)
+    assert clock.launch(0, 10) == Span(0, 10)
+
+
+@pytest.mark.parametrize("forgotten", [0, 1])
+def test_as_many_gaps_are_remembered_as_is_said(forgotten):
+    resource = Resource()
+    for i in range(MAX_INTERVALS + forgotten):
+        resource.reserve(10 + 10 * i, 5)
+    # the first gap is there until one more interval than that is kept, then the time before it is closed
+    assert resource.reserve(0, 1) == (Span(15, 16) if forgotten else Span(0, 1))

@@ -23,6 +23,16 @@ def carries_data(name: str) -> bool:
     return answer
 
 
+def verifies(name: str) -> bool:
+    """Return whether messages carry a checksum unless somebody says otherwise; raises as `open_device`.
+
+    Where launches are simulated, a checksum is nothing beside them. It would be much beside messages that carry only a
+    time, and on the processors of real boards: see docs/reliability.md.
+    """
+    kind = _device_class(name)
+    return bool(kind.carries_data and kind.simulated)
+
+
 def open_device(name: str, setup: DeviceSetup | None = None) -> Device:
     """Return a device by name.
 

@@ -1,6 +1,6 @@
 """Random signals into jobs that are gone on with until they are done: ``python benchmarks/faults.py --signals 300``.
 
-Each part of a job gets one signal at a random moment between its start and its end: to a rank, a guardian or the launcher's
+Each part of a job gets one signal at a random moment from its start to its end: to a rank, a guardian or the launcher's
 process, one that kills, asks to end or stops. Then nothing of the job may run, and what a job that ended early has
 left is gone on with. Every job ends with the outputs' hash of one that nothing disturbed. At the end /dev/shm and /tmp
 hold no more than before. Run it where nothing else runs MPI, so that what is left is exact, as root for example:

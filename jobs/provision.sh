@@ -46,11 +46,13 @@ pure=('rich>=13')
 if [[ $python_version == 3.10 ]]; then pure+=('tomli>=2'); fi
 if [[ $machine == armv7l ]]; then
     # no wheels for armv7l, and its mpich wheel is an empty placeholder: mpi4py from source, with what builds it
-    pip_download --no-deps --no-binary mpi4py --no-build-isolation 'mpi4py>=4.0'
+    pip_download --no-deps --no-binary mpi4py 'mpi4py>=4.0'
     pip_download --only-binary :all: --python-version "$python_version" "${pure[@]}" 'setuptools>=77' wheel
 else
-    pip_download --only-binary :all: --python-version "$python_version" --platform "manylinux_2_28_$machine" \
-        --platform "manylinux_2_17_$machine" --platform "manylinux2014_$machine" \
+    # pip takes a tag for itself alone, and wheels carry those of the oldest C library that they run on
+    platforms=(--platform "manylinux1_$machine" --platform "manylinux2010_$machine" --platform "manylinux2014_$machine")
+    for minor in {5..35}; do platforms+=(--platform "manylinux_2_${minor}_$machine"); done
+    pip_download --only-binary :all: --python-version "$python_version" "${platforms[@]}" \
         'mpi4py>=4.0' 'mpich>=4.2' 'h5py>=3.9' 'matplotlib>=3.7' 'pillow>=10' 'numpy<2' "${pure[@]}"
 fi
 tar -C "$work" -c wheels | on_board "rm -rf '$target/wheels'; tar -C '$target' -x"

@@ -27,8 +27,9 @@ def venv(tmp_path_factory):
 
 def provision(hosts, venv, *files, host="vta1"):
     target = venv.parent / "target"
-    fetch = f"PIP={venv.parent / 'venv' / 'bin' / 'python'} -m pip"
-    environ = ["env", f"MPI_VTA_BOARD_VENV={venv}", f"MPI_VTA_BOARD_TARGET={target}", fetch, "MPI_VTA_BOARD=pynq_z1"]
+    # what would come from the package index comes from the folder
+    fetch = [f"PIP={sys.executable} -m pip", "PIP_NO_INDEX=1", f"PIP_FIND_LINKS={venv.parent / 'wheels'}"]
+    environ = ["env", f"MPI_VTA_BOARD_VENV={venv}", f"MPI_VTA_BOARD_TARGET={target}", "MPI_VTA_BOARD=pynq_z1", *fetch]
     return hosts.on("vta0", *environ, REPOSITORY / "jobs" / "provision.sh", host, *files, timeout_s=300)
 
 

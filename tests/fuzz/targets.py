@@ -649,6 +649,15 @@ def onnx_wiring(rng: random.Random, model: Any) -> None:
         ends[rng.randrange(len(ends))] = rng.choice(names)
 
 
+ODD_NAMES = ("\x1b[31m", "\x1b]0;x\x07", "<!--<script>", "[/red]", "$x^", "a\nb", "\u202e", "x" * 5000, "")
+
+
+def onnx_names(rng: random.Random, model: Any) -> None:
+    """Give nodes names that a terminal, a table, a picture or a page might obey."""
+    for node in model.graph.node:
+        node.name = rng.choice(ODD_NAMES) + rng.choice(("", node.name))
+
+
 def onnx_structure(rng: random.Random, model: Any) -> None:
     graph = model.graph
     match rng.randrange(7):
@@ -668,16 +677,22 @@ def onnx_structure(rng: random.Random, model: Any) -> None:
             graph.output[0].name = rng.choice(("", "ghost", "x"))
 
 
-ONNX_DAMAGES = (onnx_shape, onnx_attribute, onnx_initializer, onnx_external, onnx_wiring, onnx_structure)
+ONNX_DAMAGES = (onnx_shape, onnx_attribute, onnx_initializer, onnx_external, onnx_wiring, onnx_names, onnx_structure)
 
 
 def read_onnx(path: Path) -> object:
+    from mpi_vta.frontend.models import _check_extents
     from mpi_vta.frontend.onnx_import import import_file
     from mpi_vta.graph.verify import verify
+    from mpi_vta.text_table import print_table
 
-    graph = import_file(path).graph
-    verify(graph)
-    return graph
+    imported = import_file(path)
+    verify(imported.graph)
+    _check_extents(imported.graph, str(path))
+    shown = io.StringIO()
+    print_table("nodes", ("node",), [(name,) for name, _ in imported.listed], shown, left=("node",))
+    assert not set(shown.getvalue()) & {"\x1b", "\x07", "\u202e"}
+    return imported
 
 
 # --- all -----------------------------------------------------------------------------------------------------------

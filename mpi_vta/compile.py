@@ -58,7 +58,9 @@ def _run(arguments: Sequence[str]) -> int:
         if options.explain:
             return _explain(model, as_json=options.json)
         costs = open_costs(model.graph, progress)
-        program, timing = costs.timed_program(tuple(node.name for node in model.graph.nodes), board.config)
+        nodes = tuple(node.name for node in model.graph.nodes)
+        (program,) = costs.checked_programs([(nodes, board.config, None)])
+        timing = costs.timing(program)
     if options.output is not None:
         program.save(options.output)
     if options.check:

@@ -107,5 +107,9 @@ class InputError(MpiVtaError):
     """A picture, option or data file that cannot be read or used."""
 
 
+class OutputLostError(InputError):
+    """The output folder of a job is gone while it runs: there is nothing to go on with."""
+
+
 class ArtifactError(MpiVtaError):
     """A saved graph, program, plan or trace that is damaged or of another version."""

@@ -114,3 +114,12 @@ def test_folder_and_file_that_is_too_large_are_not_read(tmp_path):
         read_bytes(tmp_path / "sparse")
     with pytest.raises(OSError, match="larger than 64 MiB"):
         read_text(tmp_path / "sparse")
+
+
+def test_file_is_not_made_through_a_link(tmp_path):
+    (tmp_path / "target").write_bytes(b"somebody else's")
+    (tmp_path / "run.h5.part").symlink_to(tmp_path / "target")
+    with replacing(tmp_path / "run.h5", "the trace") as partial:
+        partial.write_bytes(b"new")
+    assert (tmp_path / "target").read_bytes() == b"somebody else's"
+    assert (tmp_path / "run.h5").read_bytes() == b"new"

@@ -15,6 +15,7 @@ from mpi_vta.codegen.layout import Layout, lay_out
 from mpi_vta.codegen.lowering import check_supported
 from mpi_vta.codegen.memory import Constants, Place
 from mpi_vta.codegen.microops import UOP_SEGMENT, place_uops
+from mpi_vta.codegen.operands import add_constants
 from mpi_vta.codegen.parallel import Progress, search_all
 from mpi_vta.codegen.program import Binding, Layer, Program, Segment
 from mpi_vta.codegen.search import choose
@@ -76,7 +77,9 @@ def compile_graph(
     constants = Constants(config)
     layers = []
     kernels = kernels_of(graph, config, layout)
-    searched = search_all(graph, kernels, config, workers, progress)
+    searched = 0
+    if any(kernel.name not in (schedules or {}) for kernel in kernels):
+        searched = search_all(graph, kernels, config, workers, progress)
     for index, kernel in enumerate(kernels):
         if progress:
             progress(kernel.name, searched + index, searched + len(kernels))
@@ -100,6 +103,15 @@ def compile_graph(
         data,
         host_steps,
     )
+
+
+def constants_of(graph: Graph, config: VTAConfig) -> dict[str, NDArray[np.uint8]]:
+    """Return the constants of the program that `compile_graph` makes, micro-ops left out, by segment."""
+    gathered, _ = gather_patches(graph, config)
+    constants = Constants(config)
+    for kernel in kernels_of(gathered, config):
+        add_constants(kernel, plan_bias(kernel, config), constants)
+    return constants.segments()
 
 
 def _emit(

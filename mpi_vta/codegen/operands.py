@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from mpi_vta.codegen.bias import BiasPlan
 from mpi_vta.codegen.buffers import Footprint, Slots
@@ -16,6 +20,36 @@ from mpi_vta.isa.table import MemoryType, Opcode
 
 MAX_STRIDE = (1 << 16) - 1
 MAX_PAD = 15
+
+
+@dataclass(frozen=True)
+class ConstantPlaces:
+    """First elements of a kernel's constants in their segments.
+
+    Attributes
+    ----------
+    weights : tuple of int
+        Of each term.
+    bias_weights, bias_vector : int
+        Of a bias that the GEMM core adds; 0 without one.
+    accumulators : tuple of (int, ndarray)
+        What the ALU needs, bias and channel shifts, with its place.
+    """
+
+    weights: tuple[int, ...]
+    bias_weights: int
+    bias_vector: int
+    accumulators: tuple[tuple[int, NDArray[np.int32]], ...]
+
+
+def add_constants(kernel: Kernel, bias: BiasPlan, constants: Constants) -> ConstantPlaces:
+    """Add all constants of a kernel, which do not depend on its schedule; return where they lie."""
+    weights = tuple(constants.add("wgt", term.weights) for term in kernel.terms)
+    bias_weights = constants.add("wgt", bias.weights) if bias.taps else 0
+    bias_vector = constants.add("inp", bias.vector) if bias.taps else 0
+    for_alu = [content for content in (bias.accumulator, bias.shifts) if len(content)]
+    places = tuple((constants.add("acc", content), content) for content in for_alu)
+    return ConstantPlaces(weights, bias_weights, bias_vector, places)
 
 
 class Operands:
@@ -46,34 +80,29 @@ class Operands:
         stream: Stream,
         work: Work,
     ) -> None:
-        self._kernel, self._bias, self._places, self._constants = kernel, bias, places, constants
+        self._kernel, self._bias, self._places = kernel, bias, places
         self._stream, self._work, self._config = stream, work, stream.config
         self._inp = Slots(need.inp_fixed, need.inp, tiling.inp_slots)
         self._wgt = Slots(need.wgt_fixed, need.wgt, tiling.wgt_slots)
         self._shared: dict[int, int] = {}
-        self._weights = {index: constants.add("wgt", term.weights) for index, term in enumerate(kernel.terms)}
+        self._constants = add_constants(kernel, bias, constants)
 
     def load_fixed(self) -> None:
         """Load what stays for the whole kernel: shared weight blocks, bias, channel shifts."""
         position = self._bias.wgt_elements
         for index, term in enumerate(self._kernel.terms):
             if term.shared:
-                self._load_wgt(self._weights[index], position, 1, 1, 1)
+                self._load_wgt(self._constants.weights[index], position, 1, 1, 1)
                 self._shared[index] = position
                 position += 1
         if self._bias.taps:
             blocks = self._kernel.blocks
-            self._load_wgt(self._constants.add("wgt", self._bias.weights), 0, 1, blocks * self._bias.taps, 1)
-            self._load(
-                MemoryType.INP, 0, "const.inp", self._constants.add("inp", self._bias.vector), 1, self._bias.taps, 1
-            )
+            self._load_wgt(self._constants.bias_weights, 0, 1, blocks * self._bias.taps, 1)
+            self._load(MemoryType.INP, 0, "const.inp", self._constants.bias_vector, 1, self._bias.taps, 1)
         position = 0
-        for content in (self._bias.accumulator, self._bias.shifts):
-            if len(content):
-                self._load(
-                    MemoryType.ACC, position, "const.acc", self._constants.add("acc", content), 1, len(content), 1
-                )
-                position += len(content)
+        for place, content in self._constants.accumulators:
+            self._load(MemoryType.ACC, position, "const.acc", place, 1, len(content), 1)
+            position += len(content)
 
     def weights(self, term: Term, step: Step) -> tuple[int, int]:
         """Make the step's weights resident; return (first element, elements per output block)."""
@@ -86,7 +115,7 @@ class Operands:
             stride = ins * term.taps
             own_row = step.out_blocks.low - term.first_block
             own_col = step.in_blocks.low - term.first_source - own_row // outs * ins
-            dram = self._weights[step.term] + own_row * stride + own_col * term.taps
+            dram = self._constants.weights[step.term] + own_row * stride + own_col * term.taps
             if row == stride:
                 self._load_wgt(dram, first, 1, step.out_blocks.size * row, 1)
             else:

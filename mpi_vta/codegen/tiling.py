@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 from mpi_vta.codegen.kernel import Kernel, Term
 from mpi_vta.hw.config import VTAConfig
+
+_NUMBER = r"([1-9]\d{0,8})"
+_NAME = re.compile(r"(c>yx|yx>c) {n}x{n}x{n} step {n}x{n} slots {n}/{n}/{n}".replace("{n}", _NUMBER), re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,15 @@ class Tiling:
             f"{order} {self.blocks}x{self.rows}x{self.cols} step {self.step_out}x{self.step_in} "
             f"slots {self.inp_slots}/{self.wgt_slots}/{self.acc_slots}"
         )
+
+    @classmethod
+    def parse(cls, name: str) -> Tiling:
+        """Return the schedule of a name that `str` gave; raises `ValueError` for another text."""
+        found = _NAME.fullmatch(name)
+        if found is None:
+            raise ValueError(f"{name!r} names no schedule")
+        blocks, rows, cols, step_out, step_in, *slots = map(int, found.groups()[1:])
+        return cls(rows, cols, blocks, step_out, step_in, found[1] == "c>yx", *slots)
 
 
 def spans(total: int, size: int) -> list[Span]:

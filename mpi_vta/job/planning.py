@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mpi_vta.codegen.compiler import compile_graph
 from mpi_vta.codegen.program import Program
+from mpi_vta.codegen.rederivation import find_change
 from mpi_vta.disk import read_text
 from mpi_vta.errors import PlanError
 from mpi_vta.graph.ir import Graph
@@ -74,12 +76,15 @@ class Planned:
         What the planner would have got, if the plan was made by hand.
     planner_s : float
         Time for planning, without compiling.
+    programs : mapping of (stage, rank) to Program
+        Of the plan, those from the cache checked; see `CompiledCosts.checked_programs`.
     """
 
     plan: Plan
     costs: CompiledCosts
     alternative: Plan | None
     planner_s: float
+    programs: Mapping[tuple[int, int], Program]
 
     @property
     def alternative_figures(self) -> dict[str, Any] | None:
@@ -112,7 +117,7 @@ def open_costs(graph: Graph, progress: Progress, workers: int | None = None) -> 
             workers=workers or os.cpu_count() or 1,
         )
 
-    return CompiledCosts(graph, ProgramCache(compile_shown, time_program))
+    return CompiledCosts(graph, ProgramCache(compile_shown, time_program, find_change=find_change))
 
 
 # a plan foretells every image, so from here on it takes seconds
@@ -139,6 +144,8 @@ def plan_model(wishes: PlanWishes, graph: Graph, cluster: Cluster, images: int, 
     ------
     PlanError
         If the wishes cannot be met.
+    ArtifactError
+        If a program in the cache was altered.
     """
     costs = open_costs(graph, progress)
     begun_s = time.perf_counter()
@@ -163,7 +170,15 @@ def plan_model(wishes: PlanWishes, graph: Graph, cluster: Cluster, images: int, 
     if wishes.file is not None or wishes.by_hand or boards < ranks:
         alternative = make_plan(AUTO, replace(problem, cluster=cluster, stages=None, by_hand=ByHand()))
         plan = replace(plan, notes=(*plan.notes, comparison(plan, alternative)))
-    return Planned(plan, costs, alternative, time.perf_counter() - begun_s - costs.compile_seconds)
+    programs = _programs_of(plan, cluster, costs)
+    return Planned(plan, costs, alternative, time.perf_counter() - begun_s - costs.compile_seconds, programs)
+
+
+def _programs_of(plan: Plan, cluster: Cluster, costs: CompiledCosts) -> dict[tuple[int, int], Program]:
+    places = [(stage, rank, cluster.boards[rank].config) for stage in plan.stages for rank in stage.ranks]
+    wanted = {(stage.index, config): (stage.nodes, config, stage.share) for stage, _, config in places}
+    programs = dict(zip(wanted, costs.checked_programs(list(wanted.values())), strict=True))
+    return {(stage.index, rank): programs[stage.index, config] for stage, rank, config in places}
 
 
 def plan_from_file(wishes: PlanWishes, problem: Problem) -> Plan:

@@ -8,25 +8,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from mpi_vta.codegen.program import Program
 from mpi_vta.errors import InputError
 from mpi_vta.hw.cluster import Cluster, select_cluster
-from mpi_vta.hw.config import VTAConfig
 from mpi_vta.job.command_line import load_named_config
+from mpi_vta.job.held_folder import HeldFolder
 from mpi_vta.job.host_work import HostWork, host_work
 from mpi_vta.job.inputs import Inputs, read_inputs
 from mpi_vta.job.model_list import ALONE
 from mpi_vta.job.planning import open_costs, plan_model
 from mpi_vta.job.ready_model import ReadyModel, ready_model
 from mpi_vta.job.request import Request
-from mpi_vta.job.resumption import Remainder, check_folder, find_remainder
+from mpi_vta.job.resumption import Remainder, check_folder, find_remainder, hold_folder
 from mpi_vta.job.several import check_wishes, labels_of, part_of, share_cluster
-from mpi_vta.plans.plan import Plan
 from mpi_vta.runtime.assignment import RunOptions
 from mpi_vta.runtime.devices.registry import carries_data, verifies
 from mpi_vta.runtime.progress import Progress
-from mpi_vta.runtime.session import Job, check_output
-from mpi_vta.schedule.cost import CompiledCosts
+from mpi_vta.runtime.session import Job
 
 
 @dataclass(frozen=True)
@@ -45,6 +42,8 @@ class Opened:
         Which images are to be run.
     label : str
         Name in a job of several models, and of its folder in the output folder; `ALONE` for a job's only model.
+    held : HeldFolder
+        The output folder, no other job's until this process ends.
     """
 
     request: Request
@@ -52,6 +51,7 @@ class Opened:
     inputs: Inputs
     remainder: Remainder
     label: str
+    held: HeldFolder
 
     @property
     def folder(self) -> Path:
@@ -104,17 +104,23 @@ def prepare(request: Request, ranks: int, progress: Progress) -> tuple[Opened, .
     ------
     MpiVtaError
         Of the kind that says which part of the request cannot be met; nothing has been written then but
-        caches and the empty output folder.
+        caches, and the lock in the output folder.
     """
     if request.models:
         check_wishes(request.wishes, weights=request.weights)
     cluster = open_cluster(request, ranks)
     names = request.models or (request.model,)
     labels = labels_of(request.models) or (ALONE,)
-    check_folder(request, labels)
     # all ranks leave their traces in the same folder
     requests = [replace(request, model=name, output=request.folder, models=()) for name in names]
-    models = [_open(single, label, progress) for single, label in zip(requests, labels, strict=True)]
+    ready = [open_model(single, progress) for single in requests]
+    inputs = [_inputs(single, model) for single, model in zip(requests, ready, strict=True)]
+    held = hold_folder(request)
+    check_folder(request, labels)
+    models = [
+        Opened(single, model, images, find_remainder(single, model, images, label), label, held)
+        for single, model, images, label in zip(requests, ready, inputs, labels, strict=True)
+    ]
     costs = [None if model.remainder.is_nothing else open_costs(model.model.graph, progress) for model in models]
     division = share_cluster(costs, labels, cluster, request.share)
     return tuple(
@@ -150,10 +156,8 @@ def open_model(request: Request, progress: Progress) -> ReadyModel:
     )
 
 
-def _open(request: Request, label: str, progress: Progress) -> Opened:
-    model = open_model(request, progress)
-    inputs = read_inputs(model, request.images, request.seed, with_data=carries_data(request.device))
-    return Opened(request, model, inputs, find_remainder(request, model, inputs, label), label)
+def _inputs(request: Request, model: ReadyModel) -> Inputs:
+    return read_inputs(model, request.images, request.seed, with_data=carries_data(request.device))
 
 
 def _prepare_on(opened: Opened, cluster: Cluster, ranks: tuple[int, ...], progress: Progress) -> Prepared:
@@ -162,8 +166,7 @@ def _prepare_on(opened: Opened, cluster: Cluster, ranks: tuple[int, ...], progre
     if remainder.numbers:
         integers = integers[list(remainder.numbers)]
     planned = plan_model(request.wishes, model.graph, cluster, len(integers), progress)
-    check_output(request.folder)
-    programs = _programs(planned.plan, cluster, planned.costs)
+    programs = planned.programs
     (input_name,) = model.graph.inputs
     job = Job(
         planned.plan,
@@ -185,15 +188,3 @@ def _prepare_on(opened: Opened, cluster: Cluster, ranks: tuple[int, ...], progre
     return Prepared(
         **vars(opened), job=job, host_work=host_work(model, programs), planner_alternative=planned.alternative_figures
     )
-
-
-def _programs(plan: Plan, cluster: Cluster, costs: CompiledCosts) -> dict[tuple[int, int], Program]:
-    compiled: dict[tuple[int, VTAConfig], Program] = {}
-    programs = {}
-    for stage in plan.stages:
-        for rank in stage.ranks:
-            key = (stage.index, cluster.boards[rank].config)
-            if key not in compiled:
-                compiled[key] = costs.program(stage.nodes, key[1], stage.share)
-            programs[stage.index, rank] = compiled[key]
-    return programs

@@ -39,6 +39,7 @@ LEAST_COUNTED_SCORE = 0.02  # weaker boxes change the area under precision and r
 def open_run(request: Request, models: Sequence[Prepared]) -> None:
     """Leave in the output folder what ``trace merge`` and ``--resume`` need if the job of these models ends early."""
     folder, part = request.folder, models[0].remainder.part
+    models[0].held.check()
     places = [model.remainder.outputs for model in models if model.remainder.outputs is not None]
     if part is None:
         clear(folder)
@@ -93,6 +94,7 @@ def conclude(request: Request, models: Sequence[Opened], results: Sequence[RunRe
         Of one model its summary; of several ``models`` with the summary of each, ``ranks`` and ``time``.
     """
     folder, ran = request.folder, to_run(models)
+    models[0].held.check()
     if ran:
         found = _conclude_run(request, ran, results)
     else:
@@ -107,6 +109,7 @@ def conclude(request: Request, models: Sequence[Opened], results: Sequence[RunRe
             for model, own in zip(models, summaries, strict=True)
         ]
         summary = {"ranks": sum(map(len, ranks.values())), "time": _time_word(request), "models": named}
+    models[0].held.check()
     if ran or not (folder / "summary.json").exists():
         write_json(folder / "summary.json", summary, "the summary")
     return summary
@@ -139,7 +142,7 @@ def _summary_without_run(opened: Opened) -> dict[str, Any]:
     model, outputs = opened.model, opened.remainder.outputs
     assert outputs is not None, "only a job with data is gone on with"
     with OutputSet(outputs) as whole:
-        arrays = whole.arrays()
+        arrays = whole.whole_arrays()
         return {
             "model": model.name,
             "images": 0,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mpi_vta.disk import make_own_folder, open_own_folder, writing
 from mpi_vta.errors import InputError
 from mpi_vta.graph.ir import array_sha256
+from mpi_vta.job.held_folder import HeldFolder
 from mpi_vta.job.inputs import Inputs
 from mpi_vta.job.model_list import ALONE, labels_there, list_path, outputs_folder
 from mpi_vta.job.ready_model import ReadyModel
@@ -59,6 +63,21 @@ class Remainder:
         return {"part": self.part, "images_before": self.images - len(self.numbers), "images_of_job": self.images}
 
 
+def hold_folder(request: Request) -> HeldFolder:
+    """Keep every other job off the output folder; raises `InputError` if one is there, or nothing to go on with."""
+    if request.resume is None:
+        return HeldFolder(request.folder, f"--output {request.folder}")
+    if not request.folder.is_dir():
+        raise _no_job(request.folder)
+    return HeldFolder(request.folder, f"--resume {request.folder}")
+
+
+def _no_job(folder: Path) -> InputError:
+    return InputError(
+        "no job that could be gone on with", where=f"--resume {folder}", remedy="start it without --resume"
+    )
+
+
 def check_folder(request: Request, labels: Sequence[str]) -> None:
     """Refuse an output folder that a job may not use.
 
@@ -90,9 +109,7 @@ def check_folder(request: Request, labels: Sequence[str]) -> None:
     if not carries_data(request.device):
         raise InputError("a run without data has no outputs to go on from", where=f"--device {request.device}")
     if not there:
-        raise InputError(
-            "no job that could be gone on with", where=f"--resume {folder}", remedy="start it without --resume"
-        )
+        raise _no_job(folder)
     if sorted(there) != sorted(labels):
         one = there == (ALONE,)
         names = read_identity(outputs_folder(folder, ALONE)).model if one else ", ".join(there)
@@ -161,12 +178,14 @@ def next_part(folder: Path) -> int:
 
 def clear(folder: Path) -> None:
     """Remove what an earlier, finished job left, before a new one begins there."""
-    for label in labels_there(folder):
-        (outputs_folder(folder, label) / SET_FILE).unlink(missing_ok=True)
-    results = (folder / "run.h5", folder / "summary.json")
-    for path in (list_path(folder), *results, *folder.glob("parts/part-*.h5")):
-        path.unlink(missing_ok=True)
-    forget_ranks(folder)
+    with writing("in the place of what is there", f"--output {folder}", "remove the folder"):
+        for label in labels_there(folder):
+            (outputs_folder(folder, label) / SET_FILE).unlink(missing_ok=True)
+        _check_own_folders(folder)
+        results = (folder / "run.h5", folder / "summary.json")
+        for path in (list_path(folder), *results, *folder.glob("parts/part-*.h5")):
+            path.unlink(missing_ok=True)
+        forget_ranks(folder)
 
 
 def keep_earlier_trace(folder: Path, part: int) -> None:
@@ -175,22 +194,33 @@ def keep_earlier_trace(folder: Path, part: int) -> None:
     Ending in the middle of this changes nothing: it is done again.
     """
     target = part_path(folder, part - 1)
-    if opening_path(folder).exists():
-        # once it is there, some of the ranks' files may be gone
-        if not target.exists():
-            _merge_what_is_left(folder, target)
-        (folder / "run.h5").unlink(missing_ok=True)
-        forget_ranks(folder)
-    elif (folder / "run.h5").exists():
-        target.parent.mkdir(exist_ok=True)
-        (folder / "run.h5").replace(target)
+    with writing("the trace of the part before", f"--resume {folder}"):
+        _check_own_folders(folder)
+        if opening_path(folder).exists():
+            # once it is there, some of the ranks' files may be gone
+            if not target.exists():
+                _merge_what_is_left(folder, target)
+            (folder / "run.h5").unlink(missing_ok=True)
+            forget_ranks(folder)
+        elif (folder / "run.h5").exists():
+            make_own_folder(target.parent)
+            (folder / "run.h5").replace(target)
 
 
 def keep_last_trace(folder: Path) -> None:
     """Make ``run.h5`` of the ranks' files of a run that ended after its last image."""
-    if opening_path(folder).exists():
-        _merge_what_is_left(folder, folder / "run.h5")
-    forget_ranks(folder)
+    with writing("the trace", f"--resume {folder}"):
+        _check_own_folders(folder)
+        if opening_path(folder).exists():
+            _merge_what_is_left(folder, folder / "run.h5")
+        forget_ranks(folder)
+
+
+def _check_own_folders(folder: Path) -> None:
+    """Raise `OSError` if a folder in an output folder is a link or no folder: nothing is written through it."""
+    for name in ("ranks", "parts"):
+        with suppress(FileNotFoundError):
+            os.close(open_own_folder(folder / name))
 
 
 def _merge_what_is_left(folder: Path, target: Path) -> None:
@@ -205,7 +235,8 @@ def forget_ranks(folder: Path) -> None:
         # a rank on this host may remove its own at the same time
         path.unlink(missing_ok=True)
     opening_path(folder).unlink(missing_ok=True)
-    if (folder / "ranks").is_dir() and not any((folder / "ranks").iterdir()):
+    # it goes if it is empty
+    with suppress(OSError):
         (folder / "ranks").rmdir()
 
 

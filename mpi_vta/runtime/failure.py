@@ -9,10 +9,11 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from types import FrameType, TracebackType
 
 from mpi_vta.command_end import INTERNAL_STATUS, TRACEBACK_VARIABLE, error_line
-from mpi_vta.errors import MpiVtaError
+from mpi_vta.errors import MpiVtaError, OutputLostError
 from mpi_vta.runtime.guardian import SIGNAL_STATUS
 from mpi_vta.runtime.introduction import Statement
 from mpi_vta.runtime.process import Neighbour
@@ -129,6 +130,9 @@ class Ending:
         if _is_consequence(fault) or (isinstance(fault, Ended) and self._transport.rank and not who.board):
             # whoever knows the cause says so within a moment, and ends the job
             time.sleep(_GRACE_S)
+        if isinstance(fault, OutputLostError):
+            # nothing is left to go on with
+            who = replace(who, hint="")
         self.roll_call.report(error_line(fault, who.name) + who.circumstances, status)
 
 

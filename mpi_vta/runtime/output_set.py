@@ -4,7 +4,7 @@
 without room is found before the run; ``done``, a list of (image, CRC-32) of every whole image, appended to; and
 ``set.json``, written last, which says what the outputs are of. An image counts only if its bytes have the
 checksum that the list states: whatever was cut short at any byte, by a kill or a power failure, is either whole
-or not there.
+or not there. Files are opened once, never through a symbolic link; what happens to their names later changes nothing.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import errno
 import fcntl
 import io
 import json
+import math
+import mmap
 import os
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,11 +30,12 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from mpi_vta.artifact import check_version
-from mpi_vta.disk import read_text, write_json, writing
-from mpi_vta.errors import ArtifactError, InputError
+from mpi_vta.disk import NO_LOCKS, open_own, open_own_folder, read_text, write_all, write_json, writing
+from mpi_vta.errors import ArtifactError, InputError, IntegrityError, OutputLostError
 
 FORMAT, VERSION = "mpi_vta outputs", 1
 SET_FILE = "set.json"
+_CLOSED = -1
 DONE_DTYPE = np.dtype([("image", "<i4"), ("crc32", "<u4")])
 # a rank that was killed lets go of its lock a moment after mpirun has returned
 _LOCK_WAIT_S = 2.0
@@ -126,23 +130,25 @@ class OutputSet:
     """
 
     def __init__(self, place: OutputPlace) -> None:
-        self._folder, self._shapes, self.images = Path(place.folder), place.shapes, place.identity.images
-        place.identity.check(read_identity(self._folder), str(self._folder))
-        self._headers = {name: _header(self._shape(name)) for name in self._shapes}
-        self._files: dict[str, int] = {}
+        self._prepare(place)
         try:
-            self._done = os.open(self._folder / "done", os.O_RDWR | os.O_APPEND)
-            _lock(self._done, self._folder)
-            # an entry that was cut short would shift those that follow
-            os.ftruncate(self._done, os.fstat(self._done).st_size // DONE_DTYPE.itemsize * DONE_DTYPE.itemsize)
+            place.identity.check(read_identity(self._folder), str(self._folder))
+            with self._opening("done"):
+                self._open_list(0)
+                # an entry that was cut short would shift those that follow
+                os.ftruncate(self._done, os.fstat(self._done).st_size // DONE_DTYPE.itemsize * DONE_DTYPE.itemsize)
             for number, (name, header) in enumerate(self._headers.items()):
-                self._files[name] = os.open(self._folder / f"{number:03d}.npy", os.O_RDWR)
-                if os.pread(self._files[name], len(header), 0) != header:
-                    raise ArtifactError("damaged outputs", where=str(self._folder), remedy="remove the folder")
-        except OSError as fault:
-            raise ArtifactError(
-                f"the outputs cannot be opened ({fault.strerror})", where=str(self._folder), remedy="remove the folder"
-            ) from fault
+                file = f"{number:03d}.npy"
+                with self._opening(file):
+                    self._files[name] = open_own(self._folder / file, os.O_RDWR)
+                    size = os.fstat(self._files[name]).st_size
+                    if size < self._size(name) or os.pread(self._files[name], len(header), 0) != header:
+                        raise ArtifactError(
+                            "damaged outputs", where=str(self._folder / file), remedy="remove the folder"
+                        )
+        except BaseException:
+            self._let_go()
+            raise
 
     @classmethod
     def begin(cls, place: OutputPlace) -> OutputSet:
@@ -153,19 +159,54 @@ class OutputSet:
         InputError
             If there is no room for them, or they cannot be written.
         """
-        folder = Path(place.folder)
-        with writing("the outputs", f"--output {folder.parent}"):
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / SET_FILE).unlink(missing_ok=True)
-            for old in (*folder.glob("[0-9][0-9][0-9].npy"), folder / "done"):
-                old.unlink(missing_ok=True)
-            for number, shape in enumerate(place.shapes.values()):
-                _allocate(folder / f"{number:03d}.npy", (place.identity.images, *shape[1:]))
-            (folder / "done").touch()
-            names = [{"name": name, "file": f"{number:03d}.npy"} for number, name in enumerate(place.shapes)]
-            data = {"format": FORMAT, "version": VERSION, **asdict(place.identity), "outputs": names}
-            write_json(folder / SET_FILE, data)
-        return cls(place)
+        self = cls.__new__(cls)
+        self._prepare(place)
+        try:
+            with writing("the outputs", f"--output {self._folder.parent}"):
+                self._create(place)
+        except BaseException:
+            self._let_go()
+            raise
+        return self
+
+    def _prepare(self, place: OutputPlace) -> None:
+        self._folder, self._shapes, self.images = Path(place.folder), place.shapes, place.identity.images
+        self._headers = {name: _header(self._shape(name)) for name in self._shapes}
+        self._files: dict[str, int] = {}
+        self._done = _CLOSED
+
+    def _create(self, place: OutputPlace) -> None:
+        folder = self._folder
+        folder.mkdir(parents=True, exist_ok=True)
+        os.close(open_own_folder(folder))
+        # the list is locked before anything else is touched, and its file stays: another's lock lies on it
+        self._open_list(os.O_CREAT)
+        (folder / SET_FILE).unlink(missing_ok=True)
+        os.ftruncate(self._done, 0)
+        for old in folder.glob("[0-9][0-9][0-9].npy"):
+            old.unlink(missing_ok=True)
+        for number, (name, header) in enumerate(self._headers.items()):
+            self._files[name] = open_own(folder / f"{number:03d}.npy", os.O_RDWR | os.O_CREAT | os.O_EXCL)
+            write_all(self._files[name], header, 0)
+            os.posix_fallocate(self._files[name], 0, self._size(name))
+        names = [{"name": name, "file": f"{number:03d}.npy"} for number, name in enumerate(place.shapes)]
+        data = {"format": FORMAT, "version": VERSION, **asdict(place.identity), "outputs": names}
+        write_json(folder / SET_FILE, data)
+
+    def _open_list(self, flags: int) -> None:
+        self._done = open_own(self._folder / "done", os.O_RDWR | os.O_APPEND | flags)
+        _lock(self._done, self._folder)
+
+    @contextmanager
+    def _opening(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as fault:
+            raise ArtifactError(
+                f"the outputs cannot be opened ({fault.strerror})",
+                where=str(self._folder / name),
+                remedy="remove the folder",
+            ) from fault
 
     def done(self) -> NDArray[np.bool_]:
         """Return which images are whole, shape (images,); every checksum is computed."""
@@ -183,31 +224,60 @@ class OutputSet:
         Raises
         ------
         InputError
-            If the disk fails.
+            If the disk fails, or the outputs were removed.
         """
         with writing("the outputs", self._folder, "make room, then go on with --resume"):
+            if os.fstat(self._done).st_nlink == 0:
+                raise OutputLostError(
+                    "the outputs were removed while the job ran", where=str(self._folder), remedy="start the job again"
+                )
             for name, array in values.items():
                 for row, image in enumerate(images):
                     data = np.ascontiguousarray(array[row])
-                    _write_all(self._files[name], data, len(self._headers[name]) + image * data.nbytes)
+                    write_all(self._files[name], data.data, len(self._headers[name]) + image * data.nbytes)
             crcs = [_crc32([values[name][row] for name in self._shapes]) for row in range(len(images))]
             self._list(np.array(list(zip(images, crcs, strict=True)), DONE_DTYPE).tobytes())
 
     def arrays(self) -> dict[str, NDArray[np.int8]]:
         """Return all outputs by name, shape (images, C, H, W), read-only and not in memory; zeros where not done."""
-        return {
-            name: np.memmap(
-                self._folder / f"{number:03d}.npy", np.int8, "r", len(self._headers[name]), self._shape(name)
+        return {name: self._array(name) for name in self._shapes}
+
+    def whole_arrays(self) -> dict[str, NDArray[np.int8]]:
+        """Return what `arrays` does, every checksum verified.
+
+        Raises
+        ------
+        IntegrityError
+            If an image's outputs are not those that were delivered.
+        """
+        lacking = np.flatnonzero(~self.done())
+        if lacking.size:
+            raise IntegrityError(
+                f"the outputs of {lacking.size} images are not those that were delivered, first of image {lacking[0]}",
+                where=str(self._folder),
+                remedy="something else wrote there, or the disk fails; --resume runs these images again",
             )
-            for number, name in enumerate(self._shapes)
-        }
+        return self.arrays()
 
     def close(self) -> None:
-        """Bring everything to the disk and let go of the files."""
+        """Bring everything to the disk and let go of the files; raises `InputError` if the disk fails."""
+        try:
+            with writing("the outputs", self._folder):
+                for file in (*self._files.values(), self._done):
+                    os.fsync(file)
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
         for file in (*self._files.values(), self._done):
-            os.fsync(file)
-            os.close(file)
+            if file != _CLOSED:
+                os.close(file)
         self._files.clear()
+        self._done = _CLOSED
+
+    def _array(self, name: str) -> NDArray[np.int8]:
+        content = mmap.mmap(self._files[name], self._size(name), access=mmap.ACCESS_READ)
+        return np.ndarray(self._shape(name), np.int8, content, len(self._headers[name]))
 
     def __enter__(self) -> OutputSet:
         return self
@@ -224,6 +294,10 @@ class OutputSet:
 
     def _shape(self, name: str) -> tuple[int, ...]:
         return (self.images, *self._shapes[name][1:])
+
+    def _size(self, name: str) -> int:
+        """Return the length of a graph output's file in bytes."""
+        return len(self._headers[name]) + math.prod(self._shape(name))
 
 
 class PartOutputs:
@@ -245,9 +319,9 @@ class PartOutputs:
         self._whole.put([self._numbers[image] for image in images] if self._numbers else images, values)
 
     def close(self) -> Mapping[str, NDArray[np.int8]]:
-        """Bring everything to the disk, and return all outputs of the job by name."""
-        self._whole.close()
-        return self._whole.arrays()
+        """Bring everything to the disk, and return all outputs of the job by name; see `OutputSet.whole_arrays`."""
+        with self._whole:
+            return self._whole.whole_arrays()
 
 
 def read_identity(folder: Path) -> Identity:
@@ -273,33 +347,23 @@ def _header(shape: tuple[int, ...]) -> bytes:
     return stream.getvalue()
 
 
-def _allocate(path: Path, shape: tuple[int, ...]) -> None:
-    header = _header(shape)
-    with path.open("wb") as stream:
-        stream.write(header)
-        stream.flush()
-        os.posix_fallocate(stream.fileno(), 0, len(header) + int(np.prod(shape)))
-
-
 def _lock(file: int, folder: Path) -> None:
     deadline = time.monotonic() + _LOCK_WAIT_S
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
-        except BlockingIOError as fault:
+        except OSError as fault:
+            if fault.errno in NO_LOCKS:
+                # rank 0 holds the folder: this lock only keeps off a rank that outlives its job
+                return
+            if not isinstance(fault, BlockingIOError):
+                raise
             if time.monotonic() > deadline:
                 raise InputError(
                     "another job is writing there", where=str(folder), remedy="wait for its end, or end it"
                 ) from fault
         time.sleep(0.05)
-
-
-def _write_all(file: int, data: NDArray[np.int8], offset: int) -> None:
-    view = data.data.cast("B")
-    while view:
-        written = os.pwrite(file, view, offset)
-        view, offset = view[written:], offset + written
 
 
 def _crc32(parts: Sequence[NDArray[np.int8]]) -> int:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from mpi_vta.codegen.program import Program
 from mpi_vta.command_end import print_error
-from mpi_vta.disk import writing
 from mpi_vta.errors import LaunchError, MpiVtaError
 from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
@@ -226,14 +225,11 @@ def follow(transport: Transport, ending: Ending | None = None) -> int:
     job, feed = assignment.job, assignment.feed
     endpoint = None if feed is None else _endpoint(feed, job.plan, job.board.config)
     with roll_call.unless_faulty():
-        _run(transport, order["groups"], assignment, roll_call, endpoint)
+        *_, trace = _run(transport, order["groups"], assignment, roll_call, endpoint)
     status = int(json.loads(transport.broadcast(None))["status"])
     if status == 0:
         # now that rank 0 has it, on disk
-        path = _trace_path(assignment.options, transport.rank)
-        path.unlink(missing_ok=True)
-        if path.parent.is_dir() and not any(path.parent.iterdir()):
-            path.parent.rmdir()
+        trace.remove()
     return status
 
 
@@ -275,7 +271,7 @@ def lead(
     roll_call = ending.roll_call
     transport.scatter([assignments[rank].to_bytes() for rank in range(transport.size)])
     with roll_call.unless_faulty():
-        files, reports = _run(transport, groups, assignments[0], roll_call, endpoint, on_finish)
+        files, reports, _ = _run(transport, groups, assignments[0], roll_call, endpoint, on_finish)
     return tuple(_result(job, ranks, files, reports) for job, ranks in zip(jobs, members, strict=True))
 
 
@@ -309,21 +305,6 @@ def _result(job: Job, ranks: tuple[int, ...], files: Sequence[bytes], reports: S
     )
 
 
-def check_output(folder: Path) -> None:
-    """Make the output folder before anything expensive is done.
-
-    Raises
-    ------
-    InputError
-        If it cannot be made or written.
-    """
-    with writing("there", f"--output {folder}"):
-        (folder / "ranks").mkdir(parents=True, exist_ok=True)
-        probe = folder / "ranks" / ".writable"
-        probe.touch()
-        probe.unlink()
-
-
 def _programs_of(job: Job, rank: int) -> dict[int, Program]:
     return {stage: program for (stage, place), program in job.programs.items() if place == rank}
 
@@ -335,8 +316,8 @@ def _run(
     roll_call: RollCall,
     endpoint: Endpoint | None = None,
     on_finish: Callable[[], None] = lambda: None,
-) -> tuple[tuple[bytes, ...], tuple[RankReport, ...]]:
-    """Run one rank's part; at rank 0, return the trace files and reports of all ranks."""
+) -> tuple[tuple[bytes, ...], tuple[RankReport, ...], RankTrace]:
+    """Run one rank's part; return the rank's own trace, behind the files and reports of all ranks at rank 0."""
     job, options, watchdog = assignment.job, assignment.options, roll_call.watchdog
     device = open_device(options.device, DeviceSetup(job.board, options.bitstream))
     hint = f"go on with --resume {options.output}" if device.carries_data else ""
@@ -377,9 +358,9 @@ def _run(
     # rank 0 need not send its own outputs to itself: they may be larger than its memory
     reports = transport.gather((report if transport.rank else RankReport(facts)).to_bytes())
     if files is None or reports is None:
-        return (), ()
+        return (), (), trace
     others = (RankReport.from_bytes(data, f"rank {rank}") for rank, data in enumerate(reports) if rank)
-    return tuple(files), (report, *others)
+    return tuple(files), (report, *others), trace
 
 
 def _trace_path(options: RunOptions, rank: int) -> Path:

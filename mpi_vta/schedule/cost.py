@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import random
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -81,7 +82,8 @@ class CompiledCosts:
         """Return the cost of some nodes as a stage of their own, or of the part that owns `share` of its result."""
         key = (nodes, config, share)
         if key not in self._stages:
-            program, timing = self.timed_program(nodes, config, share)
+            program = self.program(nodes, config, share)
+            timing = self.timing(program)
             self._stages[key] = StageCost(timing.cycles, self._gathered_bytes(program), program.contiguous_bytes)
         return self._stages[key]
 
@@ -90,18 +92,38 @@ class CompiledCosts:
         """Time spent so far in compiling and timing, or in reading what was compiled and timed before."""
         return self._programs.seconds
 
-    def timed_program(
-        self, nodes: tuple[str, ...], config: VTAConfig, share: Window | None = None
-    ) -> tuple[Program, ProgramTiming]:
-        """Return the compiled program of some nodes, and its cycles; see `stage`."""
-        program = self.program(nodes, config, share)
-        return program, self._programs.timing(program)
+    def timing(self, program: Program) -> ProgramTiming:
+        """Return the modelled cycles of a program."""
+        return self._programs.timing(program)
 
     def program(self, nodes: tuple[str, ...], config: VTAConfig, share: Window | None = None) -> Program:
         """Return the compiled program of some nodes; see `stage`."""
+        return self._programs.program(self._part(nodes, config, share), config)
+
+    def _part(self, nodes: tuple[str, ...], config: VTAConfig, share: Window | None) -> Graph:
         if share is None:
-            return self._programs.program(stage_graph(self.graph, nodes), config)
-        return self._programs.program(part_graph(self.graph, nodes, share, config.block), config)
+            return stage_graph(self.graph, nodes)
+        return part_graph(self.graph, nodes, share, config.block)
+
+    def checked_programs(
+        self, stages: Sequence[tuple[tuple[str, ...], VTAConfig, Window | None]]
+    ) -> tuple[Program, ...]:
+        """Return the compiled programs of some stages, as they are handed out.
+
+        Weights and biases of every program that was read from the disk are compared with the graph's; of one of them,
+        chosen at random, every instruction and the timing.
+
+        Raises
+        ------
+        ArtifactError
+            If one was altered.
+        """
+        programs = tuple(self.program(*stage) for stage in stages)
+        sample = random.choice(range(len(stages)))
+        for number, ((nodes, config, share), program) in enumerate(zip(stages, programs, strict=True)):
+            part = self._part(nodes, config, share)
+            self._programs.check(part, config, program, every_instruction=number == sample)
+        return programs
 
     def _gathered_bytes(self, program: Program) -> int:
         by_host = {*self.graph.inputs, *(step.result for step in program.host_steps)}

@@ -171,7 +171,7 @@ def merge_ranks(path: Path, files: Sequence[RankFile], record: RunRecord) -> Non
     end_ns = max((int(rows["end_ns"].max()) for rows in events.values() if rows.size), default=0)
     clock = [(rank, line.offset_ns, line.drift_ppb, line.error_ns) for rank, line in lines.items()]
     with replacing(path, "the trace") as partial:
-        with h5py.File(partial, "w", userblock_size=SEAL_BYTES) as run:
+        with h5py.File(partial, "x", userblock_size=SEAL_BYTES) as run:
             run.attrs["format"] = RUN_FORMAT
             run.attrs["version"] = VERSION
             run.attrs["event_kinds"] = [kind.name.lower() for kind in EventKind]

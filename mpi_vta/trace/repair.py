@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 
 from mpi_vta.disk import read_bytes, read_text, write_json
 from mpi_vta.errors import ArtifactError, PlanError
-from mpi_vta.json_fields import Count, Positive, Range, from_json, to_json
+from mpi_vta.json_fields import Count, Positive, Range, from_json, shown, to_json
 from mpi_vta.plans.plan import MOST_RANK, Plan
 from mpi_vta.trace.merge import ModelRecord, RankFile, RunRecord, clock_line, merge_ranks, read_rank_file
 from mpi_vta.trace.probe import probe, survived
-from mpi_vta.trace.schema import IMAGE_DTYPE, MEASURED, EventKind
+from mpi_vta.trace.schema import IMAGE_DTYPE, MEASURED, RUN_ATTRIBUTES, EventKind
 
 OPENING_FORMAT, OPENING_VERSION = "mpi_vta run opening", 3
 READABLE_OPENINGS = (1, 2, 3)  # 1 and 2: of several models only the one on rank 0
+MOST_PARTS = 999  # of a job: their files have three digits
+_MOST_NOTED = 4096  # an attribute has 64 KiB
 # what an attribute of a trace may be
 Note = str | int | float | tuple[str, ...] | tuple[Count, ...]
 
@@ -46,6 +48,7 @@ class ModelOpening:
     def check_read(self) -> None:
         """Refuse a model read from a file without name, ranks or a plan, with `ValueError`."""
         _readable_plan(self.plan_json)
+        _check_notes(self.attributes)
         if "name" not in self.attributes:
             raise ValueError("'name' is missing")
         if not self.ranks:
@@ -85,8 +88,9 @@ class Opening:
     def check_read(self) -> None:
         """Refuse what was read from a file if its plan is none or a model is on a rank that is not there."""
         _readable_plan(self.plan_json)
-        if not isinstance(self.provenance.get("part", 0), int):
-            raise ValueError("provenance.part is no whole number")
+        _check_notes(self.provenance)
+        if not 0 <= self.part <= MOST_PARTS:
+            raise ValueError(f"part: {self.part} is not a whole number from 0 to {MOST_PARTS}")
         for model in self.models:
             for rank in model.ranks:
                 if rank >= self.ranks:
@@ -145,6 +149,33 @@ class Opening:
             raise ArtifactError(
                 f"not a readable run opening ({what})", where=str(path), remedy="without it the files cannot be merged"
             ) from fault
+
+
+# what a job that is gone on with, or a merge of its traces, relies on
+_KINDS: Mapping[str, type] = {
+    **dict.fromkeys(("part", "images_of_job", "seed"), int),
+    **dict.fromkeys(("models", "program_sha256", "ranks"), tuple),
+    **dict.fromkeys(
+        ("argv", "time", "model", "name", "strategy", "device", "cluster", "network", "network_power", "image_numbers"),
+        str,
+    ),
+}
+_KIND_WORDS = {int: "a whole number", tuple: "a list", str: "a text"}
+
+
+def _check_notes(notes: Mapping[str, Note]) -> None:
+    """Refuse with `ValueError` what cannot be an attribute of a trace, or is of another type than its name says."""
+    for name, value in notes.items():
+        if not name.isidentifier() or name in RUN_ATTRIBUTES:
+            raise ValueError(f"{shown(name)} is no name of a note")
+        kind = _KINDS.get(name)
+        if kind is not None and not isinstance(value, kind):
+            raise ValueError(f"{name}: {shown(value)} is not {_KIND_WORDS[kind]}")
+        for entry in value if isinstance(value, tuple) else (value,):
+            if isinstance(entry, str) and ("\0" in entry or entry.encode(errors="replace").decode() != entry):
+                raise ValueError(f"{name}: {shown(entry)} is not a text of Unicode characters")
+        if isinstance(value, tuple) and name != "ranks" and len(value) > _MOST_NOTED:
+            raise ValueError(f"{name}: {len(value)} values, more than {_MOST_NOTED}")
 
 
 def _readable_plan(plan_json: str) -> Plan:

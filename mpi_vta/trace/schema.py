@@ -159,6 +159,10 @@ RANK_ATTRIBUTES: Mapping[str, str] = {
 }
 
 
+# attributes of ``run.h5`` that the merge itself sets
+RUN_ATTRIBUTES = ("format", "version", "event_kinds", "backward_messages", "unmatched_messages", "complete")
+
+
 def rank_group(rank: int) -> str:
     """Return the group of a rank, ``ranks/003``."""
     return f"ranks/{rank:03d}"

@@ -15,8 +15,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.disk import writing
-from mpi_vta.errors import InputError
+from mpi_vta.disk import is_same_file, open_own, writing
+from mpi_vta.errors import InputError, OutputLostError
 from mpi_vta.trace.schema import (
     CLOCK_SAMPLE_DTYPE,
     EVENT_DTYPE,
@@ -55,7 +55,8 @@ class RankTrace:
     """Append-only event log of one rank.
 
     Events gather in memory and are appended uncompressed, then flushed, when a batch is full or a second has
-    passed: a killed job loses at most that second, and its file opens.
+    passed: a killed job loses at most that second, and its file opens. The file is used by its descriptor: what
+    happens to its name, or to the folder, never brings another one in its place.
 
     Parameters
     ----------
@@ -75,8 +76,11 @@ class RankTrace:
         path.parent.mkdir(parents=True, exist_ok=True)
         # a file that was cut short before it was a trace must not look like one
         partial = path.with_name(path.name + ".part")
+        # what lies there may be a link that leads elsewhere
+        partial.unlink(missing_ok=True)
         # room for one chunk: the library would keep written ones in memory, 8 MB of them
-        self._file = h5py.File(partial, "w", rdcc_nbytes=BATCH_RECORDS * EVENT_DTYPE.itemsize)
+        self._file = h5py.File(partial, "x", rdcc_nbytes=BATCH_RECORDS * EVENT_DTYPE.itemsize)
+        self._descriptor = open_own(partial, os.O_RDONLY)
         self._file.attrs["format"] = RANK_FORMAT
         self._file.attrs["version"] = VERSION
         self._group = self._file.create_group(rank_group(info.rank))
@@ -152,7 +156,17 @@ class RankTrace:
 
     @_on_disk
     def flush(self) -> None:
-        """Write what has gathered and hand it to the operating system; raises `InputError` if the disk refuses."""
+        """Write what has gathered and hand it to the operating system.
+
+        Raises
+        ------
+        InputError
+            If the disk refuses, or the file was removed.
+        """
+        if os.fstat(self._descriptor).st_nlink == 0:
+            raise OutputLostError(
+                "the trace was removed while the job ran", where=str(self.path), remedy="start the job again"
+            )
         if self._filled:
             # a signal may end this anywhere, and the file is flushed once more then: so what was counted is written
             end = self._written + self._filled
@@ -165,7 +179,16 @@ class RankTrace:
     def close(self) -> bytes:
         """Flush, close, and return the whole file's bytes, so that they can go to rank 0 over the network."""
         self._finish()
-        return self.path.read_bytes()
+        with open(self._descriptor, "rb", closefd=False) as stream:
+            return stream.read()
+
+    def remove(self) -> None:
+        """Remove the file, closed before, and its folder if that is empty; what others have put there stays."""
+        if is_same_file(self.path, self._descriptor):
+            self.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.path.parent.rmdir()
+        os.close(self._descriptor)
 
     @_on_disk
     def _finish(self) -> None:
@@ -180,3 +203,4 @@ class RankTrace:
             # a full disk that ended the job is told once; what was flushed before is on it
             with suppress(InputError) if fault is not None else nullcontext():
                 self._finish()
+            os.close(self._descriptor)

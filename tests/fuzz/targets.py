@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import os
 import random
 import shutil
 import tempfile
@@ -524,18 +525,46 @@ def opening_of_two_models() -> Any:
 def make_opening(rng: random.Random, path: Path) -> None:
     from mpi_vta.trace.repair import opening_path
 
+    shutil.rmtree(path, ignore_errors=True)
     opening_of_two_models().save(path)
     where = opening_path(path)
     if rng.random() < 0.7:
         where.write_text(json.dumps(damaged_value(rng, json.loads(where.read_text()))))
     else:
         where.write_bytes(damaged_bytes(rng, where.read_bytes()))
+    if rng.random() < 0.2:
+        place_no_file(
+            rng, path / rng.choice(("parts", "run.h5", "run.h5.part", "ranks/rank-000.h5", "parts/part-000.h5"))
+        )
+
+
+def place_no_file(rng: random.Random, path: Path) -> None:
+    """Put something in the place of a file that is no file."""
+    path.parent.mkdir(exist_ok=True)
+    how = rng.randrange(4)
+    if how == 0:
+        path.symlink_to(path.parent / "nowhere" if rng.random() < 0.5 else path)
+    elif how == 1:
+        path.symlink_to("/dev/zero")
+    elif how == 2:
+        os.mkfifo(path)
+    else:
+        path.mkdir()
 
 
 def read_opening(path: Path) -> object:
+    """Do what a job that goes on with the folder does, and make a trace of what the opening says."""
+    from mpi_vta.job.resumption import keep_earlier_trace, next_part
+    from mpi_vta.trace.merge import merge_ranks
     from mpi_vta.trace.repair import Opening
+    from mpi_vta.trace.schema import IMAGE_DTYPE
 
-    return Opening.load(path)
+    part = next_part(path)
+    opening = Opening.load(path)
+    count = max(1, len(opening.models))
+    merge_ranks(path / "made.h5", [], opening.record([np.zeros(0, IMAGE_DTYPE)] * count, [{}] * count))
+    keep_earlier_trace(path, part)
+    return opening
 
 
 # --- ONNX ----------------------------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def test_trace_says_what_ran_and_nothing_else_is_left(request_of, tmp_path):
     trace = read(tmp_path / "out" / "run.h5")
     assert trace.attributes["output_sha256"] == summary["output_sha256"]
     assert len(trace.attributes["program_sha256"]) == len({row["stage"] for row in summary["stages"]})
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["outputs", "run.h5", "summary.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "outputs", "run.h5", "summary.json"]
 
 
 def test_fault_while_preparing_dismisses_the_others_with_its_status(request_of, capsys):

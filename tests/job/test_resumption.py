@@ -1,10 +1,11 @@
 """What an output folder says of the job that it holds, and what a part finds of the parts before it."""
 
 import json
+import shutil
 
 import pytest
 
-from mpi_vta.errors import ArtifactError, InputError
+from mpi_vta.errors import ArtifactError, InputError, OutputLostError
 from mpi_vta.job.model_list import labels_there, list_path, save_labels
 from mpi_vta.job.prepare import prepare, to_run
 from mpi_vta.job.results import answer_lines, conclude, open_run
@@ -15,6 +16,7 @@ from mpi_vta.runtime.progress import Silent
 from mpi_vta.runtime.session import command_rank, follow
 from mpi_vta.runtime.transport.local import run_ranks
 from mpi_vta.trace.reader import read
+from mpi_vta.trace.repair import opening_path
 
 pytestmark = pytest.mark.usefixtures("shared_cache")
 
@@ -165,3 +167,39 @@ def test_trace_holds_the_models_that_a_part_ran(request_of, out):
     assert (part.attributes["name"], part.attributes["ranks"].tolist()) == ("digits-2", [0, 1])
     assert (part.attributes["image_numbers"], part.attributes["images_of_job"]) == ("2..5", 6)
     assert trace.attributes["models"].tolist() == ["digits-2"]
+
+
+def test_part_of_another_type_is_refused(request_of, out):
+    end_early(request_of(), 2, (1, 1))
+    path = opening_path(out)
+    data = json.loads(path.read_text())
+    data["provenance"]["part"] = "x"
+    path.write_text(json.dumps(data))
+    with pytest.raises(ArtifactError, match=r"run\.json: not a readable run opening \(part: 'x' is not a whole number"):
+        prepare(request_of(resume=True), 2, Silent())
+
+
+@pytest.mark.parametrize("name", ["ranks", "parts"])
+def test_folder_in_the_output_folder_is_no_link(request_of, out, tmp_path, name):
+    end_early(request_of(), 2, (1, 1))
+    request = request_of(resume=True)
+    models = to_run(prepare(request, 2, Silent()))
+    if (out / name).exists():
+        (out / name).rename(tmp_path / "elsewhere")
+    else:
+        (tmp_path / "elsewhere").mkdir()
+    (out / name).symlink_to(tmp_path / "elsewhere")
+    before = sorted((tmp_path / "elsewhere").iterdir())
+    with pytest.raises(
+        InputError, match=rf"--resume \S+: cannot write the trace of .* link, .*: \S+{name}\); make room"
+    ):
+        open_run(request, models)
+    assert sorted((tmp_path / "elsewhere").iterdir()) == before
+
+
+def test_folder_removed_before_the_run_is_told(request_of, out):
+    models = to_run(prepare(request_of(), 2, Silent()))
+    shutil.rmtree(out)
+    with pytest.raises(OutputLostError, match=r"--output .*: the folder was removed or renamed while the job ran"):
+        open_run(request_of(), models)
+    assert not out.exists()

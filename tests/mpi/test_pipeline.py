@@ -160,7 +160,7 @@ def test_trace_holds_every_launch_and_where_the_run_comes_from(digits, tmp_path)
     assert "--images 6" in trace.attributes["argv"]
     assert trace.attributes["time"] == "modelled"
     assert len(trace.images) == 6
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["outputs", "run.h5", "summary.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "outputs", "run.h5", "summary.json"]
     assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary
 
 

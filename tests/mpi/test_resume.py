@@ -1,11 +1,18 @@
 """Jobs that are killed and gone on with: nothing is lost, nothing is done twice, the bits are those of one run."""
 
 import json
+import os
 import random
 import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+from mpi.conftest import BIN
 
 from mpi_vta.trace.reader import read
 
@@ -89,7 +96,7 @@ def test_killed_job_is_finished_by_fewer_boards_and_another_strategy(
     before = (10 + 8) * group_images
     assert found["resumed"] == {"part": 2, "images_before": before, "images_of_job": 60}
     assert found["images"] == 60 - before
-    assert sorted(path.name for path in out.iterdir()) == ["outputs", "parts", "run.h5", "summary.json"]
+    assert sorted(path.name for path in out.iterdir()) == [".lock", "outputs", "parts", "run.h5", "summary.json"]
     # every image was delivered once: the last part ran the others
     assert listed_images(out) == list(range(60))
     assert sorted(path.name for path in (out / "parts").iterdir()) == ["part-000.h5", "part-001.h5"]
@@ -191,7 +198,7 @@ def test_killed_job_of_two_models_is_finished_by_fewer_boards_and_another_strate
             assert trace.models[number].attributes["name"] == name
             assert trace.of_model(number).ranks
     assert sorted(path.name for path in out.iterdir()) == [
-        *("digits", "models.json", "parts", "residual", "run.h5", "summary.json")
+        *(".lock", "digits", "models.json", "parts", "residual", "run.h5", "summary.json")
     ]
 
 
@@ -243,6 +250,113 @@ def test_every_model_with_images_left_needs_a_board(pipeline, two_models):
         damage(out / name / "outputs/000.npy")
     (line,) = pipeline(1, "--images", "12", "--resume", out, models=TWO, timeout_s=60).error_lines
     assert line.startswith("mpi_vta: error: --model: 2 models on 1 boards; allowed: at most 1 models")
+
+
+@pytest.fixture
+def waiting(tmp_path, cache):
+    """Start a job whose rank 0 waits in the middle of its images; call what is returned to let it go on to its end."""
+    running = []
+
+    def begin(*options, models=DIGITS):
+        go = tmp_path / f"go-{len(running)}"
+        environ = {**os.environ, "MPI_VTA_CACHE": str(cache), "GO": str(go), "GROUP": "5", "OPENBLAS_NUM_THREADS": "1"}
+        program = Path(__file__).parent / "programs/waits_while_delivering.py"
+        command = [
+            BIN / "mpirun",
+            "-n",
+            "2",
+            sys.executable,
+            program,
+            *models,
+            *map(str, options),
+            "--json",
+            "--watchdog-s",
+            "0",
+        ]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(command, env=environ, cwd=tmp_path, **pipes)
+        running.append(process)
+        while not Path(f"{go}.reached").exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+
+        def end():
+            go.touch()
+            out, err = process.communicate()
+            return process.returncode, out, err
+
+        return end
+
+    yield begin
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def test_second_start_is_refused_and_the_first_ends_right(pipeline, waiting, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    end = waiting("--images", "60", "--output", out)
+    before = sorted((path, path.stat().st_ino) for path in out.rglob("*"))
+    others = (
+        (("--images", "60", "--output", out), DIGITS),
+        (("--images", "50", "--resume", out, "--strategy", "fused"), TWO),
+    )
+    for options, models in others:
+        ended = pipeline(2, *options, models=models)
+        (line,) = ended.error_lines
+        there = r"another job is at work there: \S+, process \d+, since [-+:\d ]+; wait for its end, or end it"
+        assert re.fullmatch(rf"mpi_vta: error: {options[2]} {out}: {there}", line), line
+        assert ended.status == 2
+        assert "sha256" not in ended.stdout
+    assert sorted((path, path.stat().st_ino) for path in out.rglob("*")) == before
+    status, stdout, stderr = end()
+    summary, outputs = undisturbed("--images", "60")
+    assert (status, stderr) == (0, "")
+    assert json.loads(stdout)["output_sha256"] == summary["output_sha256"]
+    assert (out / "outputs/000.npy").read_bytes() == outputs
+
+
+@pytest.mark.slow
+def test_second_resume_is_refused_and_the_first_ends_right(pipeline, killed_at, waiting, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    killed_at("killed_while_delivering.py", 2, "--images", "60", "--output", out, GROUP=11)
+    end = waiting("--images", "60", "--resume", out)
+    ended = pipeline(2, "--images", "60", "--resume", out)
+    (line,) = ended.error_lines
+    assert "another job is at work there" in line
+    assert ended.status == 2
+    status, stdout, stderr = end()
+    summary, outputs = undisturbed("--images", "60")
+    assert (status, stderr) == (0, "")
+    assert json.loads(stdout)["output_sha256"] == summary["output_sha256"]
+    assert (out / "outputs/000.npy").read_bytes() == outputs
+
+
+def test_folder_removed_while_the_job_runs_is_one_line_without_a_hint_to_go_on(waiting, tmp_path):
+    out = tmp_path / "out"
+    end = waiting("--images", "60", "--output", out)
+    shutil.rmtree(out)
+    status, stdout, stderr = end()
+    (line,) = [line for line in stderr.splitlines() if line]
+    what = rf"{out}/outputs: the outputs were removed while the job ran; start the job again"
+    assert re.fullmatch(rf"mpi_vta: error: rank 0 on \S+, board pynq_z1: {what}; last edge .*, last image \d+", line)
+    assert (status, stdout) == (2, "")
+    assert not out.exists()
+
+
+def test_outputs_changed_while_the_job_runs_give_no_hash(waiting, tmp_path):
+    out = tmp_path / "out"
+    end = waiting("--images", "60", "--output", out)
+    outputs = out / "outputs/000.npy"
+    with outputs.open("r+b") as stream:
+        stream.seek(-600, os.SEEK_END)
+        byte = stream.read(1)[0]
+        stream.seek(-600, os.SEEK_END)
+        stream.write(bytes([byte ^ 1]))
+    status, stdout, stderr = end()
+    (line,) = [line for line in stderr.splitlines() if line]
+    assert "the outputs of 1 images are not those that were delivered, first of image 0; something else wrote" in line
+    assert (status, stdout) == (2, "")
 
 
 @pytest.mark.slow

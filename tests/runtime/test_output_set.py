@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpi_vta.errors import ArtifactError, InputError
+from mpi_vta.errors import ArtifactError, InputError, IntegrityError, OutputLostError
 from mpi_vta.runtime import output_set
 from mpi_vta.runtime.output_set import DONE_DTYPE, Identity, OutputPlace, OutputSet, PartOutputs
 
@@ -108,11 +109,15 @@ def test_listed_images_out_of_range_are_no_images(tmp_path):
 
 def test_part_numbers_its_images_from_0(tmp_path):
     place = place_in(tmp_path)
-    part = PartOutputs(OutputSet.begin(place), (1, 4))
+    whole = OutputSet.begin(place)
+    whole.put([0, 2, 3], values_of([0, 2, 3]))
+    part = PartOutputs(whole, (1, 4))
     part.put(range(1, 2), values_of([4]))
-    part.close()
-    with OutputSet(place) as outputs:
-        assert outputs.done().tolist() == [False] * 4 + [True]
+    assert whole.done().tolist() == [True, False, True, True, True]
+    part.put(range(1), values_of([1]))
+    found = part.close()
+    for name, array in values_of(range(IMAGES)).items():
+        assert np.array_equal(found[name], array)
 
 
 @pytest.mark.parametrize(
@@ -163,6 +168,84 @@ def test_damaged_array_is_refused(tmp_path, damage):
     path.unlink() if damage == "missing" else path.write_bytes(b"nothing")
     with pytest.raises(ArtifactError, match="remove the folder"):
         OutputSet(place)
+
+
+ODD_PLACES = [
+    (lambda path: path.symlink_to(path.parent.parent / "target"), "a symbolic link, which is not followed"),
+    (os.mkfifo, "a pipe or device, not a file"),
+    (os.mkdir, "Is a directory"),
+]
+
+
+@pytest.mark.parametrize("name", ["done", "001.npy"])
+@pytest.mark.parametrize(("put", "reason"), ODD_PLACES, ids=["link", "pipe", "folder"])
+def test_outputs_that_are_no_files_are_refused(tmp_path, name, put, reason):
+    place = place_in(tmp_path)
+    OutputSet.begin(place).close()
+    (tmp_path / "target").write_bytes(b"somebody else's")
+    (tmp_path / "outputs" / name).unlink()
+    put(tmp_path / "outputs" / name)
+    with pytest.raises(ArtifactError, match=rf"outputs/{name}: the outputs cannot be opened \({reason}\); remove the"):
+        OutputSet(place)
+    assert (tmp_path / "target").read_bytes() == b"somebody else's"
+
+
+@pytest.mark.parametrize(("put", "reason"), ODD_PLACES, ids=["link", "pipe", "folder"])
+def test_new_outputs_are_not_begun_through_what_is_no_file(tmp_path, put, reason):
+    (tmp_path / "target").write_bytes(b"somebody else's")
+    (tmp_path / "outputs").mkdir()
+    put(tmp_path / "outputs" / "done")
+    with pytest.raises(InputError, match=rf"cannot write the outputs \({reason}: \S+outputs/done\)"):
+        OutputSet.begin(place_in(tmp_path))
+    assert (tmp_path / "target").read_bytes() == b"somebody else's"
+
+
+def test_folder_of_outputs_is_no_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "outputs").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match=r"a symbolic link, which is not followed: \S+outputs\)"):
+        OutputSet.begin(place_in(tmp_path))
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_array_that_is_a_link_makes_way_for_new_outputs(tmp_path):
+    (tmp_path / "target").write_bytes(b"somebody else's")
+    (tmp_path / "outputs").mkdir()
+    (tmp_path / "outputs" / "000.npy").symlink_to(tmp_path / "target")
+    OutputSet.begin(place_in(tmp_path)).close()
+    assert (tmp_path / "target").read_bytes() == b"somebody else's"
+
+
+def test_begun_anew_keeps_the_list_that_a_lock_may_lie_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(output_set, "_LOCK_WAIT_S", 0.0)
+    place = place_in(tmp_path)
+    with OutputSet.begin(place) as outputs:
+        outputs.put([0], values_of([0]))
+        with pytest.raises(InputError, match="another job is writing there"):
+            OutputSet.begin(place)
+        assert outputs.done().tolist() == [True, False, False, False, False]
+    number = (tmp_path / "outputs" / "done").stat().st_ino
+    with OutputSet.begin(place) as outputs:
+        assert not outputs.done().any()
+    assert (tmp_path / "outputs" / "done").stat().st_ino == number
+
+
+def test_outputs_that_are_not_what_was_delivered_are_not_returned(tmp_path):
+    part = PartOutputs(OutputSet.begin(place_in(tmp_path)), ())
+    part.put(range(IMAGES), values_of(range(IMAGES)))
+    with (tmp_path / "outputs" / "001.npy").open("r+b") as stream:
+        stream.seek(-1, os.SEEK_END)
+        stream.write(bytes([values_of([IMAGES - 1])["../c"].view(np.uint8).reshape(-1)[-1] ^ 1]))
+    with pytest.raises(IntegrityError, match=r"outputs: the outputs of 1 images are not those .*, first of image 4; "):
+        part.close()
+
+
+def test_outputs_that_were_removed_are_told_with_the_next_image(tmp_path):
+    with OutputSet.begin(place_in(tmp_path)) as outputs:
+        outputs.put([0], values_of([0]))
+        shutil.rmtree(tmp_path / "outputs")
+        with pytest.raises(OutputLostError, match="outputs: the outputs were removed while the job ran; start the job"):
+            outputs.put([1], values_of([1]))
 
 
 def test_second_writer_is_refused(tmp_path, monkeypatch):

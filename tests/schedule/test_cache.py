@@ -1,5 +1,7 @@
 """The program cache: found by content, never trusted when damaged."""
 
+import os
+import socket
 import subprocess
 import sys
 import time
@@ -10,11 +12,12 @@ import numpy as np
 import pytest
 from schedule_cases import chain
 
+from mpi_vta import artifact
 from mpi_vta.codegen.program import Binding, Layer, Program, Segment
 from mpi_vta.disk import cache_directory, sources_hash
-from mpi_vta.errors import InputError
+from mpi_vta.errors import ArtifactError, InputError
 from mpi_vta.hw.cluster import Cluster
-from mpi_vta.schedule.cache import ProgramCache, ProgramTiming
+from mpi_vta.schedule.cache import TIMING_VERSION, ProgramCache, ProgramTiming, keep
 
 CONFIG = Cluster.default(1).boards[0].config
 GRAPH = chain(2)
@@ -98,6 +101,74 @@ def test_entry_of_another_program_under_the_name_is_not_trusted(cache):
     path.write_bytes(bytes(data))
     assert cache.program(GRAPH, CONFIG).layers[0].name == "n0"
     assert cache.calls == ["compile"] * 2
+
+
+def test_entry_made_from_something_else_is_made_again(cache):
+    cache.program(GRAPH, CONFIG)
+    (first,) = entries(cache, "program")
+    cache.program(chain(3), CONFIG)
+    (other,) = set(entries(cache, "program")) - {first}
+    # whole and sealed, but of another graph
+    other.write_bytes(first.read_bytes())
+    assert cache.program(chain(3), CONFIG).name == chain(3).name
+    assert cache.calls == ["compile"] * 3
+
+
+def listening(path):
+    folder = os.open(path.parent, os.O_RDONLY)
+    with socket.socket(socket.AF_UNIX) as bound:
+        # the path of a socket has to be short
+        bound.bind(f"/proc/self/fd/{folder}/{path.name}")
+    os.close(folder)
+
+
+@pytest.mark.parametrize("kind", ["program", "timing", "lock"])
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [
+        (os.mkfifo, "a pipe or device, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "a pipe or device, not a file"),
+        (listening, "a pipe or device, not a file"),
+        (os.mkdir, "Is a directory"),
+    ],
+    ids=["pipe", "device", "socket", "folder"],
+)
+def test_entry_that_is_no_file_is_refused_and_not_waited_for(cache, kind, place, reason):
+    program = cache.program(GRAPH, CONFIG)
+    cache.timing(program)
+    (path,) = entries(cache, "program" if kind == "lock" else kind)
+    path.unlink()
+    path = path.with_suffix(f".{kind}")
+    place(path)
+    if kind == "lock":
+        reason = {"Is a directory": reason}.get(reason, r".*")
+    with pytest.raises(InputError, match=rf"\.{kind}: the program cache cannot be used \({reason}\); "):
+        cache.timing(program) if kind == "timing" else cache.program(GRAPH, CONFIG)
+    assert cache.calls == ["compile", "time"]
+
+
+def test_altered_program_is_not_handed_out_and_removed(cache):
+    program = cache.program(GRAPH, CONFIG)
+    cache.find_change = lambda graph, config, program, *, every_instruction: f"{graph.name} {every_instruction}"
+    # what this process compiled is not looked at
+    cache.check(GRAPH, CONFIG, program, every_instruction=True)
+    read = cache.program(GRAPH, CONFIG)
+    with pytest.raises(ArtifactError, match=r"\.program: the program in the cache is not what .*: chain True; it was"):
+        cache.check(GRAPH, CONFIG, read, every_instruction=True)
+    assert entries(cache, "program") == []
+
+
+def test_altered_timing_is_found_and_removed(cache):
+    program = cache.program(GRAPH, CONFIG)
+    cache.timing(program)
+    (path,) = entries(cache, "timing")
+    altered = {"layer_cycles": np.array([10, 10], dtype=np.int64)}
+    keep(path, artifact.pack("timing", TIMING_VERSION, {"cycles": 20}, altered), "program")
+    program = cache.program(GRAPH, CONFIG)
+    assert cache.timing(program).cycles == 20
+    with pytest.raises(ArtifactError, match=r"\.timing: the timing in the cache is not what .*: 20 cycles for 30; it"):
+        cache.check(GRAPH, CONFIG, program, every_instruction=True)
+    assert cache.timing(program).cycles == 30
 
 
 def test_changed_sources_are_another_version(cache, monkeypatch):

@@ -91,6 +91,34 @@ def test_opening_of_several_models_is_checked(two_ended_early, attributes, messa
         repair(two_ended_early)
 
 
+@pytest.mark.parametrize(
+    ("noted", "message"),
+    [
+        ({"part": "x"}, "part: 'x' is not a whole number"),
+        ({"part": [1]}, r"part: \(1,\) is not a whole number"),
+        ({"part": 1000}, "part: 1000 is not a whole number from 0 to 999"),
+        ({"part": 10**30}, r"part: 1e\+30 is not a whole number"),
+        ({"time": 5}, "time: 5 is not a text"),
+        ({"models": "net"}, "models: 'net' is not a list"),
+        ({"image_numbers": [1]}, r"image_numbers: \(1,\) is not a text"),
+        ({"commit": "a\0b"}, r"commit: 'a.x00b' is not a text of Unicode characters"),
+        ({"commit": "\ud800"}, r"commit: '.ud800' is not a text of Unicode characters"),
+        ({"noted": [1] * 5000}, "noted: 5000 values, more than 4096"),
+        ({"noted": {}}, r"provenance.noted: \{\} is not a list"),
+        ({"version": 3}, "'version' is no name of a note"),
+        ({"complete": 1}, "'complete' is no name of a note"),
+        ({"": 1}, "'' is no name of a note"),
+    ],
+)
+def test_provenance_of_another_type_is_refused(ended_early, noted, message):
+    path = opening_path(ended_early)
+    data = json.loads(path.read_text())
+    data["provenance"] |= noted
+    path.write_text(json.dumps(data))
+    with pytest.raises(ArtifactError, match=f"run.json: not a readable run opening .{message}"):
+        repair(ended_early)
+
+
 @pytest.mark.parametrize("version", [1, 2])
 def test_opening_of_an_earlier_version_is_read(ended_early, version):
     path = opening_path(ended_early)

@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 import pytest
 
-from mpi_vta.errors import ArtifactError
+from mpi_vta.errors import ArtifactError, OutputLostError
 from mpi_vta.trace.merge import RunRecord, merge
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.schema import EVENT_DTYPE, IMAGE_DTYPE, VERSION, EventKind, RankInfo
@@ -183,3 +183,29 @@ def test_a_claimed_size_is_not_believed(run_file):
     seal(run_file)
     with pytest.raises(ArtifactError, match="images claims 1000000000000 rows, and the file holds 0 bytes of them"):
         read(run_file)
+
+
+def test_trace_that_was_removed_is_told_and_never_another_one_read(tmp_path):
+    trace = RankTrace(tmp_path / "rank.h5", info(0))
+    (tmp_path / "rank.h5").unlink()
+    with pytest.raises(
+        OutputLostError, match=r"rank\.h5: the trace was removed while the job ran; start the job again"
+    ):
+        trace.flush()
+
+
+def test_trace_is_not_written_through_a_link(tmp_path):
+    (tmp_path / "target").write_bytes(b"somebody else's")
+    (tmp_path / "rank.h5.part").symlink_to(tmp_path / "target")
+    trace = RankTrace(tmp_path / "rank.h5", info(0))
+    assert trace.close() == (tmp_path / "rank.h5").read_bytes()
+    assert (tmp_path / "target").read_bytes() == b"somebody else's"
+
+
+def test_removing_a_trace_leaves_that_of_another_job(tmp_path):
+    trace = RankTrace(tmp_path / "ranks" / "rank.h5", info(0))
+    trace.close()
+    (tmp_path / "ranks" / "rank.h5").unlink()
+    (tmp_path / "ranks" / "rank.h5").write_bytes(b"another job's")
+    trace.remove()
+    assert (tmp_path / "ranks" / "rank.h5").read_bytes() == b"another job's"

@@ -79,7 +79,7 @@ class GemmArray(wiring.Component):
         m.d.sync += [inp.eq(self.inp), wgt.eq(self.wgt)]
         left = self.multipliers.packed
         sums: dict[tuple[int, int], Value] = {}
-        digits = _Digits(m)
+        digits: dict[int, Digits] = {}
         for row in range(config.batch):
             for out in range(0, config.block, 2):
                 packed = min(left, config.block)
@@ -91,9 +91,12 @@ class GemmArray(wiring.Component):
                     if tap < packed:
                         # every constant is odd, or tools move its zero bits out of the slice; together they add 0
                         bias = 1 - packed if tap == 0 else 1
-                        low, high = _packed_products(m, x, pair[0], pair[1], bias)
+                        low, high = packed_products(m, x, pair[0], pair[1], bias)
                     else:
-                        low, high = (_lut_product(m, digits.of(row * config.block + tap, x), w) for w in pair)
+                        index = row * config.block + tap
+                        if index not in digits:
+                            digits[index] = weight_digits(m, x)
+                        low, high = (lut_product(m, digits[index], w) for w in pair)
                     terms[0].append(low)
                     terms[1].append(high)
                 for half in (0, 1):
@@ -127,7 +130,7 @@ def _extended(value: Value, bits: int) -> Value:
     return Cat(value, value[-1].replicate(bits - len(value)))
 
 
-def _packed_products(m: Module, x: Value, w0: Value, w1: Value, bias: int) -> tuple[Value, Value]:
+def packed_products(m: Module, x: Value, w0: Value, w1: Value, bias: int) -> tuple[Value, Value]:
     """Return ``w0 * x + bias`` and ``w1 * x``, two cycles after the operands, from one slice."""
     a = Cat(w0[:-1], ~w0[-1], Const(0, INT8_BITS), w1).as_signed()
     product, biased = Signal(signed(2 * PRODUCT_BITS)), Signal(signed(2 * PRODUCT_BITS))
@@ -141,23 +144,20 @@ def _packed_products(m: Module, x: Value, w0: Value, w1: Value, bias: int) -> tu
     return low, biased[PRODUCT_BITS:].as_signed()
 
 
-class _Digits:
-    """Multiples of an input by the values of two bits of a weight: made once per input, used by all of its outputs."""
-
-    def __init__(self, m: Module) -> None:
-        self._m = m
-        self._made: dict[int, tuple[Array[Value], Array[Value]]] = {}
-
-    def of(self, index: int, x: Value) -> tuple[Any, Any]:
-        """Return 0..3 times x, and x times 0, 1, -2, -1: of the digits below, and of the top digit."""
-        if index not in self._made:
-            triple, minus = Signal(signed(INT8_BITS + 2)), Signal(signed(INT8_BITS + 1))
-            self._m.d.comb += [triple.eq((x << 1) + x), minus.eq(-x)]
-            self._made[index] = Array([Const(0), x, x << 1, triple]), Array([Const(0), x, minus << 1, minus])
-        return self._made[index]
+Digits = tuple[Array[Value], Array[Value]]
 
 
-def _lut_product(m: Module, digits: tuple[Any, Any], w: Value) -> Value:
+def weight_digits(m: Module, x: Value) -> Digits:
+    """Return 0..3 times x, and x times 0, 1, -2, -1: by the value of two bits of a weight, and of its two top bits.
+
+    Made once per input, used by all of its outputs.
+    """
+    triple, minus = Signal(signed(INT8_BITS + 2)), Signal(signed(INT8_BITS + 1))
+    m.d.comb += [triple.eq((x << 1) + x), minus.eq(-x)]
+    return Array([Const(0), x, x << 1, triple]), Array([Const(0), x, minus << 1, minus])
+
+
+def lut_product(m: Module, digits: Digits, w: Value) -> Value:
     """Return ``w * x`` two cycles after the operands, without a DSP slice: four digits of two bits."""
     below, top = digits
     halves = []

@@ -19,6 +19,7 @@ COMMANDS: Mapping[str, str] = {
     "calibrate": "measure the links of this MPI job and write them into a cluster file",
     "doctor": "whether every rank of a job can work, and the remedy where it cannot",
     "trace": "what a run's trace says: figures, pictures, report, Perfetto",
+    "hardware": "the core itself: Verilog, what it takes of a part, a program on it, a vendor project",
     "inspect": "replay, disassemble and look into programs and vectors",
 }
 

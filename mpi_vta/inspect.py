@@ -80,7 +80,7 @@ def _run(argv: Sequence[str] | None) -> int:
         return _COMMANDS[options.command](options)
 
 
-def _is_program(path: Path) -> bool:
+def is_program(path: Path) -> bool:
     """Tell compiled programs from vectors: both are npz files; anything else is left to the readers."""
     try:
         with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
@@ -90,7 +90,7 @@ def _is_program(path: Path) -> bool:
 
 
 def _replay(options: argparse.Namespace) -> int:
-    if _is_program(options.file):
+    if is_program(options.file):
         return _replay_program(options)
     vector = Vector.load(options.file)
     if options.record is None and (options.cycles is not None or options.dram is not None):
@@ -189,7 +189,7 @@ def _draw(options: argparse.Namespace, config: VTAConfig, insns: NDArray[np.uint
 
 
 def _disassemble(options: argparse.Namespace) -> int:
-    source: Program | Vector = Program.load(options.file) if _is_program(options.file) else Vector.load(options.file)
+    source: Program | Vector = Program.load(options.file) if is_program(options.file) else Vector.load(options.file)
     sys.stdout.write(f"# {options.file.name}: {source.config.name}\n")
     sys.stdout.write(disassemble(source.insns, source.config))
     return 0

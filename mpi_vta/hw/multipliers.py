@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from mpi_vta.hw.config import VTAConfig
 
+ADDRESS_DSP = 3
+"""DSP slices that the loaders' and the store's sizes take, as yosys counts them."""
+
 
 @dataclass(frozen=True)
 class Multipliers:
@@ -39,14 +42,15 @@ def packed_multipliers(config: VTAConfig) -> Multipliers:
 
 
 def multipliers_for(config: VTAConfig, dsp: int) -> Multipliers:
-    """Return as many pairs in DSP slices as there are, the others in look-up tables.
+    """Return as many pairs in DSP slices as the rest of the core leaves, the others in look-up tables.
 
     Parameters
     ----------
     config : VTAConfig
         The build.
     dsp : int
-        DSP slices that the multipliers may take.
+        DSP slices of the part.
     """
     pairs = product_pairs(config)
-    return Multipliers(min(pairs, dsp), max(0, pairs - dsp))
+    packed = min(pairs, max(0, dsp - ADDRESS_DSP))
+    return Multipliers(packed, pairs - packed)

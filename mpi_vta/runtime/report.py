@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from mpi_vta.graph.ir import array_sha256
 from mpi_vta.hw.cluster import Cluster
-from mpi_vta.hw.config import VTAConfig
 from mpi_vta.plans.plan import Plan, Stage
 from mpi_vta.schedule.figures import Figures, measure
 from mpi_vta.text_table import counted, print_lines, print_table
@@ -149,7 +148,7 @@ def print_plan(plan: Plan, cluster: Cluster, stream: TextIO, ranks: Sequence[int
             "board": cluster.boards[rank].name,
             "layers": list(stage.nodes),
             "part": _part_text(stage),
-            "cycles": stage.cycles if cluster.boards[rank].config == _first_config(stage, cluster) else None,
+            "cycles": _cycles(cluster, stage, replica),
             "ms": stage.compute_ns[replica] / 1e6,
             "busy_percent": None,
         }
@@ -168,9 +167,13 @@ def own_ranks(notes: Iterable[str], ranks: Sequence[int]) -> tuple[str, ...]:
     return (f"ranks in the notes are the model's own: its rank 0 is rank {ranks[0]} of the job",)
 
 
-def _first_config(stage: Stage, cluster: Cluster) -> VTAConfig:
-    """Return the build whose cycles the plan states."""
-    return cluster.boards[stage.ranks[0]].config
+def _cycles(cluster: Cluster, stage: Stage, replica: int) -> int:
+    """Return a replica's cycles: the plan states the first one's, and of other builds the time."""
+    first, board = (cluster.boards[rank] for rank in (stage.ranks[0], stage.ranks[replica]))
+    if board.config == first.config:
+        return stage.cycles
+    # a nanosecond is less than a cycle, so one number of cycles takes so long
+    return round((stage.compute_ns[replica] - board.launch_overhead_ns) * board.clock_mhz / 1000)
 
 
 def figure_lines(summary: Mapping[str, Any]) -> list[str]:

@@ -162,3 +162,13 @@ def test_notes_that_number_ranks_say_whose():
     told = ("ranks in the notes are the model's own: its rank 0 is rank 5 of the job",)
     assert own_ranks(notes, (5, 6, 7)) == told
     assert own_ranks(notes, (0, 1, 2)) == own_ranks(notes, ()) == own_ranks(("no rank",), (5,)) == ()
+
+
+def test_plan_shows_the_cycles_of_every_build():
+    cluster = Cluster.load("ultrascale5")
+    times = tuple(board.compute_ns(4636) for board in cluster.boards[:2])
+    assert cluster.boards[0].config != cluster.boards[1].config
+    stream = io.StringIO()
+    print_plan(Plan("m", "fused", 1, (Stage(0, ("a",), (0, 1), 4636, times, (0, 0)),), (), 1, {}), cluster, stream)
+    rows = [line for line in stream.getvalue().splitlines() if line.startswith("│")]
+    assert [row.split("│")[6].strip() for row in rows] == ["4,636", "4,636"]

@@ -99,13 +99,3 @@ def test_output_of_digits_is_as_printed():
 @pytest.mark.parametrize("name", ["yolo", "shapes"])
 def test_output_of_a_run_is_as_printed(name):
     check(name)
-
-
-@pytest.mark.slow
-def test_tables_of_compiled_networks_are_as_printed():
-    check("networks", "board-times")
-
-
-@pytest.mark.slow
-def test_fit_of_board_times_is_as_printed():
-    check("hls-fit")

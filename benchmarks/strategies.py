@@ -86,7 +86,7 @@ def print_table(title: str, rows: list[dict]) -> None:
             str(row["boards_used"]),
             str(row["stages"]),
             f"{row['throughput_images_per_s']:.2f}",
-            f"{row['steady_images_per_s']:.2f}",
+            f"{row['steady_images_per_s']:.2f}" if "steady_images_per_s" in row else "-",
             f"{row['latency_ms']:.2f}",
             f"{row['latency_p99_ms']:.2f}",
             f"{row['speedup']:.2f}",

@@ -8,6 +8,7 @@ of one give; the spread of the runs says how far the comparison can be trusted.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import subprocess
@@ -24,7 +25,6 @@ from mpi_vta.trace.schema import IMAGE_DTYPE, EventKind, RankInfo
 from mpi_vta.trace.writer import RankTrace
 
 REPEATS = 3
-EVENTS = 1_000_000
 OVERHEAD_TARGET = 0.01
 RATE_TARGET_PER_S = 1e6
 RUN = """
@@ -40,7 +40,7 @@ INFO = RankInfo(0, "here", "a board", "a build", "sim", 1.0, 2.0, "none", 100.0,
 
 def run_s(folder: Path, recording: str, *options: str) -> float:
     """Return the wall time of the run itself, start and planning left out, with recording ``on`` or ``off``."""
-    command = [sys.executable, "-c", RUN, recording, "--model", "resnet18", "--json", "--output", str(folder), *options]
+    command = [sys.executable, "-c", RUN, recording, "--json", "--output", str(folder), *options]
     environ = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(command, check=True, env=environ, capture_output=True, text=True)
     wall_s: float = json.loads(done.stdout)["wall_s"]
@@ -56,27 +56,32 @@ def alternate(folder: Path, *options: str) -> dict[str, list[float]]:
     return times
 
 
-def record_rate(folder: Path) -> tuple[float, float]:
+def record_rate(folder: Path, events: int) -> tuple[float, float]:
     """Return events per second from `RankTrace.record` to the file, and of the merge."""
     trace = RankTrace(folder / "rank.h5", INFO)
     started = time.process_time()
-    for number in range(EVENTS):
+    for number in range(events):
         trace.record(EventKind.LAUNCH, number, number + 1, stage=0, image=number)
     data = trace.close()
     recorded = time.process_time()
     merge(folder / "run.h5", [data], RunRecord("{}", np.zeros(0, IMAGE_DTYPE), {}))
-    return EVENTS / (recorded - started), EVENTS / (time.process_time() - recorded)
+    return events / (recorded - started), events / (time.process_time() - recorded)
 
 
 def main() -> None:
     """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--model", default="resnet18")
+    options = parser.parse_args()
+    count = options.events
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rates = [record_rate(folder) for _ in range(REPEATS)]
+        rates = [record_rate(folder, count) for _ in range(REPEATS)]
         rate, merged = max(rate for rate, _ in rates), max(merged for _, merged in rates)
         print(f"events to disk, one rank   {rate / 1e6:6.2f} M/s, target {RATE_TARGET_PER_S / 1e6:.0f} M/s")
         print(f"events merged, compressed  {merged / 1e6:6.2f} M/s")
-        times = alternate(folder, "--images", "4")
+        times = alternate(folder, "--model", options.model, "--images", "4")
         on_s, off_s = min(times["on"]), min(times["off"])
         events = sum(len(record.events) for record in read(folder / "on" / "run.h5").ranks.values())
         target = f"target < {100 * OVERHEAD_TARGET:.0f} %"

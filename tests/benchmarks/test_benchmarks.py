@@ -18,8 +18,8 @@ SMALL = {
     "trace": ("--model", "digits", "--events", "1000"),
     "zoo": ("digits",),
 }
-# minutes at the least, as they fit or compile resnet18 itself; network needs hosts, load has a test of its own
-LARGE = {"builds", "hls_fit", "load", "network"}
+# minutes at the least, as they fit or compile resnet18 itself; network needs hosts, load and documents have tests of their own
+LARGE = {"builds", "documents", "hls_fit", "load", "network"}
 
 
 def test_every_benchmark_is_known():

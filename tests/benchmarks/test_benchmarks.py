@@ -18,7 +18,7 @@ SMALL = {
     "trace": ("--model", "digits", "--events", "1000"),
     "zoo": ("digits",),
 }
-# minutes at the least, as they fit or compile resnet18 itself; network needs hosts, load and documents have tests of their own
+# minutes at least, as they fit or compile resnet18; network needs hosts, load and documents have tests of their own
 LARGE = {"builds", "documents", "hls_fit", "load", "network"}
 
 

@@ -23,6 +23,7 @@ from mpi_vta.job.command_line import (
 from mpi_vta.job.request import Request
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.assignment import VIRTUAL, WALL
+from mpi_vta.runtime.devices.registry import make_ready
 from mpi_vta.runtime.progress import Progress, shown_progress
 from mpi_vta.runtime.report import print_plan, print_report
 from mpi_vta.runtime.session import WATCHDOG_S, Leader, RunResult, take_part
@@ -41,7 +42,11 @@ def build_parser() -> argparse.ArgumentParser:
     add_model_options(parser, several=True)
     parser.add_argument("--images", help="number of images, a picture, a folder of pictures, or an .npy file of inputs")
     add_plan_options(parser)
-    parser.add_argument("--device", default="sim", help="sim, timing (cycles only) or pynq (default: %(default)s)")
+    parser.add_argument(
+        "--device",
+        default="sim",
+        help="sim, timing (cycles only), rtl (our own core, Verilated) or pynq (default: %(default)s)",
+    )
     parser.add_argument(
         "--clock",
         choices=(VIRTUAL, WALL),
@@ -124,6 +129,8 @@ def _lead(leader: Leader, arguments: Sequence[str]) -> int:
             return 0
         results: Sequence[RunResult] = ()
         if running:
+            builds = dict.fromkeys(config for model in running for config in model.job.cluster.configs)
+            make_ready(request.device, tuple(builds), progress.phase)
             _show_start(running, leader.ranks, progress)
             open_run(request, running)
             results = leader.run([model.job for model in running], _count_groups(running, progress))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 from mpi_vta.errors import InputError
+from mpi_vta.hw.config import VTAConfig
 from mpi_vta.runtime.devices.protocol import Device, DeviceSetup
 
 # name -> (module, class), imported when chosen, as a device may need what only a board has
 _DEVICES: Mapping[str, tuple[str, str]] = {
     "sim": ("mpi_vta.runtime.devices.sim", "SimDevice"),
     "timing": ("mpi_vta.runtime.devices.timing", "TimingDevice"),
+    "rtl": ("mpi_vta.runtime.devices.rtl", "RtlDevice"),
     "pynq": ("mpi_vta.runtime.devices.pynq", "PynqDevice"),
 }
 
@@ -31,6 +33,23 @@ def verifies(name: str) -> bool:
     """
     kind = _device_class(name)
     return bool(kind.carries_data and kind.simulated)
+
+
+def make_ready(name: str, configs: Sequence[VTAConfig], tell: Callable[[str], None]) -> None:
+    """Make once, before ranks open it, what a device of some builds needs, if anything; raises as the device does.
+
+    Parameters
+    ----------
+    name : str
+        As given to ``--device``.
+    configs : sequence of VTAConfig
+        The builds.
+    tell : callable
+        Told of what takes long.
+    """
+    kind = _device_class(name)
+    if hasattr(kind, "make_ready"):
+        kind.make_ready(configs, tell)
 
 
 def open_device(name: str, setup: DeviceSetup | None = None) -> Device:

@@ -2,11 +2,12 @@
 
 Each part of a job gets one signal at a random moment from its start to its end: to a rank, a guardian or the launcher's
 process, one that kills, asks to end or stops. Then nothing of the job may run, and what a job that ended early has
-left is gone on with. Every job ends with the outputs' hash of one that nothing disturbed. At the end /dev/shm and /tmp
-hold no more than before. Run it where nothing else runs MPI, so that what is left is exact, as root for example:
+left is gone on with. Every job ends with the outputs' hash of one that nothing disturbed; one that has not ended two
+minutes after the signal hangs: that is a finding, and it is killed. At the end /dev/shm and /tmp hold no more than
+before. Run it where nothing else runs MPI, so that what is left is exact, as root for example:
 
     unshare --pid --mount --ipc --net --fork --kill-child --mount-proc bash -c \\
-        'mount -t tmpfs tmpfs /dev/shm; ip link set lo up; exec python benchmarks/faults.py --folder /var/tmp/faults'
+        'mount -t tmpfs tmpfs /dev/shm; mount -t tmpfs tmpfs /tmp; ip link set lo up; exec python benchmarks/faults.py --folder /var/tmp/faults'
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 BIN = Path(sys.executable).parent
@@ -28,6 +30,9 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, signal.SIGSEGV)
 LEFT = (("/dev/shm", "mpich_*"), ("/dev/shm", "ucx_*"), ("/tmp", "hydra_*"))
 GUARDIAN, PROXY = "mpi_vta.runtime.guardian", "hydra_pmi_proxy"
 GONE_WITHIN_S = 60.0
+# many times the watchdog's limit, as other work may have the processors
+LONGEST_END_S = 120.0
+LONGEST_PART_S = 600.0
 
 
 def processes(output: str) -> dict[str, list[int]]:
@@ -59,19 +64,29 @@ def command(ranks: int, images: int, *more: str) -> list[str]:
     return [str(BIN / "mpirun"), "-n", str(ranks), sys.executable, *job]
 
 
-def outcome(job: subprocess.Popen[str], output: str, kind: str, number: signal.Signals, after_s: float) -> float:
-    """Send a signal into a running job; return in how many seconds it ended, negative if it had ended before."""
+def outcome(job: subprocess.Popen[str], output: str, kind: str, number: signal.Signals, after_s: float) -> float | None:
+    """Send a signal into a running job; return in how many seconds it ended, None if there was nobody to send it to."""
     time.sleep(after_s)
     targets = processes(output)[kind]
     if job.poll() is not None or not targets:
-        return -1.0
+        job.wait(LONGEST_PART_S)
+        return None
     began_s = time.monotonic()
     try:
         os.kill(random.choice(targets), number)
     except ProcessLookupError:
-        return -1.0
-    job.wait()
+        job.wait(LONGEST_PART_S)
+        return None
+    job.wait(LONGEST_END_S)
     return time.monotonic() - began_s
+
+
+def end(job: subprocess.Popen[str], output: str) -> None:
+    """Kill what is left of a job that hangs."""
+    for pid in (job.pid, *(pid for pids in processes(output).values() for pid in pids)):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    job.wait()
 
 
 def main() -> int:
@@ -106,10 +121,16 @@ def main() -> int:
                     command(ranks, options.images, *where), stdout=log, stderr=err, text=True, stdin=subprocess.DEVNULL
                 ) as job:
                     after_s = random.uniform(0.0, longest_s)
-                    took_s = outcome(job, output, kind, number, after_s)
-                    job.wait()
+                    try:
+                        took_s, hangs = outcome(job, output, kind, number, after_s), False
+                    except subprocess.TimeoutExpired:
+                        took_s, hangs = None, True
+                        end(job, output)
                 part_s = time.monotonic() - part_s
-            if took_s >= 0:
+            if hangs:
+                counts[f"{number.name} to a {kind}"] += 1
+                wrong.append(f"{output}: {number.name} to a {kind} after {after_s:.2f} s: the job hung")
+            elif took_s is not None:
                 counts[f"{number.name} to a {kind}"] += 1
                 slowest_s = max(slowest_s, took_s)
             else:
@@ -126,7 +147,7 @@ def main() -> int:
                 if json.loads(Path("log.txt").read_text())["output_sha256"] != wanted:
                     wrong.append(f"{output}: another hash after {number.name} to a {kind} after {after_s:.2f} s")
                 break
-            if took_s < 0:
+            if took_s is None and not hangs:
                 wrong.append(f"{output}: ended by itself with {job.returncode}: {text[-300:]}")
                 break
             resume = (Path(output) / "outputs/set.json").exists()

@@ -17,10 +17,10 @@ from mpi_vta.hw.link_text import with_link
 from mpi_vta.hw.paths import find
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.failure import abort_all_on_uncaught
+from mpi_vta.runtime.guardian import begin_mpi
 from mpi_vta.runtime.introduction import Statement, introduce
 from mpi_vta.runtime.link_probe import fit_link, median_link, probe_links
 from mpi_vta.runtime.pairing import check_pairing, find_launcher
-from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.text_table import counted
 
 
@@ -50,9 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(options: argparse.Namespace) -> int:
-    from mpi_vta.runtime.transport.mpi import MpiTransport
-
-    transport: Transport = MpiTransport()
+    transport, _ = begin_mpi()
     check_pairing(os.environ, transport.size)
     if transport.size < 2:
         raise LaunchError("one rank has no link", where="MPI", remedy="start with mpirun -n 2 or more")

@@ -15,6 +15,7 @@ from typing import TextIO
 from mpi_vta.errors import MpiVtaError
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.diagnosis import EVERYWHERE, Fault, diagnose, guarded_network
+from mpi_vta.runtime.guardian import begin_mpi
 from mpi_vta.runtime.host_facts import HostFacts, collect, ipv4_addresses
 from mpi_vta.runtime.introduction import IntroductionError, Statement, introduce
 from mpi_vta.runtime.leftovers import leave_nothing_behind, sweep
@@ -84,9 +85,7 @@ def _selftest(options: argparse.Namespace, rank: int) -> int:
     transport = None
     if find_spec("mpi4py") is not None:
         os.environ.update(guarded_network(ipv4_addresses(), os.environ))
-        from mpi_vta.runtime.transport.mpi import MpiTransport
-
-        transport = MpiTransport()
+        transport, _ = begin_mpi()
         leave_nothing_behind(os.environ)
     try:
         with reader_may_leave():
@@ -110,11 +109,11 @@ def _gather(options: argparse.Namespace, rank: int, launched: int) -> list[HostF
     # with addresses that every board has MPI may not even start, and nobody would hear why
     os.environ.update(guarded_network(ipv4_addresses(), environ))
     try:
-        from mpi_vta.runtime.transport.mpi import MpiTransport, library_version
+        transport, _ = begin_mpi()
+        from mpi_vta.runtime.transport.mpi import library_version
     except (ImportError, RuntimeError):
         # mpi4py without a library that it can load
         return [_own(options, rank, launched, 1, "")]
-    transport = MpiTransport()
     # ranks of different releases cannot even tell each other their facts
     introduce(transport, Statement.own())
     leave_nothing_behind(os.environ)

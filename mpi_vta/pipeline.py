@@ -24,9 +24,10 @@ from mpi_vta.job.request import Request
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.assignment import VIRTUAL, WALL
 from mpi_vta.runtime.devices.registry import make_ready
+from mpi_vta.runtime.guardian import WATCHDOG_S
 from mpi_vta.runtime.progress import Progress, shown_progress
 from mpi_vta.runtime.report import print_plan, print_report
-from mpi_vta.runtime.session import WATCHDOG_S, Leader, RunResult, take_part
+from mpi_vta.runtime.session import Leader, RunResult, take_part
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.text_table import counted, print_lines
 

@@ -3,7 +3,7 @@
 Nobody else can: a launcher ends all ranks as soon as it sees one die, before another rank has noticed. So the process
 that the launcher started goes on as the guardian; the rank runs as its child and notes in shared memory what it is at.
 The guardian also ends a rank that stays stopped, at whatever it was, and one whose launcher is gone, with all that the
-rank has started.
+rank has started. Until MPI has begun it looks at the launcher's other processes too: they may have no guardian yet.
 """
 
 from __future__ import annotations
@@ -13,19 +13,28 @@ import faulthandler
 import os
 import re
 import signal
+import socket
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from mpi_vta.child_process import end_with
 from mpi_vta.runtime.attention import Attention
+from mpi_vta.runtime.launch import GUARDIAN, Absence, Launch
 from mpi_vta.runtime.notebook import NOTEBOOK_BYTES, Notebook
+from mpi_vta.runtime.pairing import find_launcher
 from mpi_vta.runtime.process import PROC, status_of
+from mpi_vta.runtime.whereabouts import Whereabouts
 from mpi_vta.standard_output import say_error
 
+if TYPE_CHECKING:
+    from mpi_vta.runtime.transport.mpi import MpiTransport
+
 SIGNAL_STATUS = 128
+# seconds within which a fault has ended a job, unless somebody says otherwise
+WATCHDOG_S = 10.0
 # what a batch system or a user sends to end a job: the rank answers it itself, or it is not worth a line
 ASKED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 # a launcher that ends the job ends this process too, within this time
@@ -43,6 +52,27 @@ _STOPPED_S = 1.0
 # for a rank without a launcher to close its files
 _CLOSING_S = 5.0
 _ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER
+
+
+def begin_mpi(limit_s: float = WATCHDOG_S) -> tuple[MpiTransport, Notebook | None]:
+    """Let MPI begin in this process, under a launcher in a child of it that is guarded; see `guard`.
+
+    Returns
+    -------
+    MpiTransport
+        Of all ranks.
+    Notebook or None
+        As `guard` returns it; None without a launcher.
+    """
+    launcher = find_launcher(os.environ)
+    # before: MPI's connections belong to the process that makes them
+    notebook = guard(launcher.rank, limit_s) if launcher else None
+    from mpi_vta.runtime.transport.mpi import MpiTransport
+
+    transport = MpiTransport()
+    if notebook is not None:
+        notebook.begin()
+    return transport, notebook
 
 
 def guard(rank: int, limit_s: float) -> Notebook | None:
@@ -73,7 +103,7 @@ def guard(rank: int, limit_s: float) -> Notebook | None:
     if child:
         # a Python of its own: small, and no second rank in a list of processes
         about = [str(number) for number in (launcher, child, memory, rank, limit_s)]
-        os.execv(sys.executable, [sys.executable, "-m", "mpi_vta.runtime.guardian", *about])
+        os.execv(sys.executable, [sys.executable, "-m", GUARDIAN, *about])
     end_with(launched)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKED)
     # behind the notebook: where Python was when native code crashed
@@ -147,7 +177,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
         stopped.
     """
     launcher, child, memory, rank = map(int, arguments[:4])
-    limit_s = float(arguments[4])
+    limit_s, notebook = float(arguments[4]), Notebook(memory)
     ctypes.CDLL(None).prctl(_ADOPT_ORPHANS, 1)
 
     def hand_on(number: int, frame: object) -> None:
@@ -157,17 +187,16 @@ def main(arguments: Sequence[str]) -> NoReturn:
         signal.signal(asked, hand_on)
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKED)
-    watch = StopWatch(child, limit_s)
+    watch, launch = StopWatch(child, limit_s), Launch(launcher, os.getpid(), limit_s, os.environ)
     while not _has_ended(child):
         if os.getppid() != launcher:
             _end_without_launcher(child)
         elif stopped_s := watch.overdue_s():
-            what = f"was stopped (SIGSTOP) for {stopped_s:.1f} s"
-            say_error(Notebook(memory).whereabouts(rank).line(what))
-            os.kill(child, signal.SIGKILL)
-            _end_orphans(child)
-            time.sleep(_FORWARDING_S)
-            os.kill(os.getpid(), signal.SIGKILL)
+            _end_job(child, notebook.whereabouts(rank).line(f"was stopped (SIGSTOP) for {stopped_s:.1f} s"))
+        elif not notebook.mpi_has_begun and (absence := launch.absence()):
+            if absence.pid:
+                os.kill(absence.pid, signal.SIGKILL)
+            _end_job(child, _absent_line(absence))
         signal.sigtimedwait((signal.SIGCHLD,), _LOOK_S)
     for asked in ASKED:
         signal.signal(asked, signal.SIG_DFL)
@@ -178,7 +207,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     if number not in ASKED and os.getppid() == launcher:
         place = _crash_place(memory)
         time.sleep(silence_s(rank, place))
-        say_error(last_words(Notebook(memory), rank, number, place))
+        say_error(last_words(notebook, rank, number, place))
         time.sleep(_FORWARDING_S)
     # the launcher learns how the rank ended
     os.kill(os.getpid(), number)
@@ -188,6 +217,21 @@ def main(arguments: Sequence[str]) -> NoReturn:
 def _has_ended(child: int) -> bool:
     # WNOWAIT: until its end was taken note of, no other process can have the rank's number
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+
+def _absent_line(absence: Absence) -> str:
+    if absence.rank < 0:
+        return f"mpi_vta: error: a rank on {socket.gethostname()}: {absence.text}"
+    return Whereabouts(absence.rank, socket.gethostname()).line(absence.text)
+
+
+def _end_job(child: int, line: str) -> None:
+    """End a job whose ranks cannot: say why, end the rank, and let the launcher see an end that it cannot overlook."""
+    say_error(line)
+    os.kill(child, signal.SIGKILL)
+    _end_orphans(child)
+    time.sleep(_FORWARDING_S)
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _end_without_launcher(child: int) -> None:

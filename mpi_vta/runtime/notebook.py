@@ -12,6 +12,8 @@ from mpi_vta.runtime.whereabouts import NOTHING, Whereabouts
 
 NOTEBOOK_BYTES = 1 << 20
 _STATE = struct.Struct("<iiI")
+# the last byte: whether MPI has begun
+_BEGUN = NOTEBOOK_BYTES - 1
 
 
 class Notebook:
@@ -26,10 +28,19 @@ class Notebook:
     def __init__(self, memory: int) -> None:
         self._map = mmap.mmap(memory, NOTEBOOK_BYTES)
 
+    def begin(self) -> None:
+        """Note that MPI has begun: every rank is there."""
+        self._map[_BEGUN] = 1
+
+    @property
+    def mpi_has_begun(self) -> bool:
+        """Whether that was noted."""
+        return bool(self._map[_BEGUN])
+
     def describe(self, host: str, board: str, edges: Sequence[str], hint: str) -> None:
         """Note who the rank is and what its edges are called; it has had to do with none yet."""
         text = json.dumps({"host": host, "board": board, "edges": list(edges), "hint": hint}).encode()
-        if len(text) > NOTEBOOK_BYTES - _STATE.size:
+        if len(text) > _BEGUN - _STATE.size:
             # a plan of tens of thousands of edges: the line goes without the name of the last one
             text = json.dumps({"host": host, "board": board, "edges": [], "hint": hint}).encode()
         self._map[_STATE.size : _STATE.size + len(text)] = text

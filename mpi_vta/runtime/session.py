@@ -29,7 +29,7 @@ from mpi_vta.runtime.devices.registry import carries_data, open_device
 from mpi_vta.runtime.devices.sensor import find_sensor
 from mpi_vta.runtime.endpoint import Endpoint
 from mpi_vta.runtime.failure import Ending
-from mpi_vta.runtime.guardian import guard
+from mpi_vta.runtime.guardian import begin_mpi
 from mpi_vta.runtime.introduction import IntroductionError, Statement, introduce
 from mpi_vta.runtime.leftovers import leave_nothing_behind
 from mpi_vta.runtime.output_set import OutputPlace, OutputSet, PartOutputs
@@ -45,8 +45,6 @@ from mpi_vta.schedule.figures import group_count
 from mpi_vta.trace.schema import RankInfo
 from mpi_vta.trace.writer import RankTrace
 
-# seconds within which a fault has ended a job, unless somebody says otherwise
-WATCHDOG_S = 10.0
 _GO = -1
 RankWork = Callable[[Transport, Ending], int]
 
@@ -166,12 +164,7 @@ def join(first: RankWork, other: RankWork, limit_s: float) -> int:
     An exception that nobody catches, a signal to end, and a rank that is silent for `limit_s` seconds end all ranks.
     """
     launcher = find_launcher(os.environ)
-    # before MPI begins: its connections belong to the process that makes them
-    notebook = guard(launcher.rank, limit_s) if launcher else None
-    own = Statement.own()
-    from mpi_vta.runtime.transport.mpi import MpiTransport
-
-    transport = MpiTransport()
+    transport, notebook = begin_mpi(limit_s)
     try:
         check_pairing(os.environ, transport.size)
     except LaunchError as fault:
@@ -182,7 +175,7 @@ def join(first: RankWork, other: RankWork, limit_s: float) -> int:
     ending = Ending(transport, Watchdog(transport.rank, transport.host, notebook))
     ending.install()
     try:
-        statements = introduce(transport, own)
+        statements = introduce(transport, Statement.own())
     except IntroductionError as fault:
         if transport.rank == 0:
             print_error(fault)

@@ -15,8 +15,9 @@ from mpi_vta.command_end import print_error
 from mpi_vta.errors import MpiVtaError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.job.planning import open_costs
+from mpi_vta.runtime.guardian import WATCHDOG_S
 from mpi_vta.runtime.progress import Silent
-from mpi_vta.runtime.session import WATCHDOG_S, join
+from mpi_vta.runtime.session import join
 from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.schedule.strategies import AUTO, STRATEGIES
 from mpi_vta.study.evaluation import evaluate

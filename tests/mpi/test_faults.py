@@ -161,6 +161,30 @@ def test_rank_that_is_stopped_before_there_is_a_job_is_named(rank, tmp_path):
     assert nobody_is_left(out)
 
 
+STOPPED = r"was stopped \(SIGSTOP\) for \d+\.\d s"
+ENDED = "its process ended before MPI had begun; what it printed says why"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "options", "way", "what"),
+    [
+        ("pipeline", ("--model", "digits", "--watchdog-s", "3"), "SIGSTOP", STOPPED),
+        ("pipeline", ("--model", "digits", "--watchdog-s", "3"), "import", ENDED),
+        ("doctor", (), "import", ENDED),
+        ("calibrate", ("--cluster", "pynq4", "--output", "x.toml"), "SIGSTOP", STOPPED),
+    ],
+)
+def test_rank_that_does_not_come_to_the_start_is_named(start_program, tmp_path, command, options, way, what):
+    """Stopped, or ended by an import that fails, while Python starts; Hydra would wait for ever."""
+    ended = start_program(3, "absent.py", command, *options, WAY=way, RANK="1", timeout_s=300)
+    (line,) = [line for line in ended.error_lines if line.startswith("mpi_vta: error: ")]
+    assert re.fullmatch(rf"mpi_vta: error: rank 1 on \S+: {what}", line), line
+    assert ("ModuleNotFoundError" in ended.stderr) is (way == "import")
+    assert ended.status != 0
+    assert not ranks_of("absent.py")
+
+
 def test_ranks_end_with_the_launchers_process(tmp_path):
     out = str(tmp_path / "out")
     command = [BIN / "mpirun", "-n", "2", sys.executable, "-m", "mpi_vta.pipeline", "--model", "yolo", "--output", out]

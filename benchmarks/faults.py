@@ -7,7 +7,8 @@ minutes after the signal hangs: that is a finding, and it is killed. At the end 
 before. Run it where nothing else runs MPI, so that what is left is exact, as root for example:
 
     unshare --pid --mount --ipc --net --fork --kill-child --mount-proc bash -c \\
-        'mount -t tmpfs tmpfs /dev/shm; mount -t tmpfs tmpfs /tmp; ip link set lo up; exec python benchmarks/faults.py --folder /var/tmp/faults'
+        'mount -t tmpfs tmpfs /dev/shm; mount -t tmpfs tmpfs /tmp; ip link set lo up;
+         exec python benchmarks/faults.py --folder /var/tmp/faults'
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Each part of a job gets one signal at a random moment from its start to its end: to a rank, a guardian or the launcher's
 process, one that kills, asks to end or stops. Then nothing of the job may run, and what a job that ended early has
-left is gone on with. Every job ends with the outputs' hash of one that nothing disturbed; one that has not ended two
+left is gone on with. Every job ends with the outputs' hash of one that nothing disturbed; one that has not ended five
 minutes after the signal hangs: that is a finding, and it is killed. At the end /dev/shm and /tmp hold no more than
 before. Run it where nothing else runs MPI, so that what is left is exact, as root for example:
 
@@ -32,8 +32,7 @@ LEFT = (("/dev/shm", "mpich_*"), ("/dev/shm", "ucx_*"), ("/tmp", "hydra_*"))
 GUARDIAN, PROXY = "mpi_vta.runtime.guardian", "hydra_pmi_proxy"
 GONE_WITHIN_S = 60.0
 # many times the watchdog's limit, as other work may have the processors
-LONGEST_END_S = 120.0
-LONGEST_PART_S = 600.0
+LONGEST_END_S = 300.0
 
 
 def processes(output: str) -> dict[str, list[int]]:
@@ -65,21 +64,26 @@ def command(ranks: int, images: int, *more: str) -> list[str]:
     return [str(BIN / "mpirun"), "-n", str(ranks), sys.executable, *job]
 
 
-def outcome(job: subprocess.Popen[str], output: str, kind: str, number: signal.Signals, after_s: float) -> float | None:
-    """Send a signal into a running job; return in how many seconds it ended, None if there was nobody to send it to."""
-    time.sleep(after_s)
+def send(job: subprocess.Popen[str], output: str, kind: str, number: signal.Signals) -> bool:
+    """Send a signal to a process of a job; return False if the job has none of this kind, or no more."""
     targets = processes(output)[kind]
     if job.poll() is not None or not targets:
-        job.wait(LONGEST_PART_S)
-        return None
-    began_s = time.monotonic()
+        return False
     try:
         os.kill(random.choice(targets), number)
     except ProcessLookupError:
-        job.wait(LONGEST_PART_S)
-        return None
-    job.wait(LONGEST_END_S)
-    return time.monotonic() - began_s
+        return False
+    return True
+
+
+def ended(job: subprocess.Popen[str], output: str) -> bool:
+    """Wait for the end of a job; return False if it hangs, and kill what is left of it."""
+    try:
+        job.wait(LONGEST_END_S)
+        return True
+    except subprocess.TimeoutExpired:
+        end(job, output)
+        return False
 
 
 def end(job: subprocess.Popen[str], output: str) -> None:
@@ -103,12 +107,17 @@ def main() -> int:
     shutil.rmtree(options.folder, ignore_errors=True)
     options.folder.mkdir(parents=True)
     os.chdir(options.folder)
+    began_s = time.monotonic()
     plain = subprocess.run(command(2, options.images, "--output", "plain"), capture_output=True, text=True, check=True)
     wanted = json.loads(plain.stdout)["output_sha256"]
-    began_s, counts, slowest_s, wrong = time.monotonic(), Counter[str](), 0.0, []
     # a little longer than the job: the last moments count, too
-    longest_s, jobs = 5.0, 0
-    while sum(counts.values()) < options.signals and time.monotonic() - began_s < 60 * options.minutes:
+    longest_s, jobs = 1.1 * (time.monotonic() - began_s), 0
+    began_s, counts, slowest_s, wrong = time.monotonic(), Counter[str](), 0.0, []
+
+    def is_over() -> bool:
+        return sum(counts.values()) >= options.signals or time.monotonic() - began_s > 60 * options.minutes
+
+    while not is_over():
         output, jobs = str(options.folder / f"job-{jobs}"), jobs + 1
         resume = False
         while True:
@@ -122,33 +131,34 @@ def main() -> int:
                     command(ranks, options.images, *where), stdout=log, stderr=err, text=True, stdin=subprocess.DEVNULL
                 ) as job:
                     after_s = random.uniform(0.0, longest_s)
-                    try:
-                        took_s, hangs = outcome(job, output, kind, number, after_s), False
-                    except subprocess.TimeoutExpired:
-                        took_s, hangs = None, True
-                        end(job, output)
+                    time.sleep(after_s)
+                    # the last job is let go on to its end
+                    sent, sent_s = not is_over() and send(job, output, kind, number), time.monotonic()
+                    hangs = not ended(job, output)
+                    took_s = time.monotonic() - sent_s
                 part_s = time.monotonic() - part_s
-            if hangs:
-                counts[f"{number.name} to a {kind}"] += 1
-                wrong.append(f"{output}: {number.name} to a {kind} after {after_s:.2f} s: the job hung")
-            elif took_s is not None:
+            what = f"{output}: {number.name} to a {kind} after {after_s:.2f} s"
+            print(f"{what}: {f'ended after {took_s:.1f} s' if sent else 'not sent'}", file=sys.stderr, flush=True)
+            if sent:
                 counts[f"{number.name} to a {kind}"] += 1
                 slowest_s = max(slowest_s, took_s)
             else:
                 longest_s = 0.8 * longest_s + 0.2 * 1.1 * part_s
+            if hangs:
+                wrong.append(f"{what}: the job hung" + ("" if sent else ", though nothing was sent"))
             until_s = time.monotonic() + GONE_WITHIN_S
             while any(processes(output).values()) and time.monotonic() < until_s:
                 time.sleep(0.1)
             if any(processes(output).values()):
-                wrong.append(f"{output}: {number.name} to a {kind} after {after_s:.2f} s: processes are left")
+                wrong.append(f"{what}: processes are left")
             text = Path("err.txt").read_text()
             if "Traceback" in text or "internal error" in text:
-                wrong.append(f"{output}: {number.name} to a {kind} after {after_s:.2f} s: {text[-300:]}")
+                wrong.append(f"{what}: {text[-300:]}")
             if job.returncode == 0:
                 if json.loads(Path("log.txt").read_text())["output_sha256"] != wanted:
-                    wrong.append(f"{output}: another hash after {number.name} to a {kind} after {after_s:.2f} s")
+                    wrong.append(f"{what}: another hash")
                 break
-            if took_s is None and not hangs:
+            if not sent and not hangs:
                 wrong.append(f"{output}: ended by itself with {job.returncode}: {text[-300:]}")
                 break
             resume = (Path(output) / "outputs/set.json").exists()
@@ -157,7 +167,9 @@ def main() -> int:
     # what is left by a start that was killed is young: the next start after a minute removes it
     time.sleep(61 if left else 0)
     subprocess.run(command(2, 8, "--output", "last"), capture_output=True, check=True)
-    print(f"{sum(counts.values())} signals into {jobs} jobs in {(time.monotonic() - began_s) / 60:.0f} minutes")
+    load = ", ".join(f"{each:.0f}" for each in os.getloadavg())
+    minutes = (time.monotonic() - began_s) / 60
+    print(f"{sum(counts.values())} signals into {jobs} jobs in {minutes:.0f} minutes, load {load} at the end")
     for what, count in sorted(counts.items()):
         print(f"  {count:4} {what}")
     print(f"longest time from a signal to the end: {slowest_s:.1f} s")

@@ -6,8 +6,10 @@ chain of elementwise nodes is evaluated as a function of one number and compared
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +94,7 @@ def _trace(net: OnnxNet, node: OnnxNode, traces: Mapping[str, Mapping[str, _Trac
     if len(node.inputs) == 1:
         with np.errstate(all="ignore"):
             return {
-                source: _Traced(compute(before.values), (*before.nodes, node.name))
+                source: _Traced(_applied(compute, [before.values]), (*before.nodes, node.name))
                 for source, before in _sources(node.inputs[0], traces).items()
                 if len(before.nodes) < _MOST_NODES
             }
@@ -104,8 +106,15 @@ def _trace(net: OnnxNet, node: OnnxNode, traces: Mapping[str, Mapping[str, _Trac
         names = dict.fromkeys([name for part in known for name in part.nodes] + [node.name])
         if len(known) == len(parts) and len(names) <= _MOST_NODES:
             with np.errstate(all="ignore"):
-                result[source] = _Traced(compute(*(part.values for part in known)), tuple(names))
+                result[source] = _Traced(_applied(compute, [part.values for part in known]), tuple(names))
     return result
+
+
+def _applied(compute: Callable[..., Any], values: Sequence[Array]) -> Array:
+    """Return a function of tensors; one of two, such as a maximum, also takes one or many."""
+    if isinstance(compute, np.ufunc) and compute.nin == 2:
+        return np.asarray(reduce(compute, values))
+    return np.asarray(compute(*values))
 
 
 def _selu(node: OnnxNode) -> Array:

@@ -136,7 +136,7 @@ def test_files_of_weights_that_cannot_be_read_are_named(tmp_path, name, content,
 def test_an_exported_program_needs_pytorch(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (tmp_path / "mine.pt2").write_bytes(b"")
-    with pytest.raises(ModelError, match=r"mine\.pt2: needs PyTorch; pip install 'mpi-vta\[torch\]'"):
+    with pytest.raises(ModelError, match=r"mine\.pt2: needs PyTorch; pip install 'torch>=2.8'"):
         load_model(str(tmp_path / "mine.pt2"))
 
 

@@ -144,7 +144,7 @@ def test_one_program_serves_every_replica_of_the_same_build(request_of):
     [
         (("--watchdog-s", "-1"), InputError, "-1 s; allowed: 0 or more"),
         (("--watchdog-s", "nan"), InputError, "nan s; allowed: 0 or more"),
-        (("--images", "99999999999"), InputError, r"--images: 99999999999 images; allowed: 1 to \d+, by the memory"),
+        (("--images", "99999999999"), InputError, r"--images: 99,999,999,999 images; allowed: 1 to \d+, by the memory"),
         (("--device", "abacus"), InputError, "no device named 'abacus'; allowed: sim, timing"),
         (("--config", "abacus"), ConfigError, "allowed: .*pynq_4x8"),
     ],

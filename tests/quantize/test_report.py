@@ -72,6 +72,7 @@ def test_json_holds_the_options_and_finite_numbers(capsys):
         "per_channel": "never",
         "equalize": "auto",
         "bias_correction": "on",
+        "input_shape": None,
     }
     rows = {row["name"]: row for row in report["layers"]}
     assert rows["pool2"]["own_db"] is None

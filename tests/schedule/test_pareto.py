@@ -63,5 +63,5 @@ def test_no_plan_of_a_strategy_beats_the_front():
 def test_plans_that_do_not_fit_are_left_out_with_the_reason():
     graph = chain(4)
     costs = FakeCosts(graph, {node.name: 1000 for node in graph.nodes}, memory_bytes=1 << 30)
-    with pytest.raises(PlanError, match="cluster pynq1: no strategy has a plan: pipeline on 1 boards for throughput: "):
+    with pytest.raises(PlanError, match="cluster pynq1: no strategy has a plan: pipeline on 1 board for throughput: "):
         find_pareto(Problem(graph, Cluster.load("pynq1"), 4, costs))

@@ -34,7 +34,7 @@ def test_division_equals_trying_everything(boards, models):
     cluster = cluster_of(boards)
     demands = [Demand(f"m{i}", {SLOW: a, FAST: b}, w) for i, (a, b, w) in enumerate(models)]
     if len(demands) > len(boards):
-        with pytest.raises(PlanError, match=f"--model: {len(demands)} models on {len(boards)} boards"):
+        with pytest.raises(PlanError, match=f"--model: {len(demands)} models on {len(boards)} board"):
             share_boards(cluster, demands)
         return
     division = share_boards(cluster, demands)

@@ -60,7 +60,7 @@ def test_pipeline_leaves_boards_idle_that_cannot_help_and_says_so():
 def test_pipeline_with_more_ranks_than_layers_uses_fewer_boards_and_says_so():
     plan = plan_for("pipeline", chain(3), 5)
     assert len(plan.stages) == 3
-    assert plan.notes == ("2 boards stay idle: the model has 3 layers",)
+    assert plan.notes == ("2 boards stay idle: the model can be cut into 3 stages",)
 
 
 def test_pipeline_of_a_given_number_of_stages():
@@ -190,7 +190,7 @@ def test_fused_is_no_slower_than_pipeline_and_uses_both_kinds_of_board():
     fused = plan_for("fused", graph, 17, 170, cycles, cluster=MIXED)
     assert fused.ranks == tuple(range(17))
     pipeline = plan_for("pipeline", graph, 17, 170, cycles, cluster=MIXED)
-    assert fused.predicted["steady_images_per_s"] >= pipeline.predicted["steady_images_per_s"]
+    assert fused.predicted["bound_images_per_s"] >= pipeline.predicted["bound_images_per_s"]
 
 
 def test_fused_replicates_the_heavy_stage_when_asked_for_stages():

@@ -115,7 +115,7 @@ def main() -> int:
     began_s, counts, slowest_s, wrong = time.monotonic(), Counter[str](), 0.0, []
 
     def is_over() -> bool:
-        return sum(counts.values()) >= options.signals or time.monotonic() - began_s > 60 * options.minutes
+        return bool(sum(counts.values()) >= options.signals or time.monotonic() - began_s > 60 * options.minutes)
 
     while not is_over():
         output, jobs = str(options.folder / f"job-{jobs}"), jobs + 1

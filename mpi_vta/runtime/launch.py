@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mpi_vta.runtime.attention import Attention
-from mpi_vta.runtime.pairing import find_launcher
+from mpi_vta.runtime.pairing import Launcher, find_launcher
 from mpi_vta.runtime.process import PROC, status_of
 
 GUARDIAN = "mpi_vta.runtime.guardian"
@@ -60,6 +60,8 @@ class Launch:
 
     def __init__(self, launcher: int, own: int, limit_s: float, environ: Mapping[str, str]) -> None:
         self._launcher, self._own, self._limit_s = launcher, own, limit_s
+        # a script between launcher and rank has been told the rank, too: its children are no other ranks
+        self._sees_others = _told(launcher) is None
         told = find_launcher(environ)
         self._rank, self._size = (told.rank, told.size) if told else (0, 1)
         host_ranks = environ.get(_HOST_RANKS, "")
@@ -75,7 +77,7 @@ class Launch:
             return None
         self._next_look_s = now_s + self._host_ranks * _LOOK_S_PER_RANK
         children = self._children()
-        if self._own in children:
+        if self._sees_others and self._own in children:
             found, stopped = self._look_at(children)
             missing = [-1] if len(found) < self._host_ranks else []
             if missing and self._host_ranks == self._size:
@@ -102,8 +104,7 @@ class Launch:
         self._guarded = {pid: rank for pid, rank in self._guarded.items() if pid in children}
         found, stopped = set(self._guarded.values()), {}
         for pid in children - set(self._guarded):
-            environ = dict(word.partition("=")[::2] for word in _read(PROC / str(pid) / "environ").split("\0"))
-            told, status = find_launcher(environ), status_of(pid)
+            told, status = _told(pid), status_of(pid)
             if told is None or status is None:
                 continue
             found.add(told.rank)
@@ -112,6 +113,11 @@ class Launch:
             elif status.state == "T":
                 stopped[told.rank] = pid
         return found, stopped
+
+
+def _told(pid: int) -> Launcher | None:
+    """Return what a launcher has told a process."""
+    return find_launcher(dict(word.partition("=")[::2] for word in _read(PROC / str(pid) / "environ").split("\0")))
 
 
 def _read(path: Path) -> str:

@@ -160,6 +160,12 @@ def test_children_that_the_system_does_not_tell_are_not_missed(proc, now_s):
     assert first_absence(of_rank(0), now_s, 100) is None
 
 
+def test_script_between_launcher_and_rank_is_not_taken_for_the_launcher(proc, now_s):
+    proc.put(0)
+    (proc.children.parents[2] / "environ").write_text("PMI_SIZE=3\0PMI_RANK=0\0MPI_LOCALNRANKS=3")
+    assert first_absence(of_rank(0), now_s, 100) is None
+
+
 def test_no_limit_means_no_look(proc, now_s):
     proc.put(0)
     proc.put(1, "T", guarded=False)

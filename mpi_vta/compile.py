@@ -57,7 +57,7 @@ def _run(arguments: Sequence[str]) -> int:
         )
         if options.explain:
             return _explain(model, as_json=options.json)
-        costs = open_costs(model.graph, progress)
+        costs = open_costs(model.graph, progress, model=options.model)
         nodes = tuple(node.name for node in model.graph.nodes)
         (program,) = costs.checked_programs([(nodes, board.config, None)])
         timing = costs.timing(program)

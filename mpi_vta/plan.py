@@ -77,7 +77,7 @@ def _run(arguments: Sequence[str]) -> int:
         model = ready_model(name, seed=options.seed, weights=options.weights, options=quantize_options(options))
         if options.pareto:
             return _show_pareto(options, model.graph, cluster, progress)
-        planned = plan_model(plan_wishes(options), model.graph, cluster, options.images, progress)
+        planned = plan_model(plan_wishes(options), model.graph, cluster, options.images, progress, name)
     if options.output is not None:
         planned.plan.save(options.output)
     if options.json:
@@ -101,10 +101,12 @@ def _run_several(options: argparse.Namespace, cluster: Cluster) -> int:
         for name in options.model:
             progress.phase(f"importing and quantising {name}")
             graphs.append(ready_model(name, seed=options.seed, weights=None, options=quantized).graph)
-        division = share_cluster([open_costs(graph, progress) for graph in graphs], labels, cluster, options.share)
+        costs = [open_costs(graph, progress, model=name) for name, graph in zip(options.model, graphs, strict=True)]
+        division = share_cluster(costs, labels, cluster, options.share)
         parts = [part_of(cluster, ranks) for ranks in division]
         plans = [
-            plan_model(wishes, graph, part, options.images, progress) for graph, part in zip(graphs, parts, strict=True)
+            plan_model(wishes, graph, part, options.images, progress, name)
+            for name, graph, part in zip(options.model, graphs, parts, strict=True)
         ]
     rows = list(zip(labels, division, plans, parts, strict=True))
     if options.json:
@@ -129,7 +131,7 @@ def _show_pareto(options: argparse.Namespace, graph: Graph, cluster: Cluster, pr
     ]
     if given:
         raise InputError("it tries every strategy", where="--pareto", remedy=f"leave out --{given[0]}")
-    costs = open_costs(graph, progress)
+    costs = open_costs(graph, progress, model=options.model[0])
     found = find_pareto(Problem(graph, cluster, options.images, costs), lambda done, total: progress.step(done, total))
     if options.json:
         print(json.dumps({"model": graph.name, "cluster": cluster.name, **pareto_summary(found)}, indent=2))

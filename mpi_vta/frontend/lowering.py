@@ -95,7 +95,7 @@ class Lowering:
         raise ModelError(
             f"{node.op} has no counterpart between layers" if constant is None else f"works on the constant {constant}",
             where=self.net.where(node),
-            remedy="end the model before it" if constant is None else "export the model with constant folding",
+            remedy="end the model before it" if constant is None else self.net.remedy(node.output),
         )
 
 

@@ -127,9 +127,28 @@ class OnnxNet:
             raise ModelError(
                 f"input {index} ({name or 'absent'}) is not a constant",
                 where=self.where(node),
-                remedy="export the model with constant folding",
+                allowed="a constant",
+                remedy=self.remedy(name),
             )
         return known[name]
+
+    def remedy(self, name: str) -> str:
+        """Return what to do about a tensor that should be a constant, or not be one."""
+        if not name:
+            return "check the export"
+        return "end the model before it" if self.depends_on_input(name) else "export the model with constant folding"
+
+    def depends_on_input(self, name: str) -> bool:
+        """Return whether a tensor is computed from the model's input."""
+        producers, todo, seen = self.producers(), [name], {name}
+        while todo:
+            tensor = todo.pop()
+            if tensor == self.input_name:
+                return True
+            new = [source for source in (producers[tensor].inputs if tensor in producers else ()) if source not in seen]
+            seen.update(new)
+            todo += new
+        return False
 
     def scalar(self, node: OnnxNode, index: int) -> float:
         """Return a constant operand that is one number."""

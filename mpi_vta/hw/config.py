@@ -80,7 +80,7 @@ class VTAConfig:
             load_target(values["target"])
         except ConfigError as fault:
             faults.append(f"TARGET is {values['target']!r} (allowed: {fault.allowed})")
-        if values["hw_ver"] not in ISA_VERSIONS:
+        if not isinstance(values["hw_ver"], str) or values["hw_ver"] not in ISA_VERSIONS:
             faults.append(f"HW_VER is {values['hw_ver']!r} (allowed: {', '.join(ISA_VERSIONS)})")
         for key, (name, low, high) in _LOG_KEYS.items():
             value = data.get(key)

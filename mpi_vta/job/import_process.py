@@ -1,4 +1,5 @@
-"""The import of a file from outside, in a process of its own: TVM and ONNX are native code, which a file may crash.
+"""The import of a file from outside, in a process of its own: ONNX, PyTorch and TVM are native code, which a file may
+crash.
 
 ``python -m mpi_vta.job.import_process`` reads what to import from standard input, keeps the model in the cache, and
 says in the file that it was given how that ended. It may take so much memory and time, and ends with its parent.
@@ -76,7 +77,7 @@ def import_apart(name_or_path: str, seed: int, weights: Path | None, options: Qu
     if not answer:
         how = f"by {signal.Signals(-status).name}" if status < 0 else f"({status})"
         raise ModelError(
-            f"the import was ended {how}: the file crashes TVM or ONNX, or memory is short",
+            f"the import was ended {how}: the file crashes {_native_code(name_or_path)}, or memory is short",
             where=name_or_path,
             allowed=f"a file that its exporter has written, and {allowed}",
             remedy="export it again",
@@ -94,6 +95,11 @@ def import_apart(name_or_path: str, seed: int, weights: Path | None, options: Qu
     if "kind" in told:
         kind = getattr(errors, told["kind"])
         raise kind(told["what"], **{part: told[part] for part in _PARTS[1:]})
+
+
+def _native_code(name_or_path: str) -> str:
+    """Return what reads such a file and is not written in Python."""
+    return "PyTorch or TVM" if Path(name_or_path).suffix == ".pt2" else "ONNX"
 
 
 def _limits(name_or_path: str, weights: Path | None) -> tuple[int, float]:

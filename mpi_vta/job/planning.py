@@ -14,7 +14,7 @@ from mpi_vta.codegen.compiler import compile_graph
 from mpi_vta.codegen.program import Program
 from mpi_vta.codegen.rederivation import find_change
 from mpi_vta.disk import read_text
-from mpi_vta.errors import PlanError
+from mpi_vta.errors import PlanError, about
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
@@ -95,7 +95,7 @@ class Planned:
         return {"strategy": self.alternative.strategy, "boards": len(self.alternative.ranks), **figures}
 
 
-def open_costs(graph: Graph, progress: Progress, workers: int | None = None) -> CompiledCosts:
+def open_costs(graph: Graph, progress: Progress, workers: int | None = None, model: str = "") -> CompiledCosts:
     """Return the costs of a graph from the program cache, telling of every layer that has to be compiled.
 
     Parameters
@@ -106,16 +106,19 @@ def open_costs(graph: Graph, progress: Progress, workers: int | None = None) -> 
         Told of what is compiled.
     workers : int, optional
         Processes that compile a program; as many as there are cores by default.
+    model : str, optional
+        File or name of the model, named in front of a layer that cannot be compiled; the graph's name by default.
     """
 
     def compile_shown(part: Graph, config: VTAConfig) -> Program:
         progress.phase(f"compiling {part.name} for {config.name}")
-        return compile_graph(
-            part,
-            config,
-            progress=lambda name, done, total: progress.step(done, total),
-            workers=workers or os.cpu_count() or 1,
-        )
+        with about(model or graph.name, part.name):
+            return compile_graph(
+                part,
+                config,
+                progress=lambda name, done, total: progress.step(done, total),
+                workers=workers or os.cpu_count() or 1,
+            )
 
     return CompiledCosts(graph, ProgramCache(compile_shown, time_program, find_change=find_change))
 
@@ -124,7 +127,9 @@ def open_costs(graph: Graph, progress: Progress, workers: int | None = None) -> 
 _MANY_IMAGES = 10_000
 
 
-def plan_model(wishes: PlanWishes, graph: Graph, cluster: Cluster, images: int, progress: Progress) -> Planned:
+def plan_model(
+    wishes: PlanWishes, graph: Graph, cluster: Cluster, images: int, progress: Progress, model: str = ""
+) -> Planned:
     """Make the plan that the user wants; if it is hand-made, also the planner's own, and note how they compare.
 
     Parameters
@@ -139,15 +144,19 @@ def plan_model(wishes: PlanWishes, graph: Graph, cluster: Cluster, images: int, 
         Images of the job.
     progress : Progress
         Told of what is compiled, and of the planning of a long job.
+    model : str, optional
+        As for `open_costs`.
 
     Raises
     ------
     PlanError
         If the wishes cannot be met.
+    CompileError
+        If a layer cannot be lowered to a board's configuration.
     ArtifactError
         If a program in the cache was altered.
     """
-    costs = open_costs(graph, progress)
+    costs = open_costs(graph, progress, model=model)
     begun_s = time.perf_counter()
     if images >= _MANY_IMAGES:
         progress.phase(f"planning {images:,} images")

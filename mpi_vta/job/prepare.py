@@ -121,7 +121,10 @@ def prepare(request: Request, ranks: int, progress: Progress) -> tuple[Opened, .
         Opened(single, model, images, find_remainder(single, model, images, label), label, held)
         for single, model, images, label in zip(requests, ready, inputs, labels, strict=True)
     ]
-    costs = [None if model.remainder.is_nothing else open_costs(model.model.graph, progress) for model in models]
+    costs = [
+        None if model.remainder.is_nothing else open_costs(model.model.graph, progress, model=model.request.model)
+        for model in models
+    ]
     division = share_cluster(costs, labels, cluster, request.share)
     return tuple(
         _prepare_on(model, part_of(cluster, mine), mine, progress) if mine else model
@@ -165,7 +168,7 @@ def _prepare_on(opened: Opened, cluster: Cluster, ranks: tuple[int, ...], progre
     request, model, remainder, integers = opened.request, opened.model, opened.remainder, opened.inputs.integers
     if remainder.numbers:
         integers = integers[list(remainder.numbers)]
-    planned = plan_model(request.wishes, model.graph, cluster, len(integers), progress)
+    planned = plan_model(request.wishes, model.graph, cluster, len(integers), progress, request.model)
     programs = planned.programs
     (input_name,) = model.graph.inputs
     job = Job(

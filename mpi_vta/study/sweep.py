@@ -106,7 +106,7 @@ def follow(transport: Transport) -> int:
 
 def _evaluator(points: Sequence[Point], graphs: Mapping[str, Graph], ranks: int) -> Callable[[int], bytes]:
     workers = max(1, (os.cpu_count() or 1) // ranks)
-    costs = {model: open_costs(graph, Silent(), workers) for model, graph in graphs.items()}
+    costs = {model: open_costs(graph, Silent(), workers, model) for model, graph in graphs.items()}
     return lambda index: json.dumps(evaluate(points[index], costs)).encode()
 
 

@@ -1,12 +1,17 @@
 """``python -m mpi_vta.compile``: the table of layers and the program file."""
 
 import json
+import re
 from pathlib import Path
 
+import onnx
 import pytest
+from onnx_nets import Net
 
 from mpi_vta.codegen.program import Program
 from mpi_vta.compile import main
+from mpi_vta.errors import CompileError
+from mpi_vta.plan import main as plan_model
 
 DIGITS = ["--model", "digits"]
 
@@ -84,3 +89,21 @@ def test_bad_input_is_one_line_and_exit_status_2(capsys, arguments, message):
     error = capsys.readouterr().err
     assert error.startswith(f"mpi_vta: error: {message}")
     assert error.count("\n") == 1
+
+
+def test_layer_that_cannot_be_compiled_is_named_with_its_file(capsys, monkeypatch, tmp_path):
+    def refuse(graph, *_, **__):
+        raise CompileError("no tiling fits the buffers", where=graph.nodes[0].name, remedy="use larger buffers")
+
+    monkeypatch.setattr("mpi_vta.job.planning.compile_graph", refuse)
+    net = Net((1, 3, 8, 8))
+    path = tmp_path / "net.onnx"
+    onnx.save(net.model(net.conv("input", 3, 4, name="first")), path)
+    message = f"{path}: first: no tiling fits the buffers; use larger buffers\n"
+    for command in (main, plan_model):
+        assert command(["--model", str(path)]) == 2
+        assert capsys.readouterr().err.endswith(message)
+    other = tmp_path / "other.onnx"
+    onnx.save(net.model(net.conv("first", 4, 4, name="second")), other)
+    assert plan_model(["--model", str(other), "--model", str(path), "--cluster", "pynq4"]) == 2
+    assert re.search(r"other\.onnx: (first|second): no tiling fits", capsys.readouterr().err)

@@ -340,6 +340,15 @@ def inner(net, op, *inputs, **attrs):
     net.conv(net.add(op, *inputs, **attrs), 4, 4, 1, name="behind")
 
 
+def attention(net):
+    """Weigh the pixels of a picture by products of two of its own projections."""
+    pixels = net.add("Reshape", net.conv("input", 4, 4), net.constant("extents", np.array([1, 4, 16])))
+    rows = net.add("Transpose", pixels, perm=[0, 2, 1])
+    query, key, value = (net.add("MatMul", rows, net.normal(name, 4, 4)) for name in "qkv")
+    scores = net.add("MatMul", query, net.add("Transpose", key, perm=[0, 2, 1]), name="scores")
+    net.add("MatMul", net.add("Softmax", scores, axis=-1), value, name="weighted")
+
+
 REFUSED = {
     "groups": (
         lambda net: net.add("Conv", "input", net.normal("w", 4, 2, 3, 3), group=4, name="c"),
@@ -360,7 +369,7 @@ REFUSED = {
     ),
     "computed weight": (
         lambda net: net.add("Conv", "input", net.add("Relu", net.normal("w", 4, 4, 1, 1))),
-        "input 1 .* is not a constant; export the model with constant folding",
+        "input 1 .* is not a constant; allowed: a constant; export the model with constant folding",
     ),
     "pad value": (
         lambda net: padded_conv(net, [0, 0, 1, 1] * 2, net.constant("v", np.float32(1))),
@@ -579,6 +588,18 @@ REFUSED = {
     "constant input": (
         lambda net: net.add("Gemm", net.normal("x", 1, 3), net.normal("w", 3, 3), name="g"),
         r"node g \(Gemm\): works on the constant x; export the model with constant folding",
+    ),
+    "absent constant": (
+        lambda net: net.add("Conv", "input", "", name="c"),
+        r"node c \(Conv\): input 1 \(absent\) is not a constant; allowed: a constant; check the export",
+    ),
+    "attention": (
+        lambda net: attention(net),
+        r"node scores \(MatMul\): input 1 .* is not a constant; allowed: a constant; end the model before it$",
+    ),
+    "constant before a layer of the input": (
+        lambda net: net.add("MatMul", net.normal("x", 4, 4), net.conv("input", 4, 4, name="c"), name="m"),
+        r"node m \(MatMul\): .*; end the model before it$",
     ),
     "dead outputs": (lambda net: net.add("Constant", value_float=1.0, name="c"), "do not depend on any supported node"),
 }

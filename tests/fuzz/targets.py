@@ -10,14 +10,14 @@ import random
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from fuzz.mutations import damaged_bytes, damaged_value, damaged_zip, to_toml
+from fuzz.mutations import ODD_VALUES, damaged_bytes, damaged_value, damaged_zip, to_toml
 from mpi_vta import artifact
 from mpi_vta.errors import GraphError, MpiVtaError
 from mpi_vta.hw.toml_table import tomllib
@@ -355,9 +355,18 @@ def make_trace(rng: random.Random, path: Path) -> None:
         return
     shutil.copyfile(whole, path)
     with h5py.File(path, "a") as file:
-        for _ in range(rng.choice((1, 1, 2))):
-            damage_hdf5(rng, file)
+        if rng.random() < 0.3:
+            damage_attribute(rng, file, rng.choice(list(provenance_of_trace())))
+        else:
+            for _ in range(rng.choice((1, 1, 2))):
+                damage_hdf5(rng, file)
     seal(path)
+
+
+def provenance_of_trace() -> dict[str, object]:
+    from trace_cases import provenance
+
+    return provenance()
 
 
 def damage_hdf5(rng: random.Random, file: h5py.File) -> None:
@@ -378,8 +387,8 @@ def damage_hdf5(rng: random.Random, file: h5py.File) -> None:
         place["loop"] = file
 
 
-def damage_attribute(rng: random.Random, place: Any) -> None:
-    name = rng.choice(list(place.attrs))
+def damage_attribute(rng: random.Random, place: Any, name: str = "") -> None:
+    name = name or rng.choice(list(place.attrs))
     value = rng.choice([v for v in ODD_ATTRIBUTES if not isinstance(v, str) or "\x00" not in v])
     if rng.random() < 0.2:
         del place.attrs[name]
@@ -431,6 +440,18 @@ def read_trace(path: Path) -> object:
     from mpi_vta.trace.__main__ import main
 
     return command(main, "summary")(path)
+
+
+def read_whole_trace(path: Path) -> object:
+    """Read a trace, and make the files of it that show the provenance."""
+    from mpi_vta.trace.__main__ import main
+    from mpi_vta.trace.reader import read
+    from mpi_vta.trace.report import report_html
+    from mpi_vta.trace.run import Run
+
+    read_trace(path)
+    command(main, "export", after=("--output", str(path.with_name("made.json"))))(path)
+    return report_html(Run(read(path)), ())
 
 
 @functools.cache
@@ -528,8 +549,13 @@ def make_opening(rng: random.Random, path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True)
     opening_of_two_models().save(path)
     where = opening_path(path)
-    if rng.random() < 0.7:
-        where.write_text(json.dumps(damaged_value(rng, json.loads(where.read_text()))))
+    opening, roll = json.loads(where.read_text()), rng.random()
+    if roll < 0.3:
+        notes = rng.choice([opening["provenance"], *(model["attributes"] for model in opening["models"])])
+        notes[rng.choice([*notes, "part", "image_numbers", "images_of_job"])] = rng.choice(ODD_VALUES)
+        where.write_text(json.dumps(opening))
+    elif roll < 0.7:
+        where.write_text(json.dumps(damaged_value(rng, opening)))
     else:
         where.write_bytes(damaged_bytes(rng, where.read_bytes()))
     if rng.random() < 0.2:
@@ -541,8 +567,10 @@ def make_opening(rng: random.Random, path: Path) -> None:
 def place_no_file(rng: random.Random, path: Path) -> None:
     """Put something in the place of a file that is no file."""
     path.parent.mkdir(exist_ok=True)
-    how = rng.randrange(4)
-    if how == 0:
+    how = rng.randrange(5)
+    if how == 4:
+        path.symlink_to("/")
+    elif how == 0:
         path.symlink_to(path.parent / "nowhere" if rng.random() < 0.5 else path)
     elif how == 1:
         path.symlink_to("/dev/zero")
@@ -773,11 +801,29 @@ def plan_texts() -> tuple[str, ...]:
     return tuple(plan_by(name, small_problem()).to_json() for name in ("pipeline", "scatter-gather"))
 
 
+def sometimes_no_file(make: Callable[[random.Random, Path], None]) -> Callable[[random.Random, Path], None]:
+    """Return a maker of which one result in sixteen is a link, a pipe or a folder, or lies behind a link."""
+
+    def made(rng: random.Random, path: Path) -> None:
+        roll = rng.random()
+        if roll < 0.05:
+            place_no_file(rng, path)
+        elif roll < 0.0625:
+            behind = path.with_name(f"behind-{path.name}")
+            behind.unlink(missing_ok=True)
+            make(rng, behind)
+            path.symlink_to(behind)
+        else:
+            make(rng, path)
+
+    return made
+
+
 def sorted_files(folder: Path, pattern: str) -> list[Path]:
     return sorted(folder.glob(pattern))
 
 
-TARGETS: Mapping[str, Target] = {
+FILES: Mapping[str, Target] = {
     "vta_json": Target("input.json", json_maker(*sorted_files(HW / "vta_configs", "*.json")), read_config, 10),
     "cluster": Target("input.toml", toml_maker(*sorted_files(HW / "clusters", "*.toml")), read_cluster, 9),
     "board": Target("input.toml", toml_maker(*sorted_files(HW / "boards", "*.toml")), read_board, 8),
@@ -793,10 +839,13 @@ TARGETS: Mapping[str, Target] = {
     "darknet": Target("input.weights", make_darknet, read_weights_file, 2),
     "cfg": Target("input.cfg", make_cfg, read_cfg_file, 2),
     "picture": Target("input.png", make_picture, read_picture_file, 8),
-    "trace": Target("run.h5", make_trace, read_trace, 8),
+    "trace": Target("run.h5", make_trace, read_whole_trace, 8),
     "study": Target("study.h5", make_study, read_study_file, 4),
-    "opening": Target("run", make_opening, read_opening, 3),
     "onnx": Target("input.onnx", make_onnx, read_onnx, 6),
+}
+TARGETS: Mapping[str, Target] = {
+    **{name: replace(target, make=sometimes_no_file(target.make)) for name, target in FILES.items()},
+    "opening": Target("run", make_opening, read_opening, 3),
 }
 # every input of these costs a process of its own
 SLOW_TARGETS: Mapping[str, Target] = {

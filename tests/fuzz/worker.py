@@ -41,7 +41,7 @@ def on_alarm(number: int, frame: FrameType | None) -> None:
 def tried(target: Target, seed: int, folder: Path) -> tuple[str, str]:
     """Return ``ok``, ``refused`` or ``failed`` for one input, and the message or traceback."""
     path = folder / target.name
-    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
     target.make(random.Random(zlib.crc32(f"{target.name} {seed}".encode())), path)
     signal.alarm(LIMIT_S)
     try:

@@ -86,6 +86,7 @@ def test_configuration_survives_its_dictionary(config):
         ({"TARGET": 7}, "TARGET is 7 (allowed: kv260, pynq,"),
         ({"HW_VER": "0.0.0"}, "HW_VER is '0.0.0' (allowed: 0.0.1, 0.0.2)"),
         ({"HW_VER": 2}, "HW_VER is 2 (allowed: 0.0.1, 0.0.2)"),
+        ({"HW_VER": []}, "HW_VER is [] (allowed: 0.0.1, 0.0.2)"),
         ({"LOG_INP_WIDTH": 4}, "LOG_INP_WIDTH is 4 (allowed: 3)"),
         ({"LOG_BATCH": -1}, "LOG_BATCH is -1 (allowed: 0..8)"),
         ({"LOG_BLOCK": True}, "LOG_BLOCK is True (allowed: 0..8)"),

@@ -67,10 +67,20 @@ def test_fault_in_the_child_is_the_fault_here(tmp_path, cache):
 )
 def test_crash_of_the_import_is_one_line(network, monkeypatch, capsys, code, how):
     child_that(code, monkeypatch)
-    with pytest.raises(ModelError, match=rf"net\.onnx: the import was ended {how}: the file crashes TVM or ONNX, or"):
+    with pytest.raises(ModelError, match=rf"net\.onnx: the import was ended {how}: the file crashes ONNX, or"):
         load(network)
     assert quantize(["--model", str(network), "--report"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_crash_names_what_reads_such_a_file(tmp_path, cache, monkeypatch):
+    path = tmp_path / "net.pt2"
+    path.write_bytes(b"PK")
+    child_that("import os; os.abort()", monkeypatch)
+    with pytest.raises(
+        ModelError, match=r"net\.pt2: the import was ended by SIGABRT: the file crashes PyTorch or TVM, or"
+    ):
+        load(path)
 
 
 def test_bug_in_the_import_is_told_as_one(network, monkeypatch):

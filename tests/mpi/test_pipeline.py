@@ -212,7 +212,7 @@ def test_each_model_of_several_may_be_planned_and_no_more(pipeline, tmp_path):
     plans = [Plan.from_json((tmp_path / "dry" / f"plan-digits-{i}.json").read_text()) for i in (1, 2)]
     assert [len(plan.ranks) for plan in plans] == [3, 1]
     (line,) = pipeline(1, *several, timeout_s=60).error_lines
-    assert line.startswith("mpi_vta: error: --model: 2 models on 1 boards; allowed: at most 1 models")
+    assert line.startswith("mpi_vta: error: --model: 2 models on 1 board; allowed: at most 1 model, as each has")
     (line,) = pipeline(2, *several, "--cut", "conv2", timeout_s=60).error_lines
     assert line == "mpi_vta: error: --cut: it is for one model; run one model, or leave it out"
     (line,) = pipeline(2, "--model", "digits", "--share", "digits=1", timeout_s=60).error_lines
@@ -274,7 +274,7 @@ DIGITS = ("--model", "digits")
         ((*DIGITS, "--images", "picture.png"), r"picture.png: not a picture; .*"),
         ((*DIGITS, "--images", "nowhere"), r"nowhere: no such picture or folder; .*"),
         ((*DIGITS, "--images", "0"), r"--images: 0 images; allowed: 1 or more.*"),
-        ((*DIGITS, "--stages", "99"), r"--stages: 99 stages but digits has only 6 layers; .*"),
+        ((*DIGITS, "--stages", "99"), r"--stages: 99 stages, but digits can be cut into 4 only: .*; allowed: 1..2"),
         ((*DIGITS, "--stages", "3"), r"--stages: 3 stages on 2 ranks; .*mpirun -n 3.*"),
         ((*DIGITS, "--strategy", "magic"), r"--strategy magic: no such strategy; allowed: .*pipeline.*"),
         ((*DIGITS, "--device", "abacus"), r"--device: no device named 'abacus'; allowed: sim, timing, pynq"),

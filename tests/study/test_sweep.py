@@ -21,7 +21,7 @@ POINTS = points_of(EXPERIMENT, (None,))
 
 @pytest.fixture(autouse=True)
 def _fake_costs(monkeypatch):
-    def open_costs(graph, progress, workers):
+    def open_costs(graph, progress, workers, model):
         return FakeCosts(graph, {node.name: 500_000 for node in graph.nodes})
 
     monkeypatch.setattr("mpi_vta.study.sweep.open_costs", open_costs)

@@ -72,11 +72,14 @@ def test_long_run_is_cut_and_says_so(run, monkeypatch):
     assert sentence == "It holds the first 1.6e-05 s of 0.00014 s."
 
 
+SCRIPT = "<!--<script>"
+
+
 @pytest.mark.parametrize(
     ("name", "pictures"),
     [
         ("</script><b>net&", ()),
-        ("<!--<script>", ()),
+        (SCRIPT, ()),
         ("$x^\x1b]0;x\x07", ("bottleneck", "cycles", "path", "prediction")),
     ],
 )
@@ -108,6 +111,19 @@ def test_command_writes_the_page_beside_the_trace(tmp_path, capsys):
 @pytest.fixture(params=[(1100, 900), (500, 900)], ids=["desk", "phone"])
 def browser(request, tmp_path, run):
     """Open the page in Chromium; the log of the page must stay empty."""
+    yield from opened(run, tmp_path, request.param)
+
+
+@pytest.fixture
+def browser_of_odd_names(tmp_path):
+    """Open the page of a run whose model and layer have a name that begins a comment and a script."""
+    files = write_ranks(tmp_path)
+    plan = PLAN.to_json().replace('"a"', json.dumps(SCRIPT))
+    merge(tmp_path / "run.h5", files, RunRecord(plan, image_rows(), provenance(model=SCRIPT)))
+    yield from opened(Run(read(tmp_path / "run.h5")), tmp_path, (1100, 900))
+
+
+def opened(run, tmp_path, window):
     from selenium import webdriver
 
     write_report(run, tmp_path / "report.html")
@@ -117,7 +133,7 @@ def browser(request, tmp_path, run):
     options.add_argument("--disable-background-networking")
     options.add_argument("--disable-component-update")
     options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
-    options.add_argument("--window-size={},{}".format(*request.param))
+    options.add_argument("--window-size={},{}".format(*window))
     options.binary_location = shutil.which("chromium")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
@@ -189,3 +205,14 @@ def test_page_fits_its_window(browser):
     widths = browser.execute_script("return [...document.images].map((i) => [i.complete, i.naturalWidth])")
     assert widths
     assert all(complete and width > 100 for complete, width in widths)
+
+
+@pytest.mark.browser
+def test_page_of_a_layer_named_like_a_script_is_whole(browser_of_odd_names):
+    browser = browser_of_odd_names
+    assert range_us(browser) == (0, 140)
+    assert SCRIPT in browser.find_element("tag name", "h1").text
+    width = by_id(browser, "timeline").size["width"] - 62
+    # rank 0's first launch, from 2 to 12 µs
+    click(browser, 62 + width * 7 / 140, 6 + 15)
+    assert by_id(browser, "detail").text == f"rank 0, VTA, image 0, stage 0: {SCRIPT}: from 2 µs for 10 µs"

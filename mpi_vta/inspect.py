@@ -124,7 +124,9 @@ def _record(options: argparse.Namespace, vector: Vector, ours: Replay) -> None:
         try:
             dram = np.frombuffer(read_bytes(options.dram), dtype=np.uint8)
         except OSError as fault:
-            raise InputError(f"cannot read the DRAM ({fault.strerror})", where=str(options.dram)) from fault
+            raise InputError(
+                f"cannot read the DRAM ({fault.strerror})", where=str(options.dram), allowed="a file that can be read"
+            ) from fault
     found = record(vector, options.record, options.cycles, dram)
     found = replace(found, modelled_cycles=simulate(vector.config, vector.insns).cycles)
     found.save(options.file)
@@ -245,7 +247,9 @@ def _read_images(path: Path, shape: tuple[int, ...], batch: int) -> NDArray[np.i
     try:
         images = read_npy(read_bytes(path), "the input", where)
     except OSError as fault:
-        raise InputError(f"cannot read the input ({fault.strerror})", where=where) from fault
+        raise InputError(
+            f"cannot read the input ({fault.strerror})", where=where, allowed="a file that can be read"
+        ) from fault
     fits = images.ndim == len(shape) and images.shape[1:] == shape[1:] and 1 <= images.shape[0] <= batch
     if images.dtype != np.int8 or not fits:
         raise InputError(

@@ -292,7 +292,9 @@ class Program:
         try:
             data = read_bytes(path)
         except OSError as fault:
-            raise ArtifactError(f"cannot read the program ({fault.strerror})", where=str(path)) from fault
+            raise ArtifactError(
+                f"cannot read the program ({fault.strerror})", where=str(path), allowed="a file that can be read"
+            ) from fault
         return cls.from_bytes(data, where=str(path))
 
 

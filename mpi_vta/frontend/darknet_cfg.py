@@ -189,7 +189,9 @@ def read_cfg(path: Path) -> DarknetNet:
     try:
         text = read_text(path)
     except OSError as fault:
-        raise ModelError(f"cannot read the network ({fault.strerror})", where=str(path)) from fault
+        raise ModelError(
+            f"cannot read the network ({fault.strerror})", where=str(path), allowed="a file that can be read"
+        ) from fault
     except UnicodeDecodeError as fault:
         raise ModelError("not a text file", where=str(path), allowed="darknet's .cfg format") from fault
     first, *rest = _sections(text, str(path))

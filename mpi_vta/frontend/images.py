@@ -121,7 +121,9 @@ def _arrays(path: Path, preprocess: Preprocess, limit: int | None) -> ImageBatch
     try:
         array = read_npy(read_bytes(path), "the inputs", str(path))
     except OSError as fault:
-        raise InputError(f"cannot read the inputs ({fault.strerror})", where=str(path)) from fault
+        raise InputError(
+            f"cannot read the inputs ({fault.strerror})", where=str(path), allowed="a file that can be read"
+        ) from fault
     inputs = array[None] if array.ndim == 3 else array
     if inputs.shape[1:] != wanted or inputs.dtype.kind not in "fiu" or len(inputs) == 0:
         listed = ", ".join(map(str, wanted))

@@ -35,7 +35,9 @@ def read_model(path: Path) -> Any:
     try:
         data = read_bytes(path)
     except OSError as fault:
-        raise ModelError(f"cannot read the model ({fault.strerror})", where=str(path)) from fault
+        raise ModelError(
+            f"cannot read the model ({fault.strerror})", where=str(path), allowed="a file that can be read"
+        ) from fault
     try:
         model = onnx.load_model_from_string(data)
     except DecodeError as fault:

@@ -43,7 +43,9 @@ def plain_archive(path: Path) -> io.BytesIO:
         ):
             _copy(archive, plain, str(path))
     except OSError as fault:
-        raise ModelError(f"cannot read the model ({fault.strerror})", where=str(path)) from fault
+        raise ModelError(
+            f"cannot read the model ({fault.strerror})", where=str(path), allowed="a file that can be read"
+        ) from fault
     except (zipfile.BadZipFile, EOFError, NotImplementedError) as fault:
         raise ModelError("not a .pt2 file", where=str(path), remedy="write it with torch.export.save") from fault
     copy.seek(0)

@@ -35,7 +35,6 @@ class Target:
     board: str
 
 
-@cache
 def load_target(name: object) -> Target:
     """Return a target by name.
 
@@ -44,9 +43,17 @@ def load_target(name: object) -> Target:
     ConfigError
         If there is no such file under ``hw/targets``, or with every fault of it.
     """
-    known = target_names()
-    if not isinstance(name, str) or name not in known:
-        raise ConfigError(f"no target {name!r}", where="hw/targets", allowed=", ".join(known))
+    # what a file states may be a list, which no cache can look up
+    if not isinstance(name, str):
+        raise _no_target(name)
+    return named_target(name)
+
+
+@cache
+def named_target(name: str) -> Target:
+    """Return a target by a name that is a text; see `load_target` for errors."""
+    if name not in target_names():
+        raise _no_target(name)
     path = find("targets", name, ".toml")
     table = TomlTable.load(path)
     bus_bits = table.integer("bus_bits", BUS_BITS[0], BUS_BITS[-1])
@@ -56,6 +63,10 @@ def load_target(name: object) -> Target:
     table.refuse_unknown()
     table.raise_faults("illegal target", str(path), "see docs/vta_configuration.md")
     return target
+
+
+def _no_target(name: object) -> ConfigError:
+    return ConfigError(f"no target {name!r}", where="hw/targets", allowed=", ".join(target_names()))
 
 
 def target_names() -> list[str]:

@@ -198,7 +198,9 @@ def _read_arrays(path: Path, where: str) -> dict[str, NDArray[Any]]:
                     raise InputError("it is too large", where=where, allowed=f"{MAX_FILE_BYTES} bytes unpacked")
                 arrays[name] = _array(name, raw, where)
     except OSError as fault:
-        raise InputError(f"cannot read the vector ({fault.strerror or fault})", where=where) from fault
+        raise InputError(
+            f"cannot read the vector ({fault.strerror or fault})", where=where, allowed="a file that can be read"
+        ) from fault
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as fault:
         raise InputError(f"not a readable vector file ({fault})", where=where, remedy=_REMEDY) from fault
     return arrays

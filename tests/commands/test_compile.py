@@ -75,7 +75,10 @@ def test_table_names_layers_and_labels_cycles_as_modelled(capsys):
 WRONG = {
     "model": (["--model", str(Path("missing.onnx"))], "missing.onnx: no such file"),
     "config": ([*DIGITS, "--config", "nosuch"], "nosuch: no such file and no shipped vta_configs entry"),
-    "endless model": (["--model", "/dev/zero"], "/dev/zero: cannot read the model (a pipe or device, not a file)"),
+    "endless model": (
+        ["--model", "/dev/zero"],
+        "/dev/zero: cannot read the model (a pipe or device, not a file); allowed: a file that can be read",
+    ),
     "seed": ([*DIGITS, "--seed", "-1"], "command line: argument --seed: '-1'; allowed: 0 to 2147483647"),
     "option": ([], "command line: the following arguments are required: --model"),
     "output": ([*DIGITS, "-o", "/proc/nowhere/x.program"], "/proc/nowhere/x.program: cannot write the program"),

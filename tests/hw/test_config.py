@@ -84,6 +84,7 @@ def test_configuration_survives_its_dictionary(config):
             "TARGET is 'vcu118' (allowed: kv260, pynq, pynq_zu, sim, tsim, ultra96, zcu102, zcu104)",
         ),
         ({"TARGET": 7}, "TARGET is 7 (allowed: kv260, pynq,"),
+        ({"TARGET": {}}, "TARGET is {} (allowed: kv260, pynq,"),
         ({"HW_VER": "0.0.0"}, "HW_VER is '0.0.0' (allowed: 0.0.1, 0.0.2)"),
         ({"HW_VER": 2}, "HW_VER is 2 (allowed: 0.0.1, 0.0.2)"),
         ({"HW_VER": []}, "HW_VER is [] (allowed: 0.0.1, 0.0.2)"),

@@ -10,7 +10,7 @@ from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import HW_ROOT, find
-from mpi_vta.hw.targets import load_target, target_names
+from mpi_vta.hw.targets import load_target, named_target, target_names
 
 
 @pytest.fixture
@@ -20,9 +20,9 @@ def own_hw(tmp_path, monkeypatch):
     shutil.copytree(HW_ROOT, root)
     monkeypatch.setattr("mpi_vta.hw.paths.HW_ROOT", root)
     monkeypatch.setattr("mpi_vta.hw.targets.HW_ROOT", root)
-    load_target.cache_clear()
+    named_target.cache_clear()
     yield root
-    load_target.cache_clear()
+    named_target.cache_clear()
 
 
 def test_every_target_has_a_board_with_its_bus():

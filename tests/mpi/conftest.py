@@ -36,9 +36,9 @@ def run_command(command, timeout_s, environ, folder):
 
 @pytest.fixture
 def start(tmp_path):
-    """Run ``python *arguments`` on some ranks, or without mpirun for 0; a job that hangs fails the test."""
+    """Run ``python *arguments`` on some ranks, or without mpirun for 0; one that hangs fails the test, late."""
 
-    def run(ranks, *arguments, timeout_s=120, **environ):
+    def run(ranks, *arguments, timeout_s=600, **environ):
         launcher = [str(BIN / "mpirun"), "-n", str(ranks)] if ranks else []
         return run_command([*launcher, sys.executable, *map(str, arguments)], timeout_s, environ, tmp_path)
 

@@ -17,7 +17,7 @@ RANK_0_NOTES_BYTES = 3_200_000  # MPI's own buffers for the notes of all ranks: 
 @pytest.mark.slow
 @pytest.mark.mpi
 def test_memory_of_17_ranks_stays_over_10_000_images(start):
-    ended = start(0, ROOT / "benchmarks" / "load.py", "--json", timeout_s=900)
+    ended = start(0, ROOT / "benchmarks" / "load.py", "--json", timeout_s=1800)
     assert ended.status == 0, ended.stderr
     found = json.loads(ended.stdout)
     assert len(found["ranks"]) == 17

@@ -211,11 +211,11 @@ def test_each_model_of_several_may_be_planned_and_no_more(pipeline, tmp_path):
     assert ended.status == 0
     plans = [Plan.from_json((tmp_path / "dry" / f"plan-digits-{i}.json").read_text()) for i in (1, 2)]
     assert [len(plan.ranks) for plan in plans] == [3, 1]
-    (line,) = pipeline(1, *several, timeout_s=60).error_lines
+    (line,) = pipeline(1, *several).error_lines
     assert line.startswith("mpi_vta: error: --model: 2 models on 1 board; allowed: at most 1 model, as each has")
-    (line,) = pipeline(2, *several, "--cut", "conv2", timeout_s=60).error_lines
+    (line,) = pipeline(2, *several, "--cut", "conv2").error_lines
     assert line == "mpi_vta: error: --cut: it is for one model; run one model, or leave it out"
-    (line,) = pipeline(2, "--model", "digits", "--share", "digits=1", timeout_s=60).error_lines
+    (line,) = pipeline(2, "--model", "digits", "--share", "digits=1").error_lines
     assert line == "mpi_vta: error: --share: there is one model only; name several with --model"
 
 
@@ -289,7 +289,7 @@ DIGITS = ("--model", "digits")
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_bad_input_is_one_line_from_rank_0_and_no_hang(pipeline, bad_files, options, message):
-    ended = pipeline(2, *options, "--images", "4", timeout_s=60) if "--images" not in options else pipeline(2, *options)
+    ended = pipeline(2, *options, "--images", "4") if "--images" not in options else pipeline(2, *options)
     (line,) = ended.error_lines
     assert re.fullmatch(f"mpi_vta: error: {message}", line)
     assert ended.status == 2
@@ -298,7 +298,7 @@ def test_bad_input_is_one_line_from_rank_0_and_no_hang(pipeline, bad_files, opti
 
 def test_fewer_ranks_than_the_plan_needs_is_refused(pipeline, tmp_path):
     assert pipeline(5, *DIGITS, "--dry-run", "--stages", "4", "--output", tmp_path / "plan").status == 0
-    ended = pipeline(2, *DIGITS, "--plan", tmp_path / "plan" / "plan.json", timeout_s=60)
+    ended = pipeline(2, *DIGITS, "--plan", tmp_path / "plan" / "plan.json")
     (line,) = ended.error_lines
     assert re.fullmatch(r"mpi_vta: error: .*plan.json: the plan needs 4 ranks, there are 2; start mpirun -n 4", line)
     assert ended.status == 2
@@ -307,7 +307,7 @@ def test_fewer_ranks_than_the_plan_needs_is_refused(pipeline, tmp_path):
 @pytest.mark.parametrize("variables", [("PMI_SIZE", "PMI_RANK"), ("OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK")])
 def test_launcher_of_another_mpi_is_found_out_and_only_one_process_says_so(pipeline, variables):
     size, rank = variables
-    ended = [pipeline(0, *DIGITS, timeout_s=60, **{size: "4", rank: str(r)}) for r in (0, 1)]
+    ended = [pipeline(0, *DIGITS, **{size: "4", rank: str(r)}) for r in (0, 1)]
     assert [e.status for e in ended] == [2, 2]
     (line,) = ended[0].error_lines
     assert "started 4 processes, but MPI sees a world of 1" in line

@@ -42,7 +42,7 @@ def killed_at(start_program, cache):
 
     def run(program, ranks, *options, models=DIGITS, **environ):
         settings = {name: str(value) for name, value in environ.items()}
-        return start_program(ranks, program, *models, *options, MPI_VTA_CACHE=str(cache), timeout_s=60, **settings)
+        return start_program(ranks, program, *models, *options, MPI_VTA_CACHE=str(cache), **settings)
 
     return run
 
@@ -136,7 +136,7 @@ def test_damaged_image_is_run_again(pipeline, undisturbed, tmp_path):
 )
 def test_folder_of_something_else_is_refused(pipeline, undisturbed, tmp_path, options, message):
     _, outputs = undisturbed("--images", "12")
-    ended = pipeline(2, *options, "--resume", tmp_path / "undisturbed/digits", timeout_s=60)
+    ended = pipeline(2, *options, "--resume", tmp_path / "undisturbed/digits")
     (line,) = ended.error_lines
     assert re.fullmatch(f"mpi_vta: error: {message}", line)
     assert ended.status == 2
@@ -144,14 +144,14 @@ def test_folder_of_something_else_is_refused(pipeline, undisturbed, tmp_path, op
 
 
 def test_folder_without_a_job_is_refused(pipeline, tmp_path):
-    (line,) = pipeline(2, "--resume", tmp_path / "nowhere", timeout_s=60).error_lines
+    (line,) = pipeline(2, "--resume", tmp_path / "nowhere").error_lines
     assert line.endswith("nowhere: no job that could be gone on with; start it without --resume")
 
 
 def test_unfinished_job_is_not_overwritten(pipeline, killed_at, tmp_path):
     out = tmp_path / "out"
     killed_at("killed_while_delivering.py", 2, "--images", "60", "--output", out, GROUP=11)
-    ended = pipeline(2, "--images", "60", "--output", out, timeout_s=60)
+    ended = pipeline(2, "--images", "60", "--output", out)
     (line,) = ended.error_lines
     assert "it holds a job that ended early, which would be lost; go on with --resume" in line
     assert ended.status == 2
@@ -231,7 +231,7 @@ def test_two_models_with_every_output_run_nothing(pipeline, two_models):
 def test_job_of_other_models_is_refused(pipeline, two_models):
     out, _ = two_models
     for models in (DIGITS, (*DIGITS, "--model", "depthwise"), (*TWO, *DIGITS)):
-        ended = pipeline(2, "--images", "12", "--resume", out, models=models, timeout_s=60)
+        ended = pipeline(2, "--images", "12", "--resume", out, models=models)
         (line,) = ended.error_lines
         assert line == (
             f"mpi_vta: error: --resume {out}: what is there is of several models at once: digits, residual; "
@@ -240,7 +240,7 @@ def test_job_of_other_models_is_refused(pipeline, two_models):
         assert ended.status == 2
     (out / "summary.json").unlink()
     for models in (DIGITS, TWO):
-        (line,) = pipeline(2, "--output", out, models=models, timeout_s=60).error_lines
+        (line,) = pipeline(2, "--output", out, models=models).error_lines
         assert "it holds a job that ended early, which would be lost; go on with --resume" in line
 
 
@@ -248,7 +248,7 @@ def test_every_model_with_images_left_needs_a_board(pipeline, two_models):
     out, _ = two_models
     for name in ("digits", "residual"):
         damage(out / name / "outputs/000.npy")
-    (line,) = pipeline(1, "--images", "12", "--resume", out, models=TWO, timeout_s=60).error_lines
+    (line,) = pipeline(1, "--images", "12", "--resume", out, models=TWO).error_lines
     assert line.startswith("mpi_vta: error: --model: 2 models on 1 boards; allowed: at most 1 models")
 
 

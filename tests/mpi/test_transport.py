@@ -27,12 +27,12 @@ def test_every_operation_works(start_program, ranks):
     ],
 )
 def test_rank_that_fails_ends_the_job_with_one_line(start_program, way, status, line):
-    ended = start_program(3, "failing.py", way, timeout_s=60)
+    ended = start_program(3, "failing.py", way)
     assert ended.status == status
     (found,) = ended.error_lines
     assert re.fullmatch(line, found)
 
 
 def test_traceback_is_there_for_who_asks(start_program):
-    ended = start_program(2, "failing.py", "bug", timeout_s=60, MPI_VTA_TRACEBACK="1")
+    ended = start_program(2, "failing.py", "bug", MPI_VTA_TRACEBACK="1")
     assert "Traceback (most recent call last)" in ended.stderr

@@ -45,8 +45,16 @@ mkdir "$work/wheels"
 pure=('rich>=13')
 if [[ $python_version == 3.10 ]]; then pure+=('tomli>=2'); fi
 if [[ $machine == armv7l ]]; then
-    # no wheels for armv7l, and its mpich wheel is an empty placeholder: mpi4py from source, with what builds it
+    # no wheels for armv7l, and its mpich wheel is an empty placeholder: mpi4py from source, turned into C here, as that
+    # takes the board longer than compiling it
     pip_download --no-deps --no-binary mpi4py 'mpi4py>=4.0'
+    "${fetch[@]}" --disable-pip-version-check --quiet download --dest "$work" --no-deps --only-binary :all: --platform any \
+        'cython>=3.0.1'
+    python3 -m zipfile -e "$work"/cython-*.whl "$work/cython"
+    source=$(basename "$work"/wheels/mpi4py-*.tar.gz .tar.gz)
+    tar -C "$work" -xzf "$work/wheels/$source.tar.gz"
+    (cd "$work/$source" && PYTHONPATH=$work/cython python3 conf/cythonize.py)
+    tar -C "$work" -czf "$work/wheels/$source.tar.gz" "$source"
     pip_download --only-binary :all: --python-version "$python_version" "${pure[@]}" 'setuptools>=77' wheel
 else
     # pip takes a tag for itself alone, and wheels carry those of the oldest C library that they run on
@@ -81,7 +89,10 @@ if [[ $(uname -m) == armv7l ]]; then
         DEBIAN_FRONTEND=noninteractive apt-get "${through[@]}" install -y -qq --no-install-recommends "${missing[@]}"
     fi
     pip 'setuptools>=77' wheel
-    if lacks mpi4py; then MPICC=mpicc.mpich pip --no-build-isolation --no-binary mpi4py 'mpi4py>=4.0'; fi
+    if lacks mpi4py; then
+        # one C file of 13 MB, which takes the compiler minutes even so; optimised, many times that
+        CFLAGS='-O0 -g0' MPICC=mpicc.mpich pip --no-build-isolation --no-binary mpi4py 'mpi4py>=4.0'
+    fi
     # the distribution's packages, in case the environment does not look outside
     if lacks h5py || lacks matplotlib || lacks PIL; then echo /usr/lib/python3/dist-packages > "$packages/distribution.pth"; fi
 else

@@ -18,12 +18,12 @@ class Holding:
 
     Attributes
     ----------
-    ranks : ndarray of int64, shape (n,)
+    ranks : ndarray of intp, shape (n,)
     low, high : ndarray of int64, shape (n, 2)
         First and end of the rows, and of the channel blocks.
     """
 
-    ranks: NDArray[np.int64]
+    ranks: NDArray[np.intp]
     low: NDArray[np.int64]
     high: NDArray[np.int64]
 
@@ -32,7 +32,7 @@ class Holding:
         """Return the holding of (rank, window) pairs; `block` is the channels of a block."""
         found = [(rank, w.rows[0], w.channels[0] // block, w.rows[1], -(-w.channels[1] // block)) for rank, w in pieces]
         table = np.array(found, dtype=np.int64)
-        return cls(table[:, 0], table[:, 1:3], table[:, 3:5])
+        return cls(table[:, 0].astype(np.intp), table[:, 1:3], table[:, 3:5])
 
 
 @dataclass(frozen=True)

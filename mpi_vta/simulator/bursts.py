@@ -47,16 +47,22 @@ class Bursts:
 
 def split_rows(begin: Indices, row_bytes: Indices, stride_bytes: Indices, rows: Indices, burst_bytes: int) -> Indices:
     """Return the bursts of all rows of all moves as (move, first byte, bytes), shape (3, bursts)."""
-    move = np.repeat(np.arange(begin.size), rows)
-    row = np.arange(move.size) - np.repeat(np.cumsum(rows) - rows, rows)
+    move, row = _counted(rows)
     row_begin = begin[move] + row * stride_bytes[move]
     row_end = row_begin + row_bytes[move]
-    pieces = (row_end - 1) // burst_bytes - row_begin // burst_bytes + 1
-    owner = np.repeat(np.arange(move.size), pieces)
-    page = row_begin[owner] // burst_bytes + np.arange(owner.size) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    owner, piece = _counted((row_end - 1) // burst_bytes - row_begin // burst_bytes + 1)
+    page = row_begin[owner] // burst_bytes + piece
     first = np.maximum(row_begin[owner], page * burst_bytes)
     last = np.minimum(row_end[owner], (page + 1) * burst_bytes)
     return np.stack([move[owner], first, last - first])
+
+
+def _counted(counts: Indices) -> tuple[NDArray[np.intp], Indices]:
+    """Return the owner of each of so many pieces, and its place among that owner's."""
+    # a 32-bit NumPy repeats by its own word only
+    repeats = counts.astype(np.intp)
+    owner = np.repeat(np.arange(counts.size), repeats)
+    return owner, np.arange(owner.size, dtype=np.int64) - np.repeat(np.cumsum(counts) - counts, repeats)
 
 
 def move_bursts(columns: Columns, index: Indices, sizes: Indices, bus_bytes: int, burst_beats: int) -> Bursts:
@@ -70,7 +76,7 @@ def move_bursts(columns: Columns, index: Indices, sizes: Indices, bus_bytes: int
     )
     move, first, length = pieces
     beats = (first + length - 1) // bus_bytes - first // bus_bytes + 1
-    counts = np.bincount(move, minlength=index.size)
+    counts = np.bincount(move.astype(np.intp), minlength=index.size)
     return Bursts(np.concatenate([[0], np.cumsum(counts)]), beats)
 
 

@@ -410,7 +410,7 @@ def _load_bursts(
     first = begin // beat_bytes
     beats = (begin + run_bytes - 1) // beat_bytes - first + 1
     pieces = split_rows(first, beats, stride * size // beat_bytes, np.where(together, 1, y), profile.burst_beats)
-    counts = np.bincount(pieces[0], minlength=loads.size)
+    counts = np.bincount(pieces[0].astype(np.intp), minlength=loads.size)
     index = np.full(columns["opcode"].size, -1, dtype=np.int64)
     index[loads] = np.arange(loads.size)
     return index.tolist(), np.concatenate([[0], np.cumsum(counts)]).tolist(), pieces[2].tolist()

@@ -277,7 +277,7 @@ DIGITS = ("--model", "digits")
         ((*DIGITS, "--stages", "99"), r"--stages: 99 stages, but digits can be cut into 4 only: .*; allowed: 1..2"),
         ((*DIGITS, "--stages", "3"), r"--stages: 3 stages on 2 ranks; .*mpirun -n 3.*"),
         ((*DIGITS, "--strategy", "magic"), r"--strategy magic: no such strategy; allowed: .*pipeline.*"),
-        ((*DIGITS, "--device", "abacus"), r"--device: no device named 'abacus'; allowed: sim, timing, pynq"),
+        ((*DIGITS, "--device", "abacus"), r"--device: no device named 'abacus'; allowed: sim, timing, rtl, pynq"),
         ((*DIGITS, "--plan", "plan.json"), r"plan.json: not a readable plan .*"),
         ((*DIGITS, "--plan", "nowhere.json"), r"nowhere.json: cannot read the plan .*"),
         ((*DIGITS, "--output", "file"), r"--output file: cannot write there .*"),

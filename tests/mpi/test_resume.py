@@ -249,7 +249,7 @@ def test_every_model_with_images_left_needs_a_board(pipeline, two_models):
     for name in ("digits", "residual"):
         damage(out / name / "outputs/000.npy")
     (line,) = pipeline(1, "--images", "12", "--resume", out, models=TWO).error_lines
-    assert line.startswith("mpi_vta: error: --model: 2 models on 1 boards; allowed: at most 1 models")
+    assert line.startswith("mpi_vta: error: --model: 2 models on 1 board; allowed: at most 1 model")
 
 
 @pytest.fixture

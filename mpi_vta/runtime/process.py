@@ -56,7 +56,8 @@ class ProcessId:
     host : str
         Its name.
     space : str
-        Start of the system, and the space in which its numbers of processes count; empty where neither is known.
+        Start of the system, and the spaces in which its process numbers and its network addresses count; empty where
+        they are not known. A process behind another network may be cut off and get on all the same.
     pid, start_ticks : int
         Number, and when it started: a number may be another process's later.
     """
@@ -75,7 +76,8 @@ class ProcessId:
 
 def _space() -> str:
     try:
-        return f"{_BOOT_ID.read_text().strip()}/{os.stat('/proc/self/ns/pid').st_ino}"
+        spaces = (os.stat(f"/proc/self/ns/{kind}").st_ino for kind in ("pid", "net"))
+        return "/".join((_BOOT_ID.read_text().strip(), *map(str, spaces)))
     except OSError:
         return ""
 

@@ -78,19 +78,21 @@ def _fold(
 
 def read_initializers(model: Any, path: str) -> dict[str, Array]:
     """Return the initialisers by name; raise `ModelError` naming one whose bytes do not fit its shape."""
+    return {entry.name: array_of(entry, path) for entry in model.graph.initializer}
+
+
+def array_of(tensor: Any, path: str) -> NDArray[Any]:
+    """Return a tensor of a file as an array; raise `ModelError` naming it if its bytes do not fit its shape."""
     from onnx import numpy_helper
 
-    arrays = {}
-    for entry in model.graph.initializer:
-        try:
-            arrays[entry.name] = np.asarray(numpy_helper.to_array(entry))
-        except (ValueError, TypeError, KeyError) as fault:
-            raise ModelError(
-                f"initialiser {entry.name} does not fit its shape {tuple(entry.dims)} or type",
-                where=path,
-                remedy="check the export",
-            ) from fault
-    return arrays
+    try:
+        return np.asarray(numpy_helper.to_array(tensor))
+    except (ValueError, TypeError, KeyError) as fault:
+        raise ModelError(
+            f"initialiser {tensor.name} does not fit its shape {tuple(tensor.dims)} or type",
+            where=path,
+            remedy="check the export",
+        ) from fault
 
 
 def _computed(model: Any, node: Any, constants: dict[str, Array], path: str) -> list[Array]:

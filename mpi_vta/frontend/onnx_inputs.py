@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
+from mpi_vta.frontend.onnx_fold import array_of
 
 Array = NDArray[Any]
 Shape = tuple[int, ...]
@@ -97,7 +98,7 @@ def settle_input(model: Any, path: str, wanted: Shape | None = None) -> Settled:
     copy = ModelProto()
     copy.CopyFrom(model)
     if wide:
-        _to_float32(copy)
+        _to_float32(copy, path)
         notes.append("computed from float32 weights")
     own = _only_input(copy, path).type.tensor_type
     own.elem_type = kinds.FLOAT
@@ -159,7 +160,7 @@ def _has_other_floats(model: Any) -> bool:
     )
 
 
-def _to_float32(model: Any) -> None:
+def _to_float32(model: Any, path: str) -> None:
     """Make weights, constants and casts of other float types float32."""
     from onnx import TensorProto, numpy_helper
 
@@ -167,7 +168,9 @@ def _to_float32(model: Any) -> None:
     held = [attribute.t for node in model.graph.node for attribute in node.attribute if attribute.HasField("t")]
     for tensor in (*model.graph.initializer, *held):
         if tensor.data_type in others:
-            single = numpy_helper.to_array(tensor).astype(np.float32)
+            # what is beyond float32 becomes infinite, which is refused later by its name
+            with np.errstate(over="ignore", invalid="ignore"):
+                single = array_of(tensor, path).astype(np.float32)
             tensor.CopyFrom(numpy_helper.from_array(single, tensor.name))
     for node in model.graph.node:
         for attribute in node.attribute:

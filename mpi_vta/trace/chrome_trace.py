@@ -56,7 +56,7 @@ def chrome_trace(run: Run) -> dict[str, Any]:
     events += _flows(run)
     events += _name_process(QUEUE_PROCESS, "images", -1)
     events += _queue(run)
-    other = {"title": run.title, "time": run.time_word, "commit": str(run.trace.attributes["commit"])}
+    other = {"title": run.title, "time": run.time_word, "commit": str(run.trace.attributes.get("commit", "unknown"))}
     return {"displayTimeUnit": "ns", "otherData": other, "traceEvents": events}
 
 

@@ -18,8 +18,9 @@ SMALL = {
     "trace": ("--model", "digits", "--events", "1000"),
     "zoo": ("digits",),
 }
-# minutes at least, as they fit or compile resnet18; network needs hosts, load and documents have tests of their own
-LARGE = {"builds", "documents", "hls_fit", "load", "network"}
+# minutes at least, as they fit or compile resnet18 or run many jobs; network needs hosts, load and documents have tests
+# of their own
+LARGE = {"builds", "documents", "faults", "hls_fit", "load", "network", "pairs"}
 
 
 def test_every_benchmark_is_known():

@@ -129,6 +129,11 @@ def test_shipped_page_is_what_the_shipped_results_give():
     assert sum(path.stat().st_size for path in (DOCS / "study").iterdir()) < 1_000_000
 
 
+# the studies state the commit that made them; the clock of VTA was refined since, by less than this part
+REVISED = 2e-3
+COMPARED = ("throughput_images_per_s", "latency_p50_ms", "makespan_ms", "energy_j_per_image", "average_power_w")
+
+
 @pytest.fixture(scope="module")
 def shared_cache(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
@@ -154,4 +159,7 @@ def test_shipped_figures_are_those_of_a_new_run(tmp_path, shared_cache, monkeypa
     assert len(points) == 2
     for point in points:
         (row,) = evaluate(point, costs)["points"]
-        assert {key: known[point.index][key] for key in row} == row
+        shipped_row = known[point.index]
+        assert (shipped_row["valid"], shipped_row["stages"]) == (row["valid"], row["stages"])
+        for key in COMPARED:
+            assert shipped_row[key] == pytest.approx(row[key], rel=REVISED), key

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.codegen.program import SEGMENT_ALIGN_BYTES, Binding, Program
-from mpi_vta.errors import DeviceError, InputError
+from mpi_vta.errors import DeviceError
 from mpi_vta.isa.codec import decode_columns
 from mpi_vta.isa.table import MemoryType, Opcode
 from mpi_vta.runtime.devices.bitstream import Design
 from mpi_vta.runtime.devices.board_access import BoardAccess, Buffer, RegisterBlock
-from mpi_vta.runtime.devices.protocol import Buffers
+from mpi_vta.runtime.devices.protocol import Buffers, input_of
 from mpi_vta.runtime.devices.register_map import CONTROL, UNIT_SPAN_BYTES, RegisterMap
 
 LAUNCH_TIMEOUT_S = 10.0
@@ -155,13 +155,7 @@ class DrivenProgram:
     def run(self, inputs: Buffers) -> dict[str, NDArray[np.uint8]]:
         """Launch once; see `LoadedProgram.run`."""
         for binding in self.program.inputs:
-            given = inputs[binding.value]
-            if given.size != binding.size_bytes:
-                raise InputError(
-                    f"{given.size} bytes for input {binding.value}",
-                    where=self.program.name,
-                    allowed=f"{binding.size_bytes} bytes",
-                )
+            given = input_of(self.program, binding, inputs)
             buffer = self._buffers[binding.segment]
             buffer.data[: binding.size_bytes] = given
             self._driver.publish(buffer)

@@ -9,7 +9,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.codegen.program import Program
+from mpi_vta.codegen.program import Binding, Program
+from mpi_vta.errors import InputError
 from mpi_vta.hw.board import Board
 from mpi_vta.trace.schema import StageProfile
 
@@ -30,6 +31,18 @@ class DeviceSetup:
 
     board: Board | None = None
     bitstream: str = ""
+
+
+def input_of(program: Program, binding: Binding, inputs: Buffers) -> NDArray[np.uint8]:
+    """Return what is given for an input of a program; raises `InputError` if it is not of its size."""
+    given = inputs[binding.value]
+    if given.size != binding.size_bytes:
+        raise InputError(
+            f"{given.size} bytes for input {binding.value}",
+            where=program.name,
+            allowed=f"{binding.size_bytes} bytes",
+        )
+    return given
 
 
 class LoadedProgram(Protocol):

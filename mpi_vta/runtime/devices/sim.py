@@ -6,9 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.codegen.program import Binding, Program
-from mpi_vta.errors import InputError
 from mpi_vta.isa.table import Unit
-from mpi_vta.runtime.devices.protocol import Buffers, DeviceSetup
+from mpi_vta.runtime.devices.protocol import Buffers, DeviceSetup, input_of
 from mpi_vta.simulator.attribution import attribute
 from mpi_vta.simulator.functional import Executable
 from mpi_vta.simulator.timing import simulate
@@ -49,14 +48,7 @@ class SimProgram:
     def run(self, inputs: Buffers) -> dict[str, NDArray[np.uint8]]:
         """Launch once; see `LoadedProgram.run`."""
         for binding in self._program.inputs:
-            given = inputs[binding.value]
-            if given.size != binding.size_bytes:
-                raise InputError(
-                    f"{given.size} bytes for input {binding.value}",
-                    where=self._program.name,
-                    allowed=f"{binding.size_bytes} bytes",
-                )
-            self._place(binding)[:] = given
+            self._place(binding)[:] = input_of(self._program, binding, inputs)
         self._executable.run(self._dram)
         return {binding.value: self._place(binding).copy() for binding in self._program.outputs}
 

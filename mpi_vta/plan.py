@@ -157,7 +157,7 @@ def summary(planned: Planned, cluster: Cluster) -> dict[str, Any]:
         "planner_alternative": planned.alternative_figures,
         "planner_seconds": planned.planner_s,
         "compile_seconds": planned.costs.compile_seconds,
-        "notes": list(plan.notes),
+        "notes": [str(note) for note in plan.notes],
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from mpi_vta.disk import write_atomically
 from mpi_vta.errors import PlanError
 from mpi_vta.graph.window import Window
 from mpi_vta.json_fields import Count, Positive, Range, from_json, to_json
+from mpi_vta.plans.notes import Note
 from mpi_vta.plans.steady import round_groups
 
 FORMAT_VERSION = 1
@@ -129,8 +130,8 @@ class Plan:
         The source starts image group g when group ``g - in_flight_groups`` has reached the sink.
     predicted : mapping
         Modelled figures: ``throughput_images_per_s``, ``latency_ms``, and others by name.
-    notes : tuple of str
-        What the planner wants the user to know.
+    notes : tuple of Note
+        What the planner wants the user to know; a file has their words.
     shapes : mapping of str to tuple of int
         (1, C, H, W) of every value that travels in pieces.
     """
@@ -142,7 +143,7 @@ class Plan:
     edges: tuple[Edge, ...]
     in_flight_groups: Count
     predicted: Mapping[str, float] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
     shapes: Mapping[str, tuple[Positive, ...]] = field(default_factory=dict)
 
     def check_read(self) -> None:
@@ -177,7 +178,9 @@ class Plan:
 
     def to_json(self) -> str:
         """Return the plan as readable JSON."""
-        return json.dumps({"format": "plan", "version": FORMAT_VERSION, **to_json(self)}, indent=2) + "\n"
+        notes = [str(note) for note in self.notes]
+        data = {"format": "plan", "version": FORMAT_VERSION, **to_json(self), "notes": notes}
+        return json.dumps(data, indent=2) + "\n"
 
     def save(self, path: Path) -> None:
         """Write the plan to a file."""
@@ -191,10 +194,18 @@ class Plan:
             found = (data.pop("format"), data.pop("version"))
             if found != ("plan", FORMAT_VERSION):
                 raise PlanError(f"holds {found[0]} version {found[1]}", where=where, allowed="plan version 1")
-            return from_json(cls, data)
+            notes = from_json(_Notes, {"notes": data.pop("notes", [])}).notes
+            return replace(from_json(cls, data), notes=tuple(Note("text", text=text) for text in notes))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
             what = f"{fault} is missing" if isinstance(fault, KeyError) else str(fault)
             raise PlanError(f"not a readable plan ({what})", where=where, allowed="what --dry-run writes") from fault
+
+
+@dataclass(frozen=True)
+class _Notes:
+    """The notes of a plan's file."""
+
+    notes: tuple[str, ...]
 
 
 def _grouped(places: Iterable[int]) -> dict[int, tuple[int, ...]]:

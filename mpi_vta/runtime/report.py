@@ -91,7 +91,7 @@ def summarize(
             for rank in stage.ranks
         ],
         "host_ops": [dict(entry) for entry in host_ops],
-        "notes": list(plan.notes),
+        "notes": [str(note) for note in plan.notes],
         "output_sha256": None if outputs is None else output_sha256(outputs, output_order),
     }
 
@@ -157,7 +157,8 @@ def print_plan(plan: Plan, cluster: Cluster, stream: TextIO, ranks: Sequence[int
     ]
     _print_stages(f"plan of {plan.model}, {plan.strategy}: all times modelled", rows, stream)
     lines = [f"predicted   {name} {value:.4g} (modelled)" for name, value in plan.predicted.items()]
-    print_lines([*lines, *(f"note        {note}" for note in (*plan.notes, *own_ranks(plan.notes, ranks)))], stream)
+    notes = [str(note) for note in plan.notes]
+    print_lines([*lines, *(f"note        {note}" for note in (*notes, *own_ranks(notes, ranks)))], stream)
 
 
 def own_ranks(notes: Iterable[str], ranks: Sequence[int]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from mpi_vta.errors import PlanError
 from mpi_vta.hw.energy import Usage, job_energy, peak_power_w
+from mpi_vta.plans.notes import Note
 from mpi_vta.plans.plan import Plan, Stage
 from mpi_vta.plans.resources import NIC_IN, NIC_OUT, RESOURCE_LABELS, VTA
 from mpi_vta.schedule.advice import reasons
@@ -157,30 +158,23 @@ def _figures(problem: Problem, plan: Plan, prediction: Prediction, bound_images_
     }
 
 
-def _warnings(problem: Problem, plan: Plan) -> tuple[str, ...]:
+def _warnings(problem: Problem, plan: Plan) -> tuple[Note, ...]:
     """Return what speaks against the plan: boards that lose, a network or processor that sets the pace, bounds."""
     warnings = []
     figures = plan.predicted
     split = any(stage.part is not None for stage in plan.stages)
     if problem.objective == "latency" and not split:
         least_ms = min(one_image_ns(problem, rank) for rank in range(problem.ranks)) / 1e6
-        warnings.append(
-            f"no plan of whole layers beats {least_ms:.3f} ms by much: an image passes all layers one after another, "
-            "and the fastest board takes that long for them (modelled)"
-        )
+        warnings.append(Note("whole layers", least_ms=least_ms))
     if len(plan.ranks) == 1:
         return tuple(warnings)
     if figures["speedup"] < 1 and problem.objective == "throughput":
-        warnings.append(
-            f"{len(plan.ranks)} boards are slower than one: {figures['throughput_images_per_s']:.4g} images/s "
-            f"against {figures['one_board_images_per_s']:.4g} (modelled)"
-        )
+        rates = {"images_per_s": figures["throughput_images_per_s"], "one_board": figures["one_board_images_per_s"]}
+        warnings.append(Note("slower", boards=len(plan.ranks), **rates))
     rank, resource, period_ns = bottleneck(plan, problem.network)
     if resource != VTA:
-        warnings.append(
-            f"the {RESOURCE_LABELS[resource]} of rank {rank} sets the pace, not VTA: "
-            f"{float(period_ns) / 1e6:.3f} ms per image group (modelled)"
-        )
+        label, period_ms = RESOURCE_LABELS[resource], float(period_ns) / 1e6
+        warnings.append(Note("pace", resource=label, rank=rank, period_ms=period_ms))
     return tuple(warnings) if split else (*warnings, *reasons(problem, plan))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import PlanError
+from mpi_vta.plans.notes import Note
 from mpi_vta.schedule.cut_points import CutPoints
 from mpi_vta.schedule.division import Wish
 from mpi_vta.text_table import counted
@@ -163,10 +164,10 @@ def _as_stage(units: Sequence[int], cuts: CutPoints, allowed: NDArray[np.bool_],
     return stages
 
 
-def comparison(chosen: Plan, planner: Plan) -> str:
-    """Return one line that says what was chosen by hand beside what the planner would have got."""
-    texts = [
-        f"{plan.predicted['throughput_images_per_s']:.4g} images/s, {plan.predicted['latency_ms']:.4g} ms"
+def comparison(chosen: Plan, planner: Plan) -> Note:
+    """Return what was chosen by hand beside what the planner would have got."""
+    own, other = (
+        Note("figures", images_per_s=plan.predicted["throughput_images_per_s"], latency_ms=plan.predicted["latency_ms"])
         for plan in (chosen, planner)
-    ]
-    return f"by hand: {texts[0]}; the planner would have got {texts[1]} with {planner.strategy} (modelled)"
+    )
+    return Note("by hand", chosen=own, planner=other, strategy=planner.strategy)

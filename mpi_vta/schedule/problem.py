@@ -13,6 +13,7 @@ from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.plans.network import NetworkModel
+from mpi_vta.plans.notes import Note
 from mpi_vta.schedule.by_hand import ByHand, wish_of
 from mpi_vta.schedule.cost import Costs
 from mpi_vta.schedule.cut_points import CutPoints, find_cut_points
@@ -132,7 +133,7 @@ class Draft:
     """A strategy's answer: placements in stage order, and what the user should know."""
 
     placements: tuple[Placement, ...]
-    notes: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 def _check_stages(stages: int, model: str, most: int, ranks: int) -> None:

@@ -71,7 +71,7 @@ def evaluate(point: Point, costs: Mapping[str, CompiledCosts]) -> dict[str, list
                 **about,
                 "valid": True,
                 **_figures(point, plans, makespan_ns / 1e6),
-                "notes": " | ".join((*_doubts(point, cluster), *(note for plan in plans for note in plan.notes))),
+                "notes": " | ".join((*_doubts(point, cluster), *(str(note) for plan in plans for note in plan.notes))),
                 **energy.figures(point.images * len(plans)),
                 "peak_power_w": _peak_w(cluster, plans),
             }

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from schedule_cases import plans
 
 from mpi_vta.errors import PlanError
+from mpi_vta.plans.notes import Note
 from mpi_vta.plans.plan import SINK, SOURCE, Plan, Stage
 
 
@@ -18,11 +19,14 @@ def test_text_gives_the_same_plan_back(drawn):
 
 
 def test_saved_plan_is_readable_text(tmp_path):
-    plan = Plan("m", "pipeline", 1, (Stage(0, ("a", "b"), (0,), 10, (100,), (0,)),), (), 2, {"latency_ms": 1.5}, ("n",))
+    notes = (Note("no turn", boards=1),)
+    plan = Plan("m", "pipeline", 1, (Stage(0, ("a", "b"), (0,), 10, (100,), (0,)),), (), 2, {"latency_ms": 1.5}, notes)
     plan.save(tmp_path / "plan.json")
     data = json.loads((tmp_path / "plan.json").read_text())
     assert (data["format"], data["version"], data["in_flight_groups"]) == ("plan", 1, 2)
     assert data["stages"][0]["nodes"] == ["a", "b"]
+    assert data["notes"] == ["1 board gets no turn: the others of the stage are done with all groups before (modelled)"]
+    assert [str(note) for note in Plan.from_json(plan.to_json()).notes] == data["notes"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"format": "plan"}', '{"format": "plan", "version": 1, "stages": [{}]}'])

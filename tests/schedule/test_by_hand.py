@@ -57,12 +57,14 @@ def test_boards_that_get_no_turn_are_told():
     hand = ByHand.parse(None, ["n0=4"])
     plan = plan_with("fused", graph, Cluster.default(6), 6, 2, costs, by_hand=hand)
     assert len(next(stage for stage in plan.stages if stage.nodes == ("n0",)).ranks) == 2
-    assert "2 boards get no turn: the others of the stage are done with all groups before (modelled)" in plan.notes
+    assert "2 boards get no turn: the others of the stage are done with all groups before (modelled)" in map(
+        str, plan.notes
+    )
 
 
 def test_comparison_names_both_figures():
     chosen, planner = plan_for("pipeline", chain(6), 3, "n1"), plan_for("auto", chain(6), 3)
-    line = comparison(chosen, planner)
+    line = str(comparison(chosen, planner))
     assert f"{chosen.predicted['throughput_images_per_s']:.4g} images/s" in line
     assert f"{planner.predicted['throughput_images_per_s']:.4g} images/s" in line
     assert planner.strategy in line

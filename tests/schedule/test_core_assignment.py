@@ -33,8 +33,8 @@ def test_long_layers_are_split_over_all_boards():
     assert plan.ranks == (0, 1, 2, 3)
     assert all(stage.part is not None for stage in plan.stages)
     assert plan.predicted["latency_ms"] < 400 / 3
-    assert "times as long (modelled)" in plan.notes[0]
-    assert plan.notes[1].startswith("what bounds it: the slowest parts of ")
+    assert "times as long (modelled)" in str(plan.notes[0])
+    assert str(plan.notes[1]).startswith("what bounds it: the slowest parts of ")
 
 
 def test_plan_is_valid_and_its_prediction_is_repeated():
@@ -48,7 +48,9 @@ def test_short_layers_stay_whole_and_it_says_why():
     plan = plan_for(1000)
     assert [stage.part for stage in plan.stages] == [None] * len(plan.stages)
     assert plan.ranks == (0,)
-    assert plan.notes[0].startswith("no layer is split: the longest, n0, takes 10.0 us, a part of it on another board")
+    assert str(plan.notes[0]).startswith(
+        "no layer is split: the longest, n0, takes 10.0 us, a part of it on another board"
+    )
 
 
 def test_consecutive_runs_exchange_nothing_when_no_row_is_needed_from_a_neighbour():

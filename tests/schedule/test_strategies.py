@@ -51,22 +51,22 @@ def test_pipeline_gives_a_fast_board_more():
 
 def test_pipeline_leaves_boards_idle_that_cannot_help_and_says_so():
     plan = plan_for("pipeline", chain(3), 3, cycles=[1_000_000, 9_000_000, 1_000_000])
-    assert len(plan.stages) == 3 or "idle" in plan.notes[0]
+    assert len(plan.stages) == 3 or "idle" in str(plan.notes[0])
     plan = plan_for("pipeline", chain(4), 4, cycles=[10_000, 9_000_000, 10_000, 10_000])
     assert len(plan.stages) < 4
-    assert "idle: no cut into more stages, of one board each, has a period below" in plan.notes[0]
+    assert "idle: no cut into more stages, of one board each, has a period below" in str(plan.notes[0])
 
 
 def test_pipeline_with_more_ranks_than_layers_uses_fewer_boards_and_says_so():
     plan = plan_for("pipeline", chain(3), 5)
     assert len(plan.stages) == 3
-    assert plan.notes == ("2 boards stay idle: the model can be cut into 3 stages",)
+    assert [str(note) for note in plan.notes] == ["2 boards stay idle: the model can be cut into 3 stages"]
 
 
 def test_pipeline_of_a_given_number_of_stages():
     plan = plan_for("pipeline", chain(6), 5, stages=2)
     assert [len(stage.nodes) for stage in plan.stages] == [3, 3]
-    assert plan.notes == ("3 boards stay idle: 2 stages were asked for",)
+    assert [str(note) for note in plan.notes] == ["3 boards stay idle: 2 stages were asked for"]
 
 
 def test_skip_edge_jumps_over_stages():
@@ -139,7 +139,7 @@ def test_scatter_gather_gives_fast_boards_more_turns():
 def test_scatter_gather_leaves_out_boards_that_would_only_delay_the_end():
     plan = plan_for("scatter-gather", chain(4), 17, images=10, cluster=MIXED, cycles=5_000_000)
     assert plan.stages[0].ranks == tuple(range(12, 17))
-    assert plan.notes[0].startswith(
+    assert str(plan.notes[0]).startswith(
         "12 boards stay idle: with up to 200.10 ms for a whole image group, they would end last"
     )
 
@@ -147,7 +147,7 @@ def test_scatter_gather_leaves_out_boards_that_would_only_delay_the_end():
 def test_scatter_gather_uses_no_more_boards_than_groups():
     plan = plan_for("scatter-gather", chain(4), 5, images=2)
     assert plan.stages[0].ranks == (0, 1)
-    assert plan.notes == ("3 boards stay idle: there are only 2 image groups",)
+    assert [str(note) for note in plan.notes] == ["3 boards stay idle: there are only 2 image groups"]
 
 
 def test_underscore_is_as_good_as_a_hyphen():
@@ -169,9 +169,9 @@ def test_gathering_images_costs_processor_time():
 def test_plan_says_when_boards_lose_and_what_sets_the_pace():
     plan = plan_for("pipeline", chain(3), 3, images=3, cycles=10_000, stages=3)
     assert plan.predicted["speedup"] < 1
-    assert plan.notes[0].startswith("3 boards are slower than one: ")
+    assert str(plan.notes[0]).startswith("3 boards are slower than one: ")
     slow = plan_for("pipeline", chain(2), 2, cycles=1_000_000, gathered_bytes=10_000_000, stages=2)
-    assert "the processor of rank 1 sets the pace" in slow.notes[-1]
+    assert "the processor of rank 1 sets the pace" in str(slow.notes[-1])
     assert not plan_for("pipeline", chain(12), 4).notes
 
 
@@ -224,7 +224,7 @@ def test_auto_leaves_boards_idle_where_messages_outweigh_the_layers():
     assert plan.predicted["speedup"] >= 1
     spread = plan_with("scatter-gather", graph, slow, 6, 40, costs_of(graph, 100_000))
     assert spread.predicted["throughput_images_per_s"] < plan.predicted["throughput_images_per_s"]
-    assert any(note.startswith("link-bound: the messages of an image group take") for note in spread.notes)
+    assert any(str(note).startswith("link-bound: the messages of an image group take") for note in spread.notes)
 
 
 @settings(deadline=None, max_examples=25)
@@ -243,14 +243,14 @@ def test_auto_never_loses_against_one_board_or_a_strategy(graph, ranks, bandwidt
 
 def test_stages_too_small_for_a_board_are_named():
     plan = plan_for("pipeline", chain(3), 3, cycles=[10, 2_000_000, 10], stages=3)
-    assert any(note.startswith("2 of 3 stages are too small for a board") for note in plan.notes)
-    assert not any("too small" in note for note in plan_for("pipeline", chain(3), 3, stages=3).notes)
+    assert any(str(note).startswith("2 of 3 stages are too small for a board") for note in plan.notes)
+    assert not any("too small" in str(note) for note in plan_for("pipeline", chain(3), 3, stages=3).notes)
 
 
 def test_auto_says_what_the_others_would_get():
     plan = plan_for("auto", chain(4), 2)
-    assert "auto chose" in plan.notes[-1]
-    assert all(name in plan.notes[-1] for name in STRATEGIES if name != "core-assignment")
+    assert "auto chose" in str(plan.notes[-1])
+    assert all(name in str(plan.notes[-1]) for name in STRATEGIES if name != "core-assignment")
 
 
 def test_auto_with_stages_asks_only_who_can():
@@ -308,7 +308,7 @@ def test_latency_plan_shows_what_bounds_it():
     graph = chain(4)
     costs = costs_of(graph, gathered_bytes=1000)
     plan = plan_with("scatter-gather", graph, Cluster.default(3), 3, 5, costs, objective="latency")
-    assert plan.notes[0].startswith("no plan of whole layers beats 40.105 ms by much: ")
+    assert str(plan.notes[0]).startswith("no plan of whole layers beats 40.105 ms by much: ")
     assert plan.predicted["latency_ms"] == pytest.approx(40.105)
 
 

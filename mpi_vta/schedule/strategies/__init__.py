@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mpi_vta.errors import PlanError
+from mpi_vta.plans.notes import Note
 from mpi_vta.plans.plan import Plan
 from mpi_vta.plans.resources import VTA
 from mpi_vta.schedule.assembly import assemble
@@ -91,24 +92,23 @@ def _best_plan(problem: Problem) -> Plan:
 
     for strategy in _candidates(problem):
         if plans and not strategy.may_win(problem, plans[max(plans, key=merit)].predicted):
-            faults.append(
-                f"no plan with {strategy.name}: the loads of its boards exclude that it is better (estimated)"
-            )
+            faults.append(Note("strategy excluded", strategy=strategy.name))
             continue
         try:
             plans[strategy.name] = plan_by(strategy.name, problem)
         except PlanError as fault:
             # what one strategy cannot do, another may
-            faults.append(f"no plan with {strategy.name}: {fault}")
+            faults.append(Note("strategy fails", strategy=strategy.name, fault=str(fault)))
     if not plans:
-        raise PlanError(" | ".join(faults), where=f"--strategy {AUTO}")
+        raise PlanError(" | ".join(map(str, faults)), where=f"--strategy {AUTO}")
     if bottleneck(plans[max(plans, key=merit)], problem.network)[1] != VTA:
         for strategy in [STRATEGIES[name] for name in plans]:
             for name, draft in strategy.fewer_boards(problem, plans[strategy.name]):
                 plans[name] = assemble(problem, draft, strategy.name)
     best = max(plans, key=merit)
-    others = ", ".join(f"{name} {plans[name].predicted[key]:.4g}" for name in plans if name != best)
-    note = f"{AUTO} chose {best} for {key} {plans[best].predicted[key]:.4g} (modelled); {others}"
+    others = [Note("other", strategy=name, value=plans[name].predicted[key]) for name in plans if name != best]
+    value = plans[best].predicted[key]
+    note = Note("chosen", chooser=AUTO, strategy=best, figure=key, value=value, others=others)
     return replace(plans[best], notes=(*plans[best].notes, *faults, note))
 
 

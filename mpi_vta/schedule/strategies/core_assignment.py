@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mpi_vta.errors import PlanError
+from mpi_vta.plans.notes import Note
 from mpi_vta.schedule.assembly import compose, one_image_ns
 from mpi_vta.schedule.predict import predict
 from mpi_vta.schedule.problem import Draft, Placement, Problem
@@ -74,7 +75,7 @@ def latency_ns(problem: Problem, placements: tuple[Placement, ...]) -> int:
     return predict(plan, problem.network, plan.group_images).figures.makespan_ns
 
 
-def _notes(problem: Problem, placements: tuple[Placement, ...], least_ns: int) -> tuple[str, ...]:
+def _notes(problem: Problem, placements: tuple[Placement, ...], least_ns: int) -> tuple[Note, ...]:
     used = {rank for placement in placements for rank in placement.ranks}
     if all(placement.share is None for placement in placements):
         return (_why_whole(problem),) if problem.ranks > 1 else ()
@@ -87,29 +88,31 @@ def _notes(problem: Problem, placements: tuple[Placement, ...], least_ns: int) -
         slowest[placement.nodes] = max(slowest.get(placement.nodes, entry), entry)
     launches_ns, overhead_ns = (sum(entry[i] for entry in slowest.values()) for i in (0, 1))
     notes = [
-        f"one image group takes {least_ns / 1e6:.3f} ms, on the fastest board alone {alone_ns / 1e6:.3f} ms: "
-        f"{alone_ns / least_ns:.2f} times as long (modelled)",
-        f"what bounds it: the slowest parts of {len(slowest)} runs of layers take {launches_ns / 1e6:.3f} ms, "
-        f"{overhead_ns / 1e6:.3f} ms of that to launch; gathering, messages and waiting for them take the other "
-        f"{(least_ns - launches_ns) / 1e6:.3f} ms (modelled)",
+        Note("split", group_ms=least_ns / 1e6, alone_ms=alone_ns / 1e6, times=alone_ns / least_ns),
+        Note(
+            "split, bound",
+            runs=len(slowest),
+            launches_ms=launches_ns / 1e6,
+            overhead_ms=overhead_ns / 1e6,
+            waiting_ms=(least_ns - launches_ns) / 1e6,
+        ),
     ]
     if idle := problem.ranks - len(used):
-        notes.append(
-            f"{idle} {'board stays' if idle == 1 else 'boards stay'} idle: of the shares tried, smaller ones saved "
-            "less than their messages cost (modelled)"
-        )
+        notes.append(Note("idle, no smaller share", idle=idle))
     return tuple(notes)
 
 
-def _why_whole(problem: Problem) -> str:
+def _why_whole(problem: Problem) -> Note:
     """Return why no layer is split: what the longest one takes, and the least that a part elsewhere costs."""
     board = problem.cluster.boards[0]
     name, cycles = max(problem.costs.node_cycles(board.config).items(), key=lambda entry: entry[1])
-    saved_us = (board.compute_ns(cycles) - board.launch_overhead_ns) / 1e3
-    message_us = problem.network.message_ns(0) / 1e3
-    return (
-        f"no layer is split: the longest, {name}, takes {saved_us:.1f} us, a part of it on another board at least two "
-        f"messages of {message_us:.1f} us and a launch of {board.launch_overhead_ns / 1e3:.1f} us (modelled)"
+    launch_ns = board.launch_overhead_ns
+    return Note(
+        "not split",
+        layer=name,
+        layer_us=(board.compute_ns(cycles) - launch_ns) / 1e3,
+        message_us=problem.network.message_ns(0) / 1e3,
+        launch_us=launch_ns / 1e3,
     )
 
 

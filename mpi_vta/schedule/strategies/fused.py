@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mpi_vta.plans.notes import Note
 from mpi_vta.schedule.division import BoardType, Share, divide
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.problem import Draft, Placement, Problem
@@ -35,15 +36,10 @@ def place(problem: Problem) -> Draft:
     idle = sum(len(ranks) for ranks in free)
     notes = []
     if idle:
-        many = "board stays" if idle == 1 else "boards stay"
-        notes.append(
-            f"{idle} {many} idle: no division of whole layers with them was {PERIOD_LOSS:.1%} shorter (modelled, with "
-            "costs of layers that add up)"
-        )
+        notes.append(Note("idle, no shorter division", idle=idle, least_gain=PERIOD_LOSS))
     slow = sum(sum(share.counts) for share in division.shares) - sum(len(part.ranks) for part in placements)
     if slow:
-        many = "board gets" if slow == 1 else "boards get"
-        notes.append(f"{slow} {many} no turn: the others of the stage are done with all groups before (modelled)")
+        notes.append(Note("no turn", boards=slow))
     return Draft(placements, (*order_notes(problem), *notes))
 
 

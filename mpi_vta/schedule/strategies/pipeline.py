@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mpi_vta.plans.notes import Note
 from mpi_vta.schedule.division import Division, divide
 from mpi_vta.schedule.problem import Draft, Placement, Problem
 from mpi_vta.schedule.segment_load import board_types
@@ -31,28 +32,23 @@ def place(problem: Problem) -> Draft:
     return Draft(placements, _notes(problem, division, placements))
 
 
-def _notes(problem: Problem, division: Division, placements: tuple[Placement, ...]) -> tuple[str, ...]:
+def _notes(problem: Problem, division: Division, placements: tuple[Placement, ...]) -> tuple[Note, ...]:
     notes = order_notes(problem)
     idle = problem.ranks - len(placements)
     if not idle:
         return notes
-    many = "board stays" if idle == 1 else "boards stay"
     if problem.by_hand.cut or problem.stages is not None:
-        return (*notes, f"{idle} {many} idle: {len(placements)} stages were asked for")
+        return (*notes, Note("idle, stages asked", idle=idle, stages=len(placements)))
     if problem.ranks > len(problem.cuts.units):
-        return (*notes, f"{idle} {many} idle: the model can be cut into {len(problem.cuts.units)} stages")
-    return (
-        *notes,
-        f"{idle} {many} idle: no cut into more stages, of one board each, has a period below "
-        f"{division.period_ns / 1e6:.3f} ms (modelled, with costs of layers that add up); other strategies may",
-    )
+        return (*notes, Note("idle, no more cuts", idle=idle, stages=len(problem.cuts.units)))
+    return (*notes, Note("idle, no shorter cut", idle=idle, period_ms=division.period_ns / 1e6))
 
 
-def order_notes(problem: Problem) -> tuple[str, ...]:
+def order_notes(problem: Problem) -> tuple[Note, ...]:
     """Return the limit of the search, if the graph has too many places to cut at."""
     if problem.cuts.every:
         return ()
-    return ("the graph has many branches: cuts were sought along its topological order only",)
+    return (Note("one order of cuts"),)
 
 
 STRATEGY = Strategy("pipeline", place, cuts=True)

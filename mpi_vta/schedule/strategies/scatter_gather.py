@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from mpi_vta.errors import PlanError
+from mpi_vta.plans.notes import Note
 from mpi_vta.plans.plan import Plan
 from mpi_vta.schedule.assembly import one_board_ns, one_image_ns
 from mpi_vta.schedule.figures import group_count
@@ -83,28 +84,21 @@ def _quickest(problem: Problem, able: list[int]) -> int:
     return min(able, key=lambda r: (one_image_ns(problem, r) + (messages_ns if r else 0), r))
 
 
-def _notes(problem: Problem, used: tuple[int, ...], able: list[int], period_ns: list[int]) -> tuple[str, ...]:
+def _notes(problem: Problem, used: tuple[int, ...], able: list[int], period_ns: list[int]) -> tuple[Note, ...]:
     notes = []
     boards = problem.cluster.boards
     lacking = sum(
         (frozenset(node.name for node in problem.graph.nodes), board) in problem.ruled_out for board in boards
     )
     if lacking:
-        notes.append(f"{lacking} {_many(lacking)} idle: the whole model does not fit there")
+        notes.append(Note("idle, too small", idle=lacking))
     idle = len(able) - len(used)
     groups = group_count(problem.images, problem.layout_config.batch)
     if idle and groups <= len(used):
-        notes.append(f"{idle} {_many(idle)} idle: there are only {counted(groups, 'image group')}")
+        notes.append(Note("idle, few groups", idle=idle, groups=groups))
     elif idle:
-        slow = f"up to {max(period_ns) / 1e6:.2f} ms for a whole image group, they"
-        notes.append(
-            f"{idle} {_many(idle)} idle: with {slow} would end last (modelled); other strategies give them less"
-        )
+        notes.append(Note("idle, too slow", idle=idle, period_ms=max(period_ns) / 1e6))
     return tuple(notes)
-
-
-def _many(boards: int) -> str:
-    return "board stays" if boards == 1 else "boards stay"
 
 
 STRATEGY = Strategy(NAME, place, replicates=True, fewer_boards=fewer_boards)

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.frontend.detection import decode_yolo
-from mpi_vta.frontend.images import Placement, synthetic_images
+from mpi_vta.frontend.images import PicturePlacement, synthetic_images
 from mpi_vta.frontend.mean_precision import mean_average_precision
 from mpi_vta.frontend.models import DATA, TRAINED, LoadedModel, load_model, read_weights
 from mpi_vta.frontend.zoo import BUILDERS
@@ -54,7 +54,7 @@ def score_of(loaded: LoadedModel, outputs: Outputs) -> str:
     if detector is None:
         share = (outputs[0].reshape(len(truth.labels), -1).argmax(axis=1) == truth.labels).mean()
         return f"{100 * float(share):.2f}"
-    placement = Placement(1.0, 0, 0)
+    placement = PicturePlacement(1.0, 0, 0)
     found = [
         decode_yolo(
             [head[i] for head in outputs], detector.input_hw, placement, detector, score_threshold=LEAST_COUNTED_SCORE

@@ -20,8 +20,8 @@ from mpi_vta.codegen.compiler import compile_graph
 from mpi_vta.errors import CompileError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.config import VTAConfig
-from mpi_vta.hw.enumeration import Build, check_build, config_of, enumerated_builds, largest_builds
-from mpi_vta.hw.parts import Part, load_part
+from mpi_vta.hw.enumeration import EnumeratedBuild, check_build, config_of, enumerated_builds, largest_builds
+from mpi_vta.hw.parts import Fpga, load_part
 from mpi_vta.job.ready_model import ready_model
 from mpi_vta.schedule.cache import ProgramCache
 from mpi_vta.schedule.cost import time_program
@@ -57,7 +57,7 @@ class Models:
         return sum(bound.cycles for bound in layer_bounds(self.graphs[model], config)) / config.batch
 
 
-def near_builds(builds: Sequence[Build], models: Models) -> list[VTAConfig]:
+def near_builds(builds: Sequence[EnumeratedBuild], models: Models) -> list[VTAConfig]:
     """Return the builds of the shapes that may be best for some mix."""
     by_shape: dict[tuple[int, int], list[VTAConfig]] = {}
     for build in builds:
@@ -73,7 +73,7 @@ def near_builds(builds: Sequence[Build], models: Models) -> list[VTAConfig]:
     return [config for shape in sorted(kept) for config in by_shape[shape]]
 
 
-def print_group(part: Part, title: str, builds: Sequence[Build], models: Models, first: int) -> None:
+def print_group(part: Fpga, title: str, builds: Sequence[EnumeratedBuild], models: Models, first: int) -> None:
     """Print the best build of a group for every mix, after compiling the screening's first few."""
     configs = near_builds(builds, models)
     screened = {
@@ -87,7 +87,7 @@ def print_group(part: Part, title: str, builds: Sequence[Build], models: Models,
         print(row(part, "+".join(mix), title, config, cycles, f"{rank + 1} of {len(ranking)}"), flush=True)
 
 
-def row(part: Part, mix: str, title: str, config: VTAConfig, cycles: float, rank: str) -> str:
+def row(part: Fpga, mix: str, title: str, config: VTAConfig, cycles: float, rank: str) -> str:
     """Return one line of the table."""
     clock_mhz = part.default_clock_mhz
     taken = check_build(config, part, clock_mhz).resources

@@ -26,7 +26,7 @@ from mpi_vta.errors import CompileError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.enumeration import enumerated_builds, largest_builds
-from mpi_vta.hw.parts import Part, load_part
+from mpi_vta.hw.parts import Fpga, load_part
 from mpi_vta.job.ready_model import ready_model
 from mpi_vta.schedule.cache import sources_hash
 from mpi_vta.schedule.cost import time_program
@@ -80,7 +80,7 @@ def _measure(graph: Graph, config: VTAConfig) -> Measured:
     return Measured(cycles, between_s - started_s, time.process_time() - between_s)
 
 
-def screened_builds(part: Part, graph: Graph) -> tuple[list[Screened], float]:
+def screened_builds(part: Fpga, graph: Graph) -> tuple[list[Screened], float]:
     """Return the part's largest builds in the screening's order, and the processor time of screening one."""
     clock_mhz = part.default_clock_mhz
     builds = largest_builds(tuple(enumerated_builds(part, clock_mhz)))

@@ -20,7 +20,7 @@ from mpi_vta.job.command_line import (
     plan_wishes,
     quantize_options,
 )
-from mpi_vta.job.request import Request
+from mpi_vta.job.request import JobRequest
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.assignment import VIRTUAL, WALL
 from mpi_vta.runtime.devices.registry import make_ready
@@ -95,14 +95,16 @@ def watchdog_s(argv: Sequence[str]) -> float:
     return limit_s if math.isfinite(limit_s) and limit_s >= 0 else WATCHDOG_S
 
 
-def parse(argv: Sequence[str]) -> Request:
+def parse(argv: Sequence[str]) -> JobRequest:
     """Return the request that the options state; raises `InputError` for wrong ones."""
     options = build_parser().parse_args(argv)
     check_share(options)
-    wanted = {name: value for name, value in vars(options).items() if name in Request.__dataclass_fields__}
+    wanted = {name: value for name, value in vars(options).items() if name in JobRequest.__dataclass_fields__}
     first, *others = options.model
     wanted |= {"model": first, "models": (first, *others) if others else ()}
-    return Request(argv=tuple(argv), wishes=plan_wishes(options), quantize_options=quantize_options(options), **wanted)
+    return JobRequest(
+        argv=tuple(argv), wishes=plan_wishes(options), quantize_options=quantize_options(options), **wanted
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -161,7 +163,7 @@ def _count_groups(running: Sequence[Prepared], progress: Progress) -> Callable[[
     return lambda: progress.step(next(groups), total)
 
 
-def _show(summary: Mapping[str, Any], request: Request) -> None:
+def _show(summary: Mapping[str, Any], request: JobRequest) -> None:
     from mpi_vta.job.results import answer_lines, write_pages
 
     shown = summary["models"] if request.models else [summary]
@@ -180,7 +182,7 @@ def _show(summary: Mapping[str, Any], request: Request) -> None:
             print(f"report      {path}")
 
 
-def _explain(request: Request) -> int:
+def _explain(request: JobRequest) -> int:
     """List the nodes of every model."""
     from mpi_vta.job.explain import places_as_json, print_places
     from mpi_vta.job.prepare import open_model

@@ -17,7 +17,7 @@ from math import ceil
 from mpi_vta.codegen.kernel import Kernel, Term
 from mpi_vta.codegen.kernel_list import kernels_of
 from mpi_vta.codegen.stem import gather_patches
-from mpi_vta.codegen.tiling import Plane, Span, covered, load_beats
+from mpi_vta.codegen.tiling import Plane, TileRange, covered, load_beats
 from mpi_vta.graph.ir import Graph, Node
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.simulator.bursts import store_beat_cycles
@@ -76,7 +76,7 @@ def _gemm_uops(term: Term, kernel: Kernel) -> int:
 def _taken(term: Term, axis: int, extent: int) -> int:
     """Return how many (row, window position) pairs an axis multiplies; zeros between pixels are left out."""
     pad, taps = term.pads[axis], term.kernel[axis]
-    whole = Plane(0, extent, extent, Span(0, extent))
+    whole = Plane(0, extent, extent, TileRange(0, extent))
     rows = covered(term, axis, whole).valid
     if term.spread[axis] == 1:
         return rows.size * taps

@@ -8,7 +8,18 @@ from mpi_vta.codegen.bias import BiasPlan
 from mpi_vta.codegen.kernel import Kernel
 from mpi_vta.codegen.loops import axis_walks
 from mpi_vta.codegen.nest import HAZARD_DISTANCE
-from mpi_vta.codegen.tiling import Plane, Step, Tiling, Window, covered, planes, steps, tile_elements, tiles, window
+from mpi_vta.codegen.tiling import (
+    Plane,
+    TileStep,
+    TileWindow,
+    Tiling,
+    covered,
+    planes,
+    steps,
+    tile_elements,
+    tiles,
+    window,
+)
 from mpi_vta.hw.config import VTAConfig
 
 
@@ -60,14 +71,14 @@ class Footprint:
         )
 
 
-def step_elements(kernel: Kernel, step: Step, win: Window) -> tuple[int, int]:
+def step_elements(kernel: Kernel, step: TileStep, win: TileWindow) -> tuple[int, int]:
     """Return the (inp, wgt) elements that a step keeps in slots."""
     term = kernel.terms[step.term]
     wgt = 0 if term.shared else step.out_blocks.size * step.in_blocks.size * term.taps // step.bands
     return step.in_blocks.size * win.height * win.width, wgt
 
 
-def needs_copies(kernel: Kernel, step: Step, rows: Plane, cols: Plane) -> bool:
+def needs_copies(kernel: Kernel, step: TileStep, rows: Plane, cols: Plane) -> bool:
     """Return whether a step has too few accumulators to keep the hazard distance by itself."""
     term = kernel.terms[step.term]
     if term.taps * step.in_blocks.size == step.bands:

@@ -17,7 +17,7 @@ from mpi_vta.codegen.memory import Constants, Place
 from mpi_vta.codegen.nest import Dim, Nest, dealt, split
 from mpi_vta.codegen.operands import MAX_STRIDE, Operands
 from mpi_vta.codegen.stream import Access, Stream
-from mpi_vta.codegen.tiling import Plane, Step, Tile, Tiling, planes, steps, tile_elements, tiles, window
+from mpi_vta.codegen.tiling import Plane, Tile, TileStep, Tiling, planes, steps, tile_elements, tiles, window
 from mpi_vta.codegen.work import Work
 from mpi_vta.errors import CompileError
 from mpi_vta.isa.table import AluOpcode, MemoryType, Opcode
@@ -156,7 +156,7 @@ class Emitter:
     def _reset(self, base: int, cells: int, writes: Sequence[Access]) -> None:
         self._gemm(Nest(Dim(1, 0), Dim(cells, 1), *_zeros()), base, 0, 0, writes, reset=True)
 
-    def _step(self, step: Step, spot: _Spot) -> bool:
+    def _step(self, step: TileStep, spot: _Spot) -> bool:
         """Accumulate one step; return whether it wrote every accumulator that is not padding."""
         term, pool = self.kernel.terms[step.term], self.kernel.pool
         win = window(term, spot.rows, spot.cols)

@@ -8,7 +8,7 @@ from math import gcd
 
 from mpi_vta.codegen.kernel import Term
 from mpi_vta.codegen.nest import Dim
-from mpi_vta.codegen.tiling import Plane, Span, Step, Window, covered, reach
+from mpi_vta.codegen.tiling import Plane, TileRange, TileStep, TileWindow, covered, reach
 
 
 @dataclass(frozen=True)
@@ -100,18 +100,23 @@ def _spread_walk(term: Term, axis: int, plane: Plane, phase: int) -> AxisWalk:
     return AxisWalk(0, start, count, spread, 1, source, 1, tap, len(positions), spread // together, far // together)
 
 
-def real_phases(axis: Plane, stride: int) -> list[Span]:
+def real_phases(axis: Plane, stride: int) -> list[TileRange]:
     """Return, per phase, the plane rows that hold real (not padding) accumulated rows."""
     result = []
     for phase in range(stride):
         low = -(-(axis.valid.low - axis.first - phase) // stride)
         high = -(-(axis.valid.high - axis.first - phase) // stride)
-        result.append(Span(max(low, 0), max(high, max(low, 0))))
+        result.append(TileRange(max(low, 0), max(high, max(low, 0))))
     return result
 
 
 def step_loops(
-    term: Term, step: Step, win: Window, planes: tuple[Plane, Plane], pool_strides: tuple[int, int], blocks: Span
+    term: Term,
+    step: TileStep,
+    win: TileWindow,
+    planes: tuple[Plane, Plane],
+    pool_strides: tuple[int, int],
+    blocks: TileRange,
 ) -> Iterator[StepLoops]:
     """Yield the GEMM instructions of a step.
 
@@ -123,7 +128,7 @@ def step_loops(
         Rows and columns of the tile.
     pool_strides : tuple of int
         Strides of the pooling behind.
-    blocks : Span
+    blocks : TileRange
         Channel blocks of the tile.
     """
     rows, cols = planes
@@ -139,7 +144,9 @@ def step_loops(
             yield StepLoops(_dims(term, step, win, y, x, pitch, block_cells), dst, src, wgt, y.cells * x.cells)
 
 
-def _dims(term: Term, step: Step, win: Window, y: AxisWalk, x: AxisWalk, pitch: int, block_cells: int) -> list[Dim]:
+def _dims(
+    term: Term, step: TileStep, win: TileWindow, y: AxisWalk, x: AxisWalk, pitch: int, block_cells: int
+) -> list[Dim]:
     """Return the loops over accumulators (bands, blocks, rows, columns, copies), then those of the reduction."""
     own = int(not term.shared)
     area, width = win.height * win.width, term.kernel[1]

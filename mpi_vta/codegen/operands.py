@@ -13,7 +13,7 @@ from mpi_vta.codegen.buffers import Footprint, Slots
 from mpi_vta.codegen.kernel import Kernel, Term
 from mpi_vta.codegen.memory import Constants, Place
 from mpi_vta.codegen.stream import Access, Stream
-from mpi_vta.codegen.tiling import Step, Tiling, Window
+from mpi_vta.codegen.tiling import TileStep, TileWindow, Tiling
 from mpi_vta.codegen.work import Work
 from mpi_vta.errors import CompileError
 from mpi_vta.isa.table import MemoryType, Opcode
@@ -104,7 +104,7 @@ class Operands:
             self._load(MemoryType.ACC, position, "const.acc", place, 1, len(content), 1)
             position += len(content)
 
-    def weights(self, term: Term, step: Step) -> tuple[int, int]:
+    def weights(self, term: Term, step: TileStep) -> tuple[int, int]:
         """Make the step's weights resident; return (first element, elements per output block)."""
         if term.shared:
             return self._shared[step.term], 0
@@ -122,7 +122,7 @@ class Operands:
                 self._load_wgt(dram, first, step.out_blocks.size, row, stride)
         return first, row
 
-    def inputs(self, term: Term, step: Step, win: Window) -> int:
+    def inputs(self, term: Term, step: TileStep, win: TileWindow) -> int:
         """Make the step's inputs resident; return the first element."""
         first, present = self._inp.get((term.value, step.in_blocks, win))
         if present:

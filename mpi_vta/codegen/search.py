@@ -14,7 +14,7 @@ from mpi_vta.codegen.memory import Constants, Place
 from mpi_vta.codegen.microops import place_uops
 from mpi_vta.codegen.space import INSTRUCTION_CYCLES, LOAD_CYCLES, ranked
 from mpi_vta.codegen.stream import Stream
-from mpi_vta.codegen.tiling import Plane, Step, Tiling, Window, load_beats, planes, steps, tiles, window
+from mpi_vta.codegen.tiling import Plane, TileStep, TileWindow, Tiling, load_beats, planes, steps, tiles, window
 from mpi_vta.errors import CompileError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.codec import Instruction, encode
@@ -118,8 +118,8 @@ def estimate(kernel: Kernel, tiling: Tiling, config: VTAConfig) -> float:
     phases = kernel.pool.strides[0] * kernel.pool.strides[1]
     load = compute = store = 0.0
     lists: dict[tuple[int, ...], int] = {}
-    boxes: dict[tuple[int, int], tuple[Plane, Plane, list[Window]]] = {}
-    parts: dict[int, list[Step]] = {}
+    boxes: dict[tuple[int, int], tuple[Plane, Plane, list[TileWindow]]] = {}
+    parts: dict[int, list[TileStep]] = {}
     for number, tile in enumerate(tiles(kernel, tiling)):
         corner = (tile.rows.low, tile.cols.low)
         if corner not in boxes:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mpi_vta.codegen.bias import BiasPlan
 from mpi_vta.codegen.kernel import Kernel
 from mpi_vta.codegen.nest import HAZARD_DISTANCE
-from mpi_vta.codegen.tiling import Span, Tile, Tiling, load_beats, planes, window
+from mpi_vta.codegen.tiling import Tile, TileRange, Tiling, load_beats, planes, window
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.simulator.bursts import store_beat_cycles
 
@@ -94,7 +94,7 @@ def _boxes(kernel: Kernel, limit: int) -> list[_Box]:
     padded = any(max(term.pads) for term in kernel.terms)
     result = []
     for cols, rows in product(cuts(kernel.width // unit_x)[:WIDTHS], cuts(kernel.height // unit_y)):
-        y, x = planes(kernel, Tile(Span(0, 1), Span(0, rows * unit_y), Span(0, cols * unit_x)))
+        y, x = planes(kernel, Tile(TileRange(0, 1), TileRange(0, rows * unit_y), TileRange(0, cols * unit_x)))
         plane = y.size * x.size
         if plane * phases > limit:
             continue

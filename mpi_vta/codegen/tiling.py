@@ -15,7 +15,7 @@ _NAME = re.compile(r"(c>yx|yx>c) {n}x{n}x{n} step {n}x{n} slots {n}/{n}/{n}".rep
 
 
 @dataclass(frozen=True)
-class Span:
+class TileRange:
     """A half-open range."""
 
     low: int
@@ -31,33 +31,33 @@ class Span:
 class Tile:
     """A box of the output: channel blocks, rows, columns."""
 
-    blocks: Span
-    rows: Span
-    cols: Span
+    blocks: TileRange
+    rows: TileRange
+    cols: TileRange
 
 
 @dataclass(frozen=True)
-class Step:
+class TileStep:
     """Part of a tile's accumulation: one term, some output blocks, some input blocks.
 
     Either several whole bands, or a part of one.
     """
 
     term: int
-    out_blocks: Span
-    in_blocks: Span
+    out_blocks: TileRange
+    in_blocks: TileRange
     bands: int
 
 
 @dataclass(frozen=True)
-class Window:
+class TileWindow:
     """What a term reads for a tile: input rows and columns present in DRAM, and zero pads around them.
 
     ``row_step`` > 1 means that only every row_step-th row is loaded (1-row windows with a stride).
     """
 
-    rows: Span
-    cols: Span
+    rows: TileRange
+    cols: TileRange
     pad_top: int
     pad_bottom: int
     pad_left: int
@@ -119,9 +119,9 @@ class Tiling:
         return cls(rows, cols, blocks, step_out, step_in, found[1] == "c>yx", *slots)
 
 
-def spans(total: int, size: int) -> list[Span]:
+def spans(total: int, size: int) -> list[TileRange]:
     """Cut [0, total) into spans of at most `size`."""
-    return [Span(low, min(low + size, total)) for low in range(0, total, size)]
+    return [TileRange(low, min(low + size, total)) for low in range(0, total, size)]
 
 
 def tiles(kernel: Kernel, tiling: Tiling) -> Iterator[Tile]:
@@ -134,13 +134,13 @@ def tiles(kernel: Kernel, tiling: Tiling) -> Iterator[Tile]:
         yield from (Tile(b, r, c) for r, c in places for b in blocks)
 
 
-def steps(kernel: Kernel, tiling: Tiling, tile: Tile) -> Iterator[Step]:
+def steps(kernel: Kernel, tiling: Tiling, tile: Tile) -> Iterator[TileStep]:
     """Yield the accumulation steps of a tile in execution order."""
     for index, term in enumerate(kernel.terms):
         yield from _term_steps(index, term, tiling, tile)
 
 
-def _term_steps(index: int, term: Term, tiling: Tiling, tile: Tile) -> Iterator[Step]:
+def _term_steps(index: int, term: Term, tiling: Tiling, tile: Tile) -> Iterator[TileStep]:
     outs, ins = term.band
     step_out = term.out_blocks if term.shared else tiling.step_out
     together = min(tiling.step_in // ins, step_out // outs)  # 0: not even one whole band
@@ -153,13 +153,13 @@ def _term_steps(index: int, term: Term, tiling: Tiling, tile: Tile) -> Iterator[
         whole = min(together, (high - start) // outs, (term.blocks - source) // ins) if position == start else 0
         if whole:
             end = start + whole * outs
-            yield Step(index, Span(start, end), Span(source, source + whole * ins), whole)
+            yield TileStep(index, TileRange(start, end), TileRange(source, source + whole * ins), whole)
         else:
             end = min(start + outs, high)
             for chunk in spans(ins_here, tiling.step_in):
                 for part in spans(end - position, step_out):
-                    out = Span(position + part.low, position + part.high)
-                    yield Step(index, out, Span(source + chunk.low, source + chunk.high), 1)
+                    out = TileRange(position + part.low, position + part.high)
+                    yield TileStep(index, out, TileRange(source + chunk.low, source + chunk.high), 1)
         position = end
 
 
@@ -175,14 +175,14 @@ class Plane:
     first: int
     needed: int
     size: int
-    valid: Span
+    valid: TileRange
 
 
-def plane(out: Span, kernel_size: int, stride: int, pad: int, extent: int) -> Plane:
+def plane(out: TileRange, kernel_size: int, stride: int, pad: int, extent: int) -> Plane:
     """Return the plane geometry of one axis for output rows (or columns) `out`."""
     first = out.low * stride - pad
     needed = (out.size - 1) * stride + kernel_size
-    return Plane(first, needed, -(-needed // stride), Span(max(first, 0), min(first + needed, extent)))
+    return Plane(first, needed, -(-needed // stride), TileRange(max(first, 0), min(first + needed, extent)))
 
 
 def planes(kernel: Kernel, tile: Tile) -> tuple[Plane, Plane]:
@@ -207,17 +207,17 @@ def covered(term: Term, axis: int, plane: Plane) -> Plane:
     extent = ((term.height, term.width)[axis] - 1) * term.spread[axis]
     low = max(plane.valid.low, -(-top // stride))
     high = min(plane.valid.high, (extent + top) // stride + 1)
-    return replace(plane, valid=Span(low, max(high, low)))
+    return replace(plane, valid=TileRange(low, max(high, low)))
 
 
-def window(term: Term, rows: Plane, cols: Plane) -> Window:
+def window(term: Term, rows: Plane, cols: Plane) -> TileWindow:
     """Return what `term` reads for the accumulated rows and columns of a tile."""
     row_step = term.strides[0] if term.kernel[0] == 1 and term.pads[0] == term.pads[2] == 0 else 1
     rows, cols = covered(term, 0, rows), covered(term, 1, cols)
     low_y, high_y = reach(term, 0, rows.valid)
     low_x, high_x = reach(term, 1, cols.valid)
     real_y, real_x = _inside(low_y, high_y, term.height), _inside(low_x, high_x, term.width)
-    return Window(
+    return TileWindow(
         real_y,
         real_x,
         max(0, min(-low_y, high_y - low_y)),
@@ -228,7 +228,7 @@ def window(term: Term, rows: Plane, cols: Plane) -> Window:
     )
 
 
-def reach(term: Term, axis: int, valid: Span) -> tuple[int, int]:
+def reach(term: Term, axis: int, valid: TileRange) -> tuple[int, int]:
     """Return the input rows [low, high) that accumulated rows read, padding counted; columns likewise."""
     low, high = valid.low // term.upsample[axis], -(-valid.high // term.upsample[axis])
     stride, pad, spread = term.strides[axis], term.pads[axis], term.spread[axis]
@@ -239,8 +239,8 @@ def reach(term: Term, axis: int, valid: Span) -> tuple[int, int]:
     return low, max(last // spread + 1, low)
 
 
-def _inside(low: int, high: int, extent: int) -> Span:
-    return Span(min(max(low, 0), extent), max(min(high, extent), 0))
+def _inside(low: int, high: int, extent: int) -> TileRange:
+    return TileRange(min(max(low, 0), extent), max(min(high, extent), 0))
 
 
 def load_beats(elements: int, element_bytes: int, config: VTAConfig) -> int:

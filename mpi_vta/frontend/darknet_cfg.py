@@ -94,7 +94,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Layer:
+class DarknetLayer:
     """A section with what it reads.
 
     Attributes
@@ -125,14 +125,14 @@ class DarknetNet:
         Name for the model and for messages.
     input_shape : tuple of int
         (1, C, H, W).
-    layers : tuple of Layer
+    layers : tuple of DarknetLayer
         In the order of the file, which numbers them.
     """
 
     name: str
     where: str
     input_shape: tuple[int, int, int, int]
-    layers: tuple[Layer, ...]
+    layers: tuple[DarknetLayer, ...]
 
     @property
     def convolutions(self) -> tuple[Convolution, ...]:
@@ -200,7 +200,7 @@ def read_cfg(path: Path) -> DarknetNet:
     shape = (1, first.number("channels", 3), first.number("height"), first.number("width"))
     if min(shape) < 1:
         raise ModelError(f"an input of {shape}", where=first.where, allowed="positive extents")
-    layers: list[Layer] = []
+    layers: list[DarknetLayer] = []
     for section in rest:
         layers.append(_resolved(section, layers, shape[1]))
     return DarknetNet(path.stem, str(path), shape, tuple(layers))
@@ -222,7 +222,7 @@ def _sections(text: str, path: str) -> list[Section]:
     return [Section(*entry) for entry in found]
 
 
-def _resolved(section: Section, before: list[Layer], input_channels: int) -> Layer:
+def _resolved(section: Section, before: list[DarknetLayer], input_channels: int) -> DarknetLayer:
     index = len(before)
     sources: tuple[int, ...] = (index - 1,)
     if section.kind == "route":
@@ -240,7 +240,7 @@ def _resolved(section: Section, before: list[Layer], input_channels: int) -> Lay
         result = section.number("filters", 1)
     elif section.kind == "route":
         result = sum(channels) // section.number("groups", 1)
-    return Layer(section, sources, result, channels[0])
+    return DarknetLayer(section, sources, result, channels[0])
 
 
 def activation_of(section: Section) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import GraphError
-from mpi_vta.frontend.images import Picture, Placement
+from mpi_vta.frontend.images import Picture, PicturePlacement
 
 SCORE_THRESHOLD = 0.5
 OVERLAP_THRESHOLD = 0.45
@@ -77,7 +77,7 @@ class Detection:
 def decode_yolo(
     heads: Sequence[NDArray[np.float32]],
     picture_hw: tuple[int, int],
-    placement: Placement,
+    placement: PicturePlacement,
     detector: Detector = YOLOV3_TINY,
     *,
     score_threshold: float | None = None,
@@ -90,7 +90,7 @@ def decode_yolo(
         Raw outputs for one picture, in the order of the detector's anchors.
     picture_hw : (int, int)
         Height and width of the original picture, to which boxes are cut.
-    placement : Placement
+    placement : PicturePlacement
         Where the picture lies in the input.
     detector : Detector
         What the heads mean.

@@ -49,7 +49,7 @@ class Preprocess:
 
 
 @dataclass(frozen=True)
-class Placement:
+class PicturePlacement:
     """Where a picture lies in the input: input coordinate = picture coordinate * scale + offset, in pixels."""
 
     scale: float
@@ -69,14 +69,14 @@ class ImageBatch:
         Preprocessed.
     pictures : tuple of ndarray of uint8, shape (height, width, 3)
         The originals, three channels of each.
-    placements : tuple of Placement
+    placements : tuple of PicturePlacement
         One per picture.
     """
 
     names: tuple[str, ...]
     inputs: NDArray[np.float32]
     pictures: tuple[Picture, ...]
-    placements: tuple[Placement, ...]
+    placements: tuple[PicturePlacement, ...]
 
 
 def load_images(path: Path, preprocess: Preprocess, limit: int | None = None) -> ImageBatch:
@@ -134,7 +134,7 @@ def _arrays(path: Path, preprocess: Preprocess, limit: int | None) -> ImageBatch
     shown = np.repeat(inputs, 3, axis=1)[:, :3] if wanted[0] < 3 else inputs[:, :3]
     pictures = tuple((np.clip(shown, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1))
     names = tuple(f"{path.stem}-{index:04d}" for index in range(len(inputs)))
-    return ImageBatch(names, inputs, pictures, (Placement(1.0, 0, 0),) * len(inputs))
+    return ImageBatch(names, inputs, pictures, (PicturePlacement(1.0, 0, 0),) * len(inputs))
 
 
 def synthetic_images(count: int, preprocess: Preprocess, seed: int = 0) -> ImageBatch:
@@ -203,7 +203,7 @@ def synthetic_picture(height: int, width: int, *, seed: int, index: int = 0) -> 
     return (np.clip(picture, 0, 1) * 255).astype(np.uint8)
 
 
-def prepare(picture: Picture, preprocess: Preprocess) -> tuple[NDArray[np.float32], Placement]:
+def prepare(picture: Picture, preprocess: Preprocess) -> tuple[NDArray[np.float32], PicturePlacement]:
     """Return the model's input, float32 (C, H, W), and where the picture lies in it."""
     placed, placement = _letterbox(picture, preprocess) if preprocess.fit == "letterbox" else _crop(picture, preprocess)
     pixels = placed.astype(np.float32) / 255
@@ -228,25 +228,25 @@ def _shown(picture: Picture) -> Picture:
     return picture[..., [0, 1, min(2, picture.shape[2] - 1)]] if picture.shape[2] != 3 else picture
 
 
-def _letterbox(picture: Picture, preprocess: Preprocess) -> tuple[Picture, Placement]:
+def _letterbox(picture: Picture, preprocess: Preprocess) -> tuple[Picture, PicturePlacement]:
     height, width = picture.shape[:2]
     scale = min(preprocess.height / height, preprocess.width / width)
     inner_h, inner_w = max(round(height * scale), 1), max(round(width * scale), 1)
     top, left = (preprocess.height - inner_h) // 2, (preprocess.width - inner_w) // 2
     canvas = np.full((preprocess.height, preprocess.width, picture.shape[2]), LETTERBOX_GREY, np.uint8)
     canvas[top : top + inner_h, left : left + inner_w] = _resized(picture, inner_h, inner_w)
-    return canvas, Placement(scale, left, top)
+    return canvas, PicturePlacement(scale, left, top)
 
 
-def _crop(picture: Picture, preprocess: Preprocess) -> tuple[Picture, Placement]:
+def _crop(picture: Picture, preprocess: Preprocess) -> tuple[Picture, PicturePlacement]:
     height, width = picture.shape[:2]
     scale = CROP_MARGIN * max(preprocess.height / height, preprocess.width / width)
     if (height, width) == (preprocess.height, preprocess.width):
-        return picture, Placement(1.0, 0, 0)
+        return picture, PicturePlacement(1.0, 0, 0)
     outer_h, outer_w = round(height * scale), round(width * scale)
     top, left = (outer_h - preprocess.height) // 2, (outer_w - preprocess.width) // 2
     resized = _resized(picture, outer_h, outer_w)
-    return resized[top : top + preprocess.height, left : left + preprocess.width], Placement(scale, -left, -top)
+    return resized[top : top + preprocess.height, left : left + preprocess.width], PicturePlacement(scale, -left, -top)
 
 
 def _resized(picture: Picture, height: int, width: int) -> Any:

@@ -15,7 +15,7 @@ from mpi_vta.gateware.core import Core
 from mpi_vta.gateware.verilog import TOP, core_rtlil, run_yosys
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.multipliers import multipliers_for
-from mpi_vta.hw.parts import Part
+from mpi_vta.hw.parts import Fpga
 
 # an adder of two becomes one carry chain each: merged into carry-save adders, a tree takes half as many tables more
 ADDERS = r"""(* techmap_celltype = "$add" *)
@@ -59,7 +59,7 @@ class Counts:
     uram: int
 
 
-def family_of(part: Part) -> str:
+def family_of(part: Fpga) -> str:
     """Return yosys' name of a part's family."""
     return "xc7" if part.name.upper().startswith("XC7") else "xcup"
 
@@ -77,14 +77,14 @@ def synthesis_script(family: str) -> str:
     )
 
 
-def synthesize(config: VTAConfig, part: Part) -> Counts:
+def synthesize(config: VTAConfig, part: Fpga) -> Counts:
     """Return what yosys counts for a build on a part; from the cache if it was asked before.
 
     Parameters
     ----------
     config : VTAConfig
         The build. Its multipliers take the part's DSP slices first.
-    part : Part
+    part : Fpga
         The FPGA.
 
     Raises

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from mpi_vta.hw.config import VTAConfig
-from mpi_vta.hw.parts import Part
+from mpi_vta.hw.parts import Fpga
 from mpi_vta.hw.resources import Resources, estimate
 
 LOG_BATCHES = range(0, 5)
@@ -22,7 +22,7 @@ ACC_BITS = 5
 
 
 @dataclass(frozen=True)
-class Build:
+class EnumeratedBuild:
     """One VTA build for a part.
 
     Attributes
@@ -53,25 +53,25 @@ class Build:
         return (self.config.batch, self.config.block)
 
 
-def check_build(config: VTAConfig, part: Part, clock_mhz: float) -> Build:
+def check_build(config: VTAConfig, part: Fpga, clock_mhz: float) -> EnumeratedBuild:
     """Return a configuration as a build for a part, legal or not, with the reason if it cannot be built."""
     return _judged(config, "; ".join(config.legality_faults()), part, clock_mhz)
 
 
-def _judged(config: VTAConfig, illegal: str, part: Part, clock_mhz: float) -> Build:
+def _judged(config: VTAConfig, illegal: str, part: Fpga, clock_mhz: float) -> EnumeratedBuild:
     """Return a build for a part; `illegal` says which rules it breaks, empty if none."""
     if illegal:
-        return Build(config, None, False, illegal)
+        return EnumeratedBuild(config, None, False, illegal)
     resources = estimate(config, part, clock_mhz)
-    return Build(config, resources, True, resources.why_not or "")
+    return EnumeratedBuild(config, resources, True, resources.why_not or "")
 
 
-def enumerated_builds(part: Part, clock_mhz: float) -> Iterator[Build]:
+def enumerated_builds(part: Fpga, clock_mhz: float) -> Iterator[EnumeratedBuild]:
     """Yield every combination of GEMM shape and buffer depths in the ranges of this module.
 
     Parameters
     ----------
-    part : Part
+    part : Fpga
         The FPGA.
     clock_mhz : float
         Clock that is wanted.
@@ -87,7 +87,7 @@ def enumerated_builds(part: Part, clock_mhz: float) -> Iterator[Build]:
             yield _judged(config, legality[combination], part, clock_mhz)
 
 
-def largest_builds(builds: Sequence[Build]) -> tuple[Build, ...]:
+def largest_builds(builds: Sequence[EnumeratedBuild]) -> tuple[EnumeratedBuild, ...]:
     """Return the usable builds none of whose buffers could be larger with the others as they are.
 
     A smaller buffer is never of use by itself: it only leaves room for another.
@@ -140,7 +140,7 @@ class ShapeSummary:
         Builds the instruction set has no room for, the part has no room for, and the rest.
     peak_gops : float
         Multiplications and additions at the wanted clock.
-    largest : Build or None
+    largest : EnumeratedBuild or None
         The usable build with the most, and the most even, buffer depths; None if there is none.
     reason : str
         If none is usable, why the smallest legal one is not.
@@ -152,13 +152,13 @@ class ShapeSummary:
     unfit: int
     usable: int
     peak_gops: float
-    largest: Build | None
+    largest: EnumeratedBuild | None
     reason: str
 
 
-def summarise_shapes(builds: Sequence[Build], clock_mhz: float) -> tuple[ShapeSummary, ...]:
+def summarise_shapes(builds: Sequence[EnumeratedBuild], clock_mhz: float) -> tuple[ShapeSummary, ...]:
     """Return one summary per GEMM shape, the widest cores last."""
-    by_shape: dict[tuple[int, int], list[Build]] = {}
+    by_shape: dict[tuple[int, int], list[EnumeratedBuild]] = {}
     for build in builds:
         by_shape.setdefault(build.shape, []).append(build)
     summaries = []
@@ -180,13 +180,13 @@ def summarise_shapes(builds: Sequence[Build], clock_mhz: float) -> tuple[ShapeSu
     return tuple(summaries)
 
 
-def _roominess(build: Build) -> tuple[int, int, int]:
+def _roominess(build: EnumeratedBuild) -> tuple[int, int, int]:
     config = build.config
     depths = (config.log_inp_depth, config.log_wgt_depth, config.log_acc_depth)
     return (sum(depths), min(depths), config.log_uop_depth)
 
 
-def illegal_reasons(builds: Sequence[Build]) -> Counter[str]:
+def illegal_reasons(builds: Sequence[EnumeratedBuild]) -> Counter[str]:
     """Return how many builds break each rule; a build that breaks several counts for each."""
     rules: Counter[str] = Counter()
     for build in builds:

@@ -18,7 +18,7 @@ class PublishedClock:
 
 
 @dataclass(frozen=True)
-class Part:
+class Fpga:
     """Programmable logic of one FPGA.
 
     Attributes
@@ -56,7 +56,7 @@ class Part:
         return load_target(self.target).clock_mhz
 
 
-def load_part(name_or_path: str) -> Part:
+def load_part(name_or_path: str) -> Fpga:
     """Read a shipped part by name or a file by path.
 
     Raises
@@ -79,4 +79,4 @@ def load_part(name_or_path: str) -> Part:
         entry.refuse_unknown()
     table.refuse_unknown()
     table.raise_faults("illegal part", str(path))
-    return Part(name, target, dsp, bram36, uram, lut, ff, source, tuple(sorted(clocks, key=lambda clock: clock.mhz)))
+    return Fpga(name, target, dsp, bram36, uram, lut, ff, source, tuple(sorted(clocks, key=lambda clock: clock.mhz)))

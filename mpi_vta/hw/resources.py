@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from mpi_vta.hw.config import VTAConfig
-from mpi_vta.hw.parts import Part
+from mpi_vta.hw.parts import Fpga
 from mpi_vta.hw.targets import load_target
 
 BANK_BITS = 1024  # the tools allow no wider memory port
@@ -35,7 +35,7 @@ GROWTH_ERROR = 0.5
 
 
 @dataclass(frozen=True)
-class Memory:
+class OnChipMemory:
     """One on-chip memory: block RAMs of 36 Kb (halves are 18 Kb ones) and UltraRAMs."""
 
     name: str
@@ -53,7 +53,7 @@ class Resources:
         DSP slices, one multiplier each.
     lut_multipliers : int
         Multipliers for which no DSP is left.
-    memories : tuple of Memory
+    memories : tuple of OnChipMemory
         Every memory.
     lut, lut_error, ff : int
         Look-up tables, how far their number may be off either way, and flip-flops.
@@ -65,7 +65,7 @@ class Resources:
 
     dsp: int
     lut_multipliers: int
-    memories: tuple[Memory, ...]
+    memories: tuple[OnChipMemory, ...]
     lut: int
     lut_error: int
     ff: int
@@ -88,14 +88,14 @@ class Resources:
         return self.why_not is None
 
 
-def estimate(config: VTAConfig, part: Part, clock_mhz: float) -> Resources:
+def estimate(config: VTAConfig, part: Fpga, clock_mhz: float) -> Resources:
     """Return what a legal build takes of a part, and whether it fits.
 
     Parameters
     ----------
     config : VTAConfig
         The build.
-    part : Part
+    part : Fpga
         The FPGA.
     clock_mhz : float
         Clock that is wanted. It changes no number; a clock beyond every source's does not fit.
@@ -127,7 +127,7 @@ PUBLISHED_LUT = _lut(256 - 220, 256, 16)
 
 
 def _why_not(
-    config: VTAConfig, part: Part, clock_mhz: float, memories: tuple[Memory, ...], lut: int, ff: int
+    config: VTAConfig, part: Fpga, clock_mhz: float, memories: tuple[OnChipMemory, ...], lut: int, ff: int
 ) -> str | None:
     reasons = []
     bus_bits = load_target(part.target).bus_bits
@@ -148,28 +148,28 @@ def _why_not(
     return "; ".join(reasons) or None
 
 
-def _memories(config: VTAConfig, part: Part) -> tuple[Memory, ...]:
+def _memories(config: VTAConfig, part: Fpga) -> tuple[OnChipMemory, ...]:
     wgt = _bram36(config.wgt_bytes, config.wgt_depth)
     memories = [
-        Memory("uop", _bram36(config.uop_bytes, config.uop_depth)),
-        Memory("inp", _bram36(config.inp_bytes, config.inp_depth)),
-        Memory("acc", _bram36(config.acc_bytes, config.acc_depth)),
-        Memory("out", _bram36(config.out_bytes, config.acc_depth)),
-        Memory("instruction queues", 3 * 2.0),  # 128 bits as two 512 x 72 each
-        Memory("token queues", 4 * 0.5),
-        Memory("DMA ports", _dma_bram36(config.bus_bits)),
+        OnChipMemory("uop", _bram36(config.uop_bytes, config.uop_depth)),
+        OnChipMemory("inp", _bram36(config.inp_bytes, config.inp_depth)),
+        OnChipMemory("acc", _bram36(config.acc_bytes, config.acc_depth)),
+        OnChipMemory("out", _bram36(config.out_bytes, config.acc_depth)),
+        OnChipMemory("instruction queues", 3 * 2.0),  # 128 bits as two 512 x 72 each
+        OnChipMemory("token queues", 4 * 0.5),
+        OnChipMemory("DMA ports", _dma_bram36(config.bus_bits)),
     ]
     room = part.bram36 - sum(memory.bram36 for memory in memories)
     return (_weights(config, part, wgt, room), *memories)
 
 
-def _weights(config: VTAConfig, part: Part, bram36: float, room: float) -> Memory:
+def _weights(config: VTAConfig, part: Fpga, bram36: float, room: float) -> OnChipMemory:
     """Return the weight buffer, as many of its banks in UltraRAM as block RAM is short of."""
     banks = max(1, config.wgt_bytes * 8 // BANK_BITS)
     uram_per_bank = -(-config.wgt_bytes // banks // URAM_BYTES) * -(-config.wgt_depth // URAM_DEPTH)
     missing = ceil(max(0.0, bram36 - room) * banks / bram36)
     moved = min(missing, banks, part.uram // uram_per_bank)
-    return Memory("wgt", bram36 * (banks - moved) / banks, moved * uram_per_bank)
+    return OnChipMemory("wgt", bram36 * (banks - moved) / banks, moved * uram_per_bank)
 
 
 def _bram36(element_bytes: int, depth: int) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import InputError
-from mpi_vta.frontend.images import ImageBatch, Placement, load_images, synthetic_images
+from mpi_vta.frontend.images import ImageBatch, PicturePlacement, load_images, synthetic_images
 from mpi_vta.frontend.truth import Truth
 from mpi_vta.job.ready_model import ReadyModel
 from mpi_vta.text_table import counted
@@ -111,7 +111,7 @@ def _pictures(truth: Truth) -> ImageBatch:
     """Return held-out inputs, pixels in 0..1 of the model's own size, as the pictures that they are."""
     pictures = np.rint(truth.images * 255).astype(np.uint8).transpose(0, 2, 3, 1)
     names = tuple(f"held-out-{number:04d}" for number in range(len(pictures)))
-    return ImageBatch(names, truth.images, tuple(pictures), (Placement(1.0, 0, 0),) * len(pictures))
+    return ImageBatch(names, truth.images, tuple(pictures), (PicturePlacement(1.0, 0, 0),) * len(pictures))
 
 
 def _quantized(

@@ -17,7 +17,7 @@ from mpi_vta.job.inputs import Inputs, read_inputs
 from mpi_vta.job.model_list import ALONE
 from mpi_vta.job.planning import open_costs, plan_model
 from mpi_vta.job.ready_model import ReadyModel, ready_model
-from mpi_vta.job.request import Request
+from mpi_vta.job.request import JobRequest
 from mpi_vta.job.resumption import Remainder, check_folder, find_remainder, hold_folder
 from mpi_vta.job.several import check_wishes, labels_of, part_of, share_cluster
 from mpi_vta.runtime.assignment import RunOptions
@@ -32,7 +32,7 @@ class Opened:
 
     Attributes
     ----------
-    request : Request
+    request : JobRequest
         What was asked for of this model.
     model : ReadyModel
         The model, imported and quantised.
@@ -46,7 +46,7 @@ class Opened:
         The output folder, no other job's until this process ends.
     """
 
-    request: Request
+    request: JobRequest
     model: ReadyModel
     inputs: Inputs
     remainder: Remainder
@@ -83,12 +83,12 @@ class Prepared(Opened):
         return {stage.index: list(stage.nodes) for stage in self.job.plan.stages}
 
 
-def prepare(request: Request, ranks: int, progress: Progress) -> tuple[Opened, ...]:
+def prepare(request: JobRequest, ranks: int, progress: Progress) -> tuple[Opened, ...]:
     """Import and quantise every model of a request; share the boards out, compile and plan where images are left.
 
     Parameters
     ----------
-    request : Request
+    request : JobRequest
         What is wanted.
     ranks : int
         Ranks of the job, one board each.
@@ -137,7 +137,7 @@ def to_run(models: Sequence[Opened]) -> tuple[Prepared, ...]:
     return tuple(model for model in models if isinstance(model, Prepared))
 
 
-def open_cluster(request: Request, ranks: int) -> Cluster:
+def open_cluster(request: JobRequest, ranks: int) -> Cluster:
     """Return the boards of a job, after checking the options of the run itself; see `prepare` for errors."""
     carries_data(request.device)
     # neither a number below 0 nor what is no number
@@ -148,7 +148,7 @@ def open_cluster(request: Request, ranks: int) -> Cluster:
     return select_cluster(request.cluster, ranks, load_named_config(request.config))
 
 
-def open_model(request: Request, progress: Progress) -> ReadyModel:
+def open_model(request: JobRequest, progress: Progress) -> ReadyModel:
     """Import and quantise a request's model; see `prepare` for errors."""
     return ready_model(
         request.model,
@@ -159,7 +159,7 @@ def open_model(request: Request, progress: Progress) -> ReadyModel:
     )
 
 
-def _inputs(request: Request, model: ReadyModel) -> Inputs:
+def _inputs(request: JobRequest, model: ReadyModel) -> Inputs:
     return read_inputs(model, request.images, request.seed, with_data=carries_data(request.device))
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Request:
+class JobRequest:
     """The options of the pipeline command, as given; `mpi_vta.job.prepare` checks them.
 
     Attributes

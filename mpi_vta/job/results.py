@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from mpi_vta.disk import write_atomically, write_json
 from mpi_vta.frontend.detection import best_classes, decode_yolo, draw_boxes
 from mpi_vta.frontend.host_kernels import host_engine
-from mpi_vta.frontend.images import Placement
+from mpi_vta.frontend.images import PicturePlacement
 from mpi_vta.frontend.mean_precision import OVERLAP, mean_average_precision
 from mpi_vta.frontend.models import CLASSIFY, DETECT
 from mpi_vta.job.model_list import ALONE, save_labels
 from mpi_vta.job.prepare import Opened, Prepared, to_run
 from mpi_vta.job.provenance import versions_and_argv
-from mpi_vta.job.request import Request
+from mpi_vta.job.request import JobRequest
 from mpi_vta.job.resumption import clear, forget_ranks, keep_earlier_trace, keep_last_trace, resumed_line
 from mpi_vta.plans.network import NetworkModel
 from mpi_vta.runtime.assignment import WALL
@@ -36,7 +36,7 @@ MOST_SHOWN = 16
 LEAST_COUNTED_SCORE = 0.02  # weaker boxes change the area under precision and recall by next to nothing
 
 
-def open_run(request: Request, models: Sequence[Prepared]) -> None:
+def open_run(request: JobRequest, models: Sequence[Prepared]) -> None:
     """Leave in the output folder what ``trace merge`` and ``--resume`` need if the job of these models ends early."""
     folder, part = request.folder, models[0].remainder.part
     models[0].held.check()
@@ -54,7 +54,7 @@ def open_run(request: Request, models: Sequence[Prepared]) -> None:
         save_labels(folder, [model.label for model in models])
 
 
-def _opening(request: Request, models: Sequence[Prepared]) -> Opening:
+def _opening(request: JobRequest, models: Sequence[Prepared]) -> Opening:
     first = models[0]
     provenance = provenance_of(first)
     openings: tuple[ModelOpening, ...] = ()
@@ -74,14 +74,14 @@ def _attributes_of(model: Prepared) -> dict[str, Any]:
     return {"name": model.label, "ranks": list(model.job.ranks), **own, **model.remainder.provenance()}
 
 
-def conclude(request: Request, models: Sequence[Opened], results: Sequence[RunResult]) -> dict[str, Any]:
+def conclude(request: JobRequest, models: Sequence[Opened], results: Sequence[RunResult]) -> dict[str, Any]:
     """Write ``run.h5``, ``summary.json`` and the pictures, and return the summary.
 
     The trace is read back from the file for the figures, so what is printed is what is on disk.
 
     Parameters
     ----------
-    request : Request
+    request : JobRequest
         What was asked for.
     models : sequence of Opened
         All models of the job.
@@ -115,7 +115,9 @@ def conclude(request: Request, models: Sequence[Opened], results: Sequence[RunRe
     return summary
 
 
-def _conclude_run(request: Request, ran: Sequence[Prepared], results: Sequence[RunResult]) -> dict[str, dict[str, Any]]:
+def _conclude_run(
+    request: JobRequest, ran: Sequence[Prepared], results: Sequence[RunResult]
+) -> dict[str, dict[str, Any]]:
     """Write ``run.h5`` and the pictures of a run; return each model's summary by label."""
     folder, pairs = request.folder, list(zip(ran, results, strict=True))
     hashes = [
@@ -209,7 +211,7 @@ def provenance_of(prepared: Prepared) -> dict[str, Any]:
     }
 
 
-def _time_word(request: Request) -> str:
+def _time_word(request: JobRequest) -> str:
     return MEASURED if request.clock == WALL else MODELLED
 
 
@@ -257,7 +259,7 @@ def _mean_precision(opened: Opened, heads: list[NDArray[np.float32]]) -> float:
         decode_yolo(
             [head[index] for head in heads],
             model.detector.input_hw,
-            Placement(1.0, 0, 0),
+            PicturePlacement(1.0, 0, 0),
             model.detector,
             score_threshold=LEAST_COUNTED_SCORE,
         )

@@ -18,7 +18,7 @@ from mpi_vta.job.held_folder import HeldFolder
 from mpi_vta.job.inputs import Inputs
 from mpi_vta.job.model_list import ALONE, labels_there, list_path, outputs_folder
 from mpi_vta.job.ready_model import ReadyModel
-from mpi_vta.job.request import Request
+from mpi_vta.job.request import JobRequest
 from mpi_vta.runtime.devices.registry import carries_data
 from mpi_vta.runtime.output_set import SET_FILE, Identity, OutputPlace, OutputSet, read_identity
 from mpi_vta.trace.repair import Opening, opening_path, repair
@@ -63,7 +63,7 @@ class Remainder:
         return {"part": self.part, "images_before": self.images - len(self.numbers), "images_of_job": self.images}
 
 
-def hold_folder(request: Request) -> HeldFolder:
+def hold_folder(request: JobRequest) -> HeldFolder:
     """Keep every other job off the output folder; raises `InputError` if one is there, or nothing to go on with."""
     if request.resume is None:
         return HeldFolder(request.folder, f"--output {request.folder}")
@@ -78,12 +78,12 @@ def _no_job(folder: Path) -> InputError:
     )
 
 
-def check_folder(request: Request, labels: Sequence[str]) -> None:
+def check_folder(request: JobRequest, labels: Sequence[str]) -> None:
     """Refuse an output folder that a job may not use.
 
     Parameters
     ----------
-    request : Request
+    request : JobRequest
         What is wanted.
     labels : sequence of str
         Of its models, as `mpi_vta.job.model_list` has them.
@@ -120,12 +120,12 @@ def check_folder(request: Request, labels: Sequence[str]) -> None:
         )
 
 
-def find_remainder(request: Request, model: ReadyModel, inputs: Inputs, label: str) -> Remainder:
+def find_remainder(request: JobRequest, model: ReadyModel, inputs: Inputs, label: str) -> Remainder:
     """Return what a run has to do: everything, or with ``--resume`` what an earlier run did not come to.
 
     Parameters
     ----------
-    request : Request
+    request : JobRequest
         What is wanted of the model; its folder has passed `check_folder`.
     model, inputs
         The model and all its images.

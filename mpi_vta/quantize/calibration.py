@@ -24,7 +24,7 @@ def _nothing() -> NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Range:
+class ValueRange:
     """What was seen of one value.
 
     Attributes
@@ -47,7 +47,7 @@ class Range:
     stated: bool = False
 
 
-def collect_ranges(graph: Graph, images: NDArray[np.float32], names: Iterable[str]) -> dict[str, Range]:
+def collect_ranges(graph: Graph, images: NDArray[np.float32], names: Iterable[str]) -> dict[str, ValueRange]:
     """Run the float graph image by image and return the range of each named value.
 
     Parameters
@@ -87,11 +87,11 @@ def collect_ranges(graph: Graph, images: NDArray[np.float32], names: Iterable[st
     for name in watched.outputs:
         means, powers = np.mean(sums[name], axis=0)
         highest = np.max(peaks[name], axis=0).astype(np.float64)
-        result[name] = Range(float(highest.max()), np.concatenate(samples[name]), means, powers, highest)
+        result[name] = ValueRange(float(highest.max()), np.concatenate(samples[name]), means, powers, highest)
     return result
 
 
-def with_stated(ranges: Mapping[str, Range], stated: Mapping[str, tuple[float, float]]) -> dict[str, Range]:
+def with_stated(ranges: Mapping[str, ValueRange], stated: Mapping[str, tuple[float, float]]) -> dict[str, ValueRange]:
     """Return ranges with the peaks that a model brings with it, as (lowest, highest), in place of those seen.
 
     An int8 value reaches one step further down than up, so -128 steps count as 127.
@@ -110,12 +110,12 @@ def _positions(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.i
     return np.arange(size) if size <= SAMPLES_PER_IMAGE else rng.integers(0, size, SAMPLES_PER_IMAGE)
 
 
-def choose_scale_log2(ranges: list[Range], method: str) -> int:
+def choose_scale_log2(ranges: list[ValueRange], method: str) -> int:
     """Return the scale exponent for values that share one.
 
     Parameters
     ----------
-    ranges : list of Range
+    ranges : list of ValueRange
         A peak that the model states decides alone: nothing up to it is clipped.
     method : str
         One of `mpi_vta.quantize.options.CALIBRATIONS`.
@@ -129,13 +129,13 @@ def choose_scale_log2(ranges: list[Range], method: str) -> int:
     return minmax_scale_log2(max(peaks)) if max(peaks) > 0 else SCALE_OF_ZERO
 
 
-def _percentile(entry: Range) -> float:
+def _percentile(entry: ValueRange) -> float:
     """Return the magnitude that few samples exceed; the peak where most samples are 0."""
     level = float(np.percentile(np.abs(entry.samples), PERCENTILE))
     return level or entry.peak
 
 
-def best_scale_log2(ranges: list[Range]) -> int:
+def best_scale_log2(ranges: list[ValueRange]) -> int:
     """Return the scale exponent with the least mean squared error, summed relative to each range's power.
 
     Candidates are the min-max scale, which clips nothing, and the powers of two below it.

@@ -13,7 +13,7 @@ from mpi_vta.errors import ModelError
 from mpi_vta.graph.ir import Graph, Node, Value
 from mpi_vta.graph.ops import FLOAT_OPS
 from mpi_vta.graph.verify import OPERAND_SHIFT_MAX, SHIFT_MAX
-from mpi_vta.quantize.calibration import Range
+from mpi_vta.quantize.calibration import ValueRange
 from mpi_vta.quantize.fusion import Activation, FusedLayer
 from mpi_vta.quantize.options import QuantizeOptions
 from mpi_vta.quantize.piecewise import fit_pieces
@@ -49,7 +49,7 @@ def pool_window(graph: Graph, layer: FusedLayer) -> dict[str, Any]:
     return {key: layer.node.attrs[key] for key in ("kernel", "strides", "pads")}
 
 
-class Emitter:
+class GraphEmitter:
     """Writes the int8 graph of fused layers.
 
     Parameters
@@ -62,7 +62,7 @@ class Emitter:
         Values made by flatten, and the value that holds the same elements.
     scales : ScaleGroups
         Scale of every value.
-    ranges : mapping of str to Range
+    ranges : mapping of str to ValueRange
         What was seen of every value.
     options : QuantizeOptions
     """
@@ -73,7 +73,7 @@ class Emitter:
         layers: tuple[FusedLayer, ...],
         alias: Mapping[str, str],
         scales: ScaleGroups,
-        ranges: Mapping[str, Range],
+        ranges: Mapping[str, ValueRange],
         options: QuantizeOptions,
     ) -> None:
         self._float, self._layers, self._alias, self._scales = graph, layers, alias, scales

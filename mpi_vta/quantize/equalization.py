@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from mpi_vta.graph.ir import Graph, Node
 from mpi_vta.graph.ops import FLOAT_OPS
-from mpi_vta.quantize.calibration import Range
+from mpi_vta.quantize.calibration import ValueRange
 
 Array = NDArray[Any]
 
@@ -62,7 +62,7 @@ def _only_reader(graph: Graph, node: Node) -> Node | None:
     return readers[0] if len(readers) == 1 and node.output not in graph.outputs else None
 
 
-def equalized(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
+def equalized(graph: Graph, ranges: Mapping[str, ValueRange]) -> Graph:
     """Return the graph with scale moved between its pairs; the graph itself if nothing moves.
 
     A clip (ReLU6) has one bound for all channels: a channel moves only if it stays below that bound on the
@@ -72,7 +72,7 @@ def equalized(graph: Graph, ranges: Mapping[str, Range]) -> Graph:
     ----------
     graph : Graph
         Float graph.
-    ranges : mapping of str to Range
+    ranges : mapping of str to ValueRange
         Of every value that a clip makes.
     """
     constants = dict(graph.constants)
@@ -114,7 +114,7 @@ def _wanted_log2(graph: Graph, constants: Mapping[str, Array], pair: Pair) -> Ar
     return np.where(alive, np.rint(ratio - np.median(ratio[alive])), 0.0)
 
 
-def _may_move(pair: Pair, ranges: Mapping[str, Range], total_log2: Array) -> NDArray[np.bool_]:
+def _may_move(pair: Pair, ranges: Mapping[str, ValueRange], total_log2: Array) -> NDArray[np.bool_]:
     allowed = np.ones(total_log2.shape, bool)
     for node in pair.between:
         if node.op == "clip":

@@ -27,7 +27,7 @@ _ROUNDS = 8
 
 
 @dataclass(frozen=True)
-class Pieces:
+class PiecewiseFunction:
     """Attributes of a ``piecewise`` node."""
 
     multipliers: tuple[int, ...]
@@ -51,7 +51,7 @@ class Pieces:
         return np.asarray(np.clip((self.total() + (1 << self.shift >> 1)) >> self.shift, self.lo, self.hi))
 
 
-def fit_pieces(function: Callable[[Array], Array], in_log2: int, out_log2: int, where: str) -> Pieces:
+def fit_pieces(function: Callable[[Array], Array], in_log2: int, out_log2: int, where: str) -> PiecewiseFunction:
     """Return the fewest pieces whose result is within one step of the function, rounded, for every input.
 
     Parameters
@@ -75,7 +75,7 @@ def fit_pieces(function: Callable[[Array], Array], in_log2: int, out_log2: int, 
 
 
 @cache
-def _fewest(function: Callable[[Array], Array], in_log2: int, out_log2: int) -> Pieces | None:
+def _fewest(function: Callable[[Array], Array], in_log2: int, out_log2: int) -> PiecewiseFunction | None:
     """Return the fit; kept, as a network has one activation at few scales in many places."""
     exact = np.ldexp(function(np.ldexp(EVERY.astype(np.float64), in_log2)), -out_log2)
     wanted = np.clip(np.floor(exact + 0.5), INT8_MIN, INT8_MAX).astype(np.int64)
@@ -86,13 +86,13 @@ def _fewest(function: Callable[[Array], Array], in_log2: int, out_log2: int) -> 
     return None
 
 
-def _is_near(pieces: Pieces, exact: Array, wanted: Array) -> bool:
+def _is_near(pieces: PiecewiseFunction, exact: Array, wanted: Array) -> bool:
     table = pieces.table()
     power = float(np.square(table - np.clip(exact, INT8_MIN, INT8_MAX)).mean())
     return bool(abs(table - wanted).max() <= 1) and power <= ALLOWED_POWER
 
 
-def _fit(exact: Array, wanted: Array, count: int) -> Pieces | None:
+def _fit(exact: Array, wanted: Array, count: int) -> PiecewiseFunction | None:
     """Return the best pieces found with `count` bends; None if they do not fit the integers of the operator."""
     bends = _first_bends(exact, count)
     best = _error(exact, wanted, bends)
@@ -154,11 +154,11 @@ def _error(exact: Array, wanted: Array, bends: Array) -> float:
     return float(np.square(away).mean() + 0.25 * abs(away).max() ** 2)
 
 
-def _rounded(exact: Array, wanted: Array, bends: Array) -> Pieces | None:
+def _rounded(exact: Array, wanted: Array, bends: Array) -> PiecewiseFunction | None:
     """Return the best pieces in integers over all shifts."""
     columns = _terms(bends)
     solution = _solve(exact, wanted, columns)
-    found: list[tuple[bool, float, Pieces]] = []
+    found: list[tuple[bool, float, PiecewiseFunction]] = []
     for shift in range(FINEST_SHIFT + 1):
         pieces = _at_shift(exact, wanted, bends, solution, shift)
         if pieces is not None:
@@ -168,7 +168,7 @@ def _rounded(exact: Array, wanted: Array, bends: Array) -> Pieces | None:
     return min(found, key=lambda entry: entry[:2])[2] if found else None
 
 
-def _at_shift(exact: Array, wanted: Array, bends: Array, solution: Array, shift: int) -> Pieces | None:
+def _at_shift(exact: Array, wanted: Array, bends: Array, solution: Array, shift: int) -> PiecewiseFunction | None:
     """Return the pieces whose slopes are whole multiples of 2**-shift; None if one leaves int8.
 
     Slopes are rounded piece by piece, then each piece is raised or lowered to lie best over its own inputs; bends are
@@ -195,7 +195,7 @@ def _at_shift(exact: Array, wanted: Array, bends: Array, solution: Array, shift:
         multipliers, sides, thresholds = [*multipliers, linear], [*sides, 0], [*thresholds, 0]
     fits = max(map(abs, multipliers)) <= INT8_MAX and max(map(abs, thresholds)) <= INT16_MAX
     bounds = int(wanted.min()), int(wanted.max())
-    bare = Pieces(tuple(multipliers), tuple(sides), tuple(thresholds), 0, shift, *bounds)
+    bare = PiecewiseFunction(tuple(multipliers), tuple(sides), tuple(thresholds), 0, shift, *bounds)
     return _best_offset(bare, exact, wanted) if fits else None
 
 
@@ -210,7 +210,7 @@ def _subset(changes: Array, first: float) -> tuple[int, ...]:
     return ()
 
 
-def _best_offset(bare: Pieces, exact: Array, wanted: Array) -> Pieces:
+def _best_offset(bare: PiecewiseFunction, exact: Array, wanted: Array) -> PiecewiseFunction:
     """Return pieces of offset 0 with the offset of least error."""
     inner = (wanted > wanted.min()) & (wanted < wanted.max())
     if not inner.any():

@@ -13,8 +13,8 @@ from mpi_vta.errors import ModelError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.reference import execute
 from mpi_vta.graph.verify import verify
-from mpi_vta.quantize.calibration import Range, collect_ranges, with_stated
-from mpi_vta.quantize.emission import Emitted, Emitter, pool_window
+from mpi_vta.quantize.calibration import ValueRange, collect_ranges, with_stated
+from mpi_vta.quantize.emission import Emitted, GraphEmitter, pool_window
 from mpi_vta.quantize.equalization import equalized
 from mpi_vta.quantize.fusion import FusedLayer, fuse, host_reason, split_host
 from mpi_vta.quantize.model import ModelOutput, QuantizedModel, dequantize, quantize_input
@@ -128,11 +128,11 @@ class _Body:
         self._images = calibration[:MEASURED_IMAGES]
         self._layers, self._alias = fuse(body)
         names = (body.inputs[0], *(layer.output for layer in self._layers))
-        ranges: Mapping[str, Range] = with_stated(collect_ranges(body, calibration, names), stated)
+        ranges: Mapping[str, ValueRange] = with_stated(collect_ranges(body, calibration, names), stated)
         self._scales = ScaleGroups(self._layers, names)
         self._scales.choose(ranges, options.calibration)
         _fit_means(body, self._layers, self._scales)
-        self._emitted: Emitted = Emitter(body, self._layers, self._alias, self._scales, ranges, options).emit()
+        self._emitted: Emitted = GraphEmitter(body, self._layers, self._alias, self._scales, ranges, options).emit()
         verify(self._emitted.graph)
 
     def result(self, equalized_gain_db: float | None, is_equalized: bool) -> Quantization:

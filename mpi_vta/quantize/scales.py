@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from mpi_vta.errors import ModelError
 from mpi_vta.graph.ops import INT8_OPS
 from mpi_vta.graph.verify import LEAKY_EXPONENT_MAX, MULTIPLIER_MAX
-from mpi_vta.quantize.calibration import Range, choose_scale_log2
+from mpi_vta.quantize.calibration import ValueRange, choose_scale_log2
 from mpi_vta.quantize.fusion import FusedLayer
 
 LEAKY_TOLERANCE = 0.07
@@ -30,9 +30,9 @@ class ScaleGroups:
             name = self._parent[name]
         return name
 
-    def choose(self, ranges: Mapping[str, Range], method: str) -> None:
+    def choose(self, ranges: Mapping[str, ValueRange], method: str) -> None:
         """Set every group to the exponent that a method of calibration takes for its values."""
-        members: dict[str, list[Range]] = {}
+        members: dict[str, list[ValueRange]] = {}
         for name, seen in ranges.items():
             members.setdefault(self._root(name), []).append(seen)
         self._scale = {root: choose_scale_log2(seen, method) for root, seen in members.items()}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mpi_vta.graph.ops import CHANNEL_SHIFT_MAX, SHIFTED_RESIDUAL_SHIFT_MAX
 from mpi_vta.graph.verify import OPERAND_SHIFT_MAX, SHIFT_MAX
-from mpi_vta.quantize.calibration import Range, best_scale_log2
+from mpi_vta.quantize.calibration import ValueRange, best_scale_log2
 from mpi_vta.quantize.scales import within
 
 Array = NDArray[Any]
@@ -116,7 +116,7 @@ def _bounds(layer: FloatLayer, most_residual_shift: int) -> tuple[int, int]:
 
 def _per_tensor(layer: FloatLayer) -> IntegerLayer:
     low, high = _bounds(layer, OPERAND_SHIFT_MAX)
-    wanted = best_scale_log2([Range(float(np.abs(layer.weight).max()), layer.weight.reshape(-1))])
+    wanted = best_scale_log2([ValueRange(float(np.abs(layer.weight).max()), layer.weight.reshape(-1))])
     scale = within(wanted, low, high, layer.where)
     none = np.zeros(len(layer.weight), np.int64)
     while True:
@@ -133,7 +133,10 @@ def _per_channel(layer: FloatLayer) -> IntegerLayer | None:
         return None
     peaks = np.abs(layer.weight).reshape(len(layer.weight), -1).max(axis=1)
     wanted = np.array(
-        [best_scale_log2([Range(float(peak), row.reshape(-1))]) for peak, row in zip(peaks, layer.weight, strict=True)]
+        [
+            best_scale_log2([ValueRange(float(peak), row.reshape(-1))])
+            for peak, row in zip(peaks, layer.weight, strict=True)
+        ]
     )
     alive = peaks > 0
     if not alive.any():

@@ -120,7 +120,7 @@ class Ending:
     def end(self, fault: BaseException) -> None:
         """End the job because of a fault; files were closed on the way here."""
         self._begun = True
-        who, status = self.watchdog.whereabouts, exit_status(fault)
+        who, status = self.watchdog.position, exit_status(fault)
         if os.environ.get(TRACEBACK_VARIABLE):
             traceback.print_exception(type(fault), fault, fault.__traceback__)
         if self.roll_call.told_to_end:

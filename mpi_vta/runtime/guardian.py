@@ -21,12 +21,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from mpi_vta.child_process import end_with
-from mpi_vta.runtime.attention import Attention
-from mpi_vta.runtime.launch import GUARDIAN, Absence, Launch
-from mpi_vta.runtime.notebook import NOTEBOOK_BYTES, Notebook
+from mpi_vta.runtime.attended_clock import AttendedClock
+from mpi_vta.runtime.launch_watch import GUARDIAN, Absence, LaunchWatch
 from mpi_vta.runtime.pairing import find_launcher
 from mpi_vta.runtime.process import PROC, status_of
-from mpi_vta.runtime.whereabouts import Whereabouts
+from mpi_vta.runtime.rank_position import RankPosition
+from mpi_vta.runtime.rank_state import RANK_STATE_BYTES, RankState
 from mpi_vta.standard_output import say_error
 
 if TYPE_CHECKING:
@@ -54,28 +54,28 @@ _CLOSING_S = 5.0
 _ADOPT_ORPHANS = 36  # PR_SET_CHILD_SUBREAPER
 
 
-def begin_mpi(limit_s: float = WATCHDOG_S) -> tuple[MpiTransport, Notebook | None]:
+def begin_mpi(limit_s: float = WATCHDOG_S) -> tuple[MpiTransport, RankState | None]:
     """Let MPI begin in this process, under a launcher in a child of it that is guarded; see `guard`.
 
     Returns
     -------
     MpiTransport
         Of all ranks.
-    Notebook or None
+    RankState or None
         As `guard` returns it; None without a launcher.
     """
     launcher = find_launcher(os.environ)
     # before: MPI's connections belong to the process that makes them
-    notebook = guard(launcher.rank, limit_s) if launcher else None
+    state = guard(launcher.rank, limit_s) if launcher else None
     from mpi_vta.runtime.transport.mpi import MpiTransport
 
     transport = MpiTransport()
-    if notebook is not None:
-        notebook.begin()
-    return transport, notebook
+    if state is not None:
+        state.begin()
+    return transport, state
 
 
-def guard(rank: int, limit_s: float) -> Notebook | None:
+def guard(rank: int, limit_s: float) -> RankState | None:
     """Leave this process to a guardian and go on in a child of it.
 
     Parameters
@@ -87,13 +87,13 @@ def guard(rank: int, limit_s: float) -> Notebook | None:
 
     Returns
     -------
-    Notebook or None
+    RankState or None
         For the rank to write in; None where the system has no memory files (other than Linux), and no guardian then.
     """
     if not hasattr(os, "memfd_create") or not sys.executable:
         return None
     memory = os.memfd_create("mpi_vta rank", 0)
-    os.ftruncate(memory, NOTEBOOK_BYTES)
+    os.ftruncate(memory, RANK_STATE_BYTES)
     sys.stdout.flush()
     sys.stderr.flush()
     # a signal that comes before there is somebody to answer it waits
@@ -106,15 +106,15 @@ def guard(rank: int, limit_s: float) -> Notebook | None:
         os.execv(sys.executable, [sys.executable, "-m", GUARDIAN, *about])
     end_with(launched)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKED)
-    # behind the notebook: where Python was when native code crashed
-    os.lseek(memory, NOTEBOOK_BYTES, os.SEEK_SET)
+    # behind the state of the rank: where Python was when native code crashed
+    os.lseek(memory, RANK_STATE_BYTES, os.SEEK_SET)
     faulthandler.enable(memory, all_threads=False)
-    return Notebook(memory)
+    return RankState(memory)
 
 
-def last_words(notebook: Notebook, rank: int, number: int, place: str) -> str:
+def last_words(state: RankState, rank: int, number: int, place: str) -> str:
     """Return the line about a rank that was killed by signal `number`, where it crashed at `place`."""
-    who, reason = notebook.whereabouts(rank), ""
+    who, reason = state.position(rank), ""
     if number == signal.SIGKILL:
         reason = ", by hand or for want of memory"
     elif place:
@@ -131,7 +131,7 @@ def silence_s(rank: int, place: str) -> float:
 
 def _crash_place(memory: int) -> str:
     """Return file and line at which a rank's native code crashed; empty if it did not."""
-    found = _PLACE.search(os.pread(memory, _MOST_PLACES, NOTEBOOK_BYTES).decode(errors="replace"))
+    found = _PLACE.search(os.pread(memory, _MOST_PLACES, RANK_STATE_BYTES).decode(errors="replace"))
     return f"{found[1]}:{found[2]}" if found else ""
 
 
@@ -152,12 +152,12 @@ class StopWatch:
 
     def __init__(self, child: int, limit_s: float) -> None:
         self._child, self._limit_s = child, limit_s
-        self._attention = Attention()
+        self._attended = AttendedClock()
         self._since_s: float | None = None
 
     def overdue_s(self) -> float:
         """Return for how long it has been stopped, if that is too long, else 0; to be called again and again."""
-        now_s, status = self._attention.now_s(), status_of(self._child)
+        now_s, status = self._attended.now_s(), status_of(self._child)
         if status is None or status.state != "T":
             self._since_s = None
             return 0.0
@@ -173,11 +173,11 @@ def main(arguments: Sequence[str]) -> NoReturn:
     Parameters
     ----------
     arguments : sequence of str
-        Process of the launcher; process and notebook of the rank, its number, and for how many seconds it may be
+        Process of the launcher; process and state of the rank, its number, and for how many seconds it may be
         stopped.
     """
     launcher, child, memory, rank = map(int, arguments[:4])
-    limit_s, notebook = float(arguments[4]), Notebook(memory)
+    limit_s, state = float(arguments[4]), RankState(memory)
     ctypes.CDLL(None).prctl(_ADOPT_ORPHANS, 1)
 
     def hand_on(number: int, frame: object) -> None:
@@ -187,13 +187,13 @@ def main(arguments: Sequence[str]) -> NoReturn:
         signal.signal(asked, hand_on)
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKED)
-    watch, launch = StopWatch(child, limit_s), Launch(launcher, os.getpid(), limit_s, os.environ)
+    watch, launch = StopWatch(child, limit_s), LaunchWatch(launcher, os.getpid(), limit_s, os.environ)
     while not _has_ended(child):
         if os.getppid() != launcher:
             _end_without_launcher(child)
         elif stopped_s := watch.overdue_s():
-            _end_job(child, notebook.whereabouts(rank).line(f"was stopped (SIGSTOP) for {stopped_s:.1f} s"))
-        elif not notebook.mpi_has_begun and (absence := launch.absence()):
+            _end_job(child, state.position(rank).line(f"was stopped (SIGSTOP) for {stopped_s:.1f} s"))
+        elif not state.mpi_has_begun and (absence := launch.absence()):
             if absence.pid:
                 os.kill(absence.pid, signal.SIGKILL)
             _end_job(child, _absent_line(absence))
@@ -207,7 +207,7 @@ def main(arguments: Sequence[str]) -> NoReturn:
     if number not in ASKED and os.getppid() == launcher:
         place = _crash_place(memory)
         time.sleep(silence_s(rank, place))
-        say_error(last_words(notebook, rank, number, place))
+        say_error(last_words(state, rank, number, place))
         time.sleep(_FORWARDING_S)
     # the launcher learns how the rank ended
     os.kill(os.getpid(), number)
@@ -222,7 +222,7 @@ def _has_ended(child: int) -> bool:
 def _absent_line(absence: Absence) -> str:
     if absence.rank < 0:
         return f"mpi_vta: error: a rank on {socket.gethostname()}: {absence.text}"
-    return Whereabouts(absence.rank, socket.gethostname()).line(absence.text)
+    return RankPosition(absence.rank, socket.gethostname()).line(absence.text)
 
 
 def _end_job(child: int, line: str) -> None:

@@ -22,9 +22,9 @@ from mpi_vta.codegen import program
 from mpi_vta.errors import LaunchError
 from mpi_vta.graph import ir
 from mpi_vta.plans import plan
-from mpi_vta.runtime.attention import Attention
+from mpi_vta.runtime.attended_clock import AttendedClock
 from mpi_vta.runtime.process import ProcessId
-from mpi_vta.runtime.transport.protocol import Pause, Request, Transport
+from mpi_vta.runtime.transport.protocol import MessageRequest, Pause, Transport
 from mpi_vta.trace import schema
 
 # whatever else changes, size and tag of the message, `host` and `facts` in it may not: releases read each other
@@ -193,12 +193,12 @@ def _check(statements: Sequence[Statement]) -> None:
         raise IntroductionError(text, where="MPI", remedy=REMEDY)
 
 
-def _await(requests: Mapping[int, Request], longest_s: float, own: Statement) -> None:
+def _await(requests: Mapping[int, MessageRequest], longest_s: float, own: Statement) -> None:
     """Wait for what the ranks named say or take."""
-    pause, attention, missing = Pause(), Attention(), dict(requests)
+    pause, attended, missing = Pause(), AttendedClock(), dict(requests)
     while missing:
         missing = {rank: request for rank, request in missing.items() if not request.done()}
-        if attention.now_s() > longest_s:
+        if attended.now_s() > longest_s:
             ranks = ", ".join(map(str, missing))
             fault = IntroductionError(
                 f"nothing heard from rank {ranks} for {longest_s:g} s, since MPI began; here it is {own.short}",

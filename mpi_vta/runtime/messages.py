@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import IntegrityError
-from mpi_vta.runtime.transport.protocol import Request, Transport, wait
+from mpi_vta.runtime.transport.protocol import MessageRequest, Transport, wait
 from mpi_vta.runtime.watchdog import Watchdog
 
 HEADER_BYTES = 8
@@ -54,7 +54,7 @@ class Inbound:
         self._transport, self._tag, self._peers, self._what = transport, tag, iter(peers), what
         self._end, self._verify = HEADER_BYTES + payload_bytes, verify
         self._buffers = [_buffer(payload_bytes, verify) for _ in range(_POSTED_AHEAD)]
-        self._posted: dict[int, tuple[Request, int]] = {}
+        self._posted: dict[int, tuple[MessageRequest, int]] = {}
         self._taken = 0
         for index in range(_POSTED_AHEAD):
             self._post(index)
@@ -122,7 +122,7 @@ class Outbound:
     def __init__(self, transport: Transport, tag: int, payload_bytes: int, what: str, *, verify: bool = False) -> None:
         self._verify = verify
         self._transport, self._tag, self._payload_bytes, self._what = transport, tag, payload_bytes, what
-        self._open: list[tuple[Request, NDArray[np.uint8]]] = []
+        self._open: list[tuple[MessageRequest, NDArray[np.uint8]]] = []
         self._free: list[NDArray[np.uint8]] = []
 
     def send(self, peer: int, depart_ns: int, payload: NDArray[np.uint8] | None, image: int) -> None:

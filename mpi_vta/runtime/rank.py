@@ -17,11 +17,11 @@ from mpi_vta.plans.plan import SINK, SOURCE, Edge, Plan
 from mpi_vta.runtime.devices.protocol import Device
 from mpi_vta.runtime.endpoint import Endpoint
 from mpi_vta.runtime.messages import Inbound, Outbound
-from mpi_vta.runtime.pieces import Pieces
+from mpi_vta.runtime.piece_copier import PieceCopier
 from mpi_vta.runtime.stage import BoardStage
 from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.runtime.watchdog import Watchdog
-from mpi_vta.schedule.clock import Span
+from mpi_vta.schedule.clock import TimeInterval
 from mpi_vta.schedule.timeline import (
     Assemble,
     Finish,
@@ -103,7 +103,7 @@ class RankRun:
         self._carries_data = device.carries_data
         self._trace, self._watchdog, self._endpoint, self._on_finish = trace, watchdog, endpoint, on_finish
         self._timeline = RankTimeline(job.plan, self._rank, job.network)
-        self._pieces = Pieces(job.plan, job.board.config)
+        self._pieces = PieceCopier(job.plan, job.board.config)
         self._stages = {index: BoardStage(program, device) for index, program in job.programs.items()}
         self._raw = {stage: _raw_values(job.plan, stage) for stage in job.programs}
         self._inbound, self._outbound = self._open_edges(transport)
@@ -204,14 +204,14 @@ class RankRun:
         endpoint = self._at_rank_0()
         at_ns = self._timeline.start(step)
         endpoint.start(step.group, at_ns)
-        self._note(EventKind.START, Span(at_ns, at_ns), SOURCE, step.group)
+        self._note(EventKind.START, TimeInterval(at_ns, at_ns), SOURCE, step.group)
         if self._carries_data:
             self._hand_over(SOURCE, step.group, endpoint.group(step.group))
 
     def _finish(self, step: Finish) -> None:
         at_ns = self._timeline.finish(step)
         self._at_rank_0().finish(step.group, at_ns, self._consume(SINK, step.group))
-        self._note(EventKind.FINISH, Span(at_ns, at_ns), SINK, step.group)
+        self._note(EventKind.FINISH, TimeInterval(at_ns, at_ns), SINK, step.group)
         self._release(SINK, step.group)
         self._on_finish()
 
@@ -239,7 +239,7 @@ class RankRun:
         return self._endpoint
 
     def _note(
-        self, kind: EventKind, span: Span, place: int, group: int, peer: int = NO_PEER, edge: int = NO_EDGE
+        self, kind: EventKind, span: TimeInterval, place: int, group: int, peer: int = NO_PEER, edge: int = NO_EDGE
     ) -> None:
         self._watchdog.note(edge, group * self._plan.group_images)
         self._trace.record(

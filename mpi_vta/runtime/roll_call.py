@@ -20,12 +20,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from mpi_vta.runtime.attention import Attention
+from mpi_vta.runtime.attended_clock import AttendedClock
+from mpi_vta.runtime.blame import AT_LAST, ENDING_S, PROCESS_OR_LINK, Blame, Heard, judge, patience_s
 from mpi_vta.runtime.process import Neighbour
+from mpi_vta.runtime.rank_position import RankPosition
 from mpi_vta.runtime.transport.protocol import Transport
-from mpi_vta.runtime.verdict import AT_LAST, ENDING_S, PROCESS_OR_LINK, Heard, Verdict, judge, patience_s
 from mpi_vta.runtime.watchdog import LOADING, Watchdog
-from mpi_vta.runtime.whereabouts import Whereabouts
 from mpi_vta.standard_output import say_error
 
 EXIT_STATUS = 17
@@ -76,10 +76,10 @@ class RollCall:
         self._neighbours = neighbours or {}
         self._patience_s = patience_s(limit_s) if limit_s > 0 else 0.0
         self._tick_s = min(_LONGEST_TICK_S, self._patience_s / _BEATS_PER_PATIENCE / 2)
-        named = [Whereabouts(rank, (hosts or {}).get(rank, "its host")) for rank in range(self._size)]
+        named = [RankPosition(rank, (hosts or {}).get(rank, "its host")) for rank in range(self._size)]
         self._heard = {who.rank: Heard(0.0, LOADING, "", 0.0, 0, 0.0, who) for who in named}
         self._empty_polls = _EMPTY_POLLS + (self._size if self._rank == 0 else 0)
-        self._now_s, self._next_beat_s, self._attention = 0.0, 0.0, Attention()
+        self._now_s, self._next_beat_s, self._attended = 0.0, 0.0, AttendedClock()
         self._stopped = threading.Event()
         self._found = threading.Lock()
         self._thread = threading.Thread(target=self._call, name="roll call", daemon=True)
@@ -88,7 +88,7 @@ class RollCall:
     def start(self) -> None:
         """Call the roll until `close`, in a thread."""
         if self._active:
-            self._attention = Attention()
+            self._attended = AttendedClock()
             self._thread.start()
 
     def announce(self) -> None:
@@ -120,8 +120,8 @@ class RollCall:
 
     def _hear_out(self) -> None:
         """Take every rank's last note: MPI may not be left with messages that nobody has received."""
-        to_come, attention = set(range(1, self._size)), Attention()
-        while to_come and attention.now_s() < self._patience_s:
+        to_come, attended = set(range(1, self._size)), AttendedClock()
+        while to_come and attended.now_s() < self._patience_s:
             found = self._transport.poll()
             if found is None:
                 time.sleep(_CLOSING_TICK_S)
@@ -166,7 +166,7 @@ class RollCall:
 
     def step(self) -> bool:
         """Take what has come, tell what this rank is at, look for faults; return whether rank 0 has said goodbye."""
-        self._now_s = self._attention.now_s()
+        self._now_s = self._attended.now_s()
         if self._listen():
             return True
         if self._now_s >= self._next_beat_s:
@@ -208,7 +208,7 @@ class RollCall:
             state["waited_s"],
             state["progress"],
             self._now_s if moved else before.moved_s,
-            Whereabouts(**state["who"]),
+            RankPosition(**state["who"]),
         )
 
     def _beat(self) -> None:
@@ -221,18 +221,18 @@ class RollCall:
     def _look(self) -> None:
         stuck_s, what = self.watchdog.stuck()
         if stuck_s > self._patience_s:
-            self._blame(Verdict(self.watchdog.whereabouts, f"{what} has hung for {stuck_s:.1f} s"))
+            self._blame(Blame(self.watchdog.position, f"{what} has hung for {stuck_s:.1f} s"))
         elif self._rank == 0:
             self._hear(0, self.watchdog.state())
-            verdict = judge(self._heard, self._now_s, self._patience_s, self._fault)
-            if verdict is not None:
-                self._blame(verdict)
+            blame = judge(self._heard, self._now_s, self._patience_s, self._fault)
+            if blame is not None:
+                self._blame(blame)
         elif fault := self._rank_0_fault():
             if self._rank > 1:
                 # rank 1 says so, unless it is gone as well
                 time.sleep(_DEPUTY_S)
             text = f"nothing heard for {self._silence_s(0):.1f} s by rank {self._rank}: {fault}{AT_LAST}"
-            self._blame(Verdict(self._heard[0].who, text))
+            self._blame(Blame(self._heard[0].who, text))
 
     def _rank_0_fault(self) -> str:
         return self._fault(0)
@@ -253,9 +253,9 @@ class RollCall:
     def _silence_s(self, rank: int) -> float:
         return self._now_s - self._heard[rank].at_s
 
-    def _blame(self, verdict: Verdict) -> None:
+    def _blame(self, blame: Blame) -> None:
         # a fault that this thread has found itself need not be told to a rank 0 that is silent
-        self.report(verdict.who.line(verdict.text), EXIT_STATUS)
+        self.report(blame.who.line(blame.text), EXIT_STATUS)
 
     def _post(self, peer: int, kind: str, **content: Any) -> None:
         self._transport.post(json.dumps({"kind": kind, **content}).encode(), peer)

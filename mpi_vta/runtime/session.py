@@ -164,7 +164,7 @@ def join(first: RankWork, other: RankWork, limit_s: float) -> int:
     An exception that nobody catches, a signal to end, and a rank that is silent for `limit_s` seconds end all ranks.
     """
     launcher = find_launcher(os.environ)
-    transport, notebook = begin_mpi(limit_s)
+    transport, state = begin_mpi(limit_s)
     try:
         check_pairing(os.environ, transport.size)
     except LaunchError as fault:
@@ -172,7 +172,7 @@ def join(first: RankWork, other: RankWork, limit_s: float) -> int:
         if launcher is None or launcher.rank == 0:
             print_error(fault)
         return fault.exit_status
-    ending = Ending(transport, Watchdog(transport.rank, transport.host, notebook))
+    ending = Ending(transport, Watchdog(transport.rank, transport.host, state))
     ending.install()
     try:
         statements = introduce(transport, Statement.own())

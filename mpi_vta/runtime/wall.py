@@ -24,7 +24,7 @@ from mpi_vta.runtime.rank import RankJob, RankRun
 from mpi_vta.runtime.stage import BoardStage
 from mpi_vta.runtime.transport.protocol import Pause, Transport
 from mpi_vta.runtime.watchdog import Watchdog
-from mpi_vta.schedule.clock import Span
+from mpi_vta.schedule.clock import TimeInterval
 from mpi_vta.schedule.timeline import Finish, Launch, Receive, Send, Start, rank_steps
 from mpi_vta.trace.schema import EventKind
 from mpi_vta.trace.writer import RankTrace
@@ -56,7 +56,7 @@ class Worker:
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._free_ns = 0
 
-    def submit(self, hold_ns: int, work: Callable[[], Values]) -> Future[tuple[Span, Values]]:
+    def submit(self, hold_ns: int, work: Callable[[], Values]) -> Future[tuple[TimeInterval, Values]]:
         """Hand in work; the result says from when to when it took."""
         return self._pool.submit(self._do, self._clock.now_ns(), hold_ns, work)
 
@@ -64,7 +64,7 @@ class Worker:
         """Wait for what is under way, and drop the rest."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _do(self, asked_ns: int, hold_ns: int, work: Callable[[], Values]) -> tuple[Span, Values]:
+    def _do(self, asked_ns: int, hold_ns: int, work: Callable[[], Values]) -> tuple[TimeInterval, Values]:
         start_ns = max(asked_ns, self._free_ns)
         result = work()
         left_ns = start_ns + hold_ns - self._clock.now_ns()
@@ -72,7 +72,7 @@ class Worker:
             time.sleep(left_ns / 1e9)
         end_ns = self._clock.now_ns()
         self._free_ns = start_ns + hold_ns if left_ns > 0 else end_ns
-        return Span(start_ns, end_ns), result
+        return TimeInterval(start_ns, end_ns), result
 
 
 @dataclass
@@ -82,8 +82,8 @@ class _Task:
     place: int
     group: int
     missing: int
-    prepared: Future[tuple[Span, Values]] | None = None
-    launched: Future[tuple[Span, Values]] | None = None
+    prepared: Future[tuple[TimeInterval, Values]] | None = None
+    launched: Future[tuple[TimeInterval, Values]] | None = None
 
     @property
     def progress(self) -> int:
@@ -201,7 +201,7 @@ class WallRun(RankRun):
             self._pieces.put(self._plan.edges[edge], arrived, payload.copy())
         inbound.release()
         self._tasks[step.place, step.group].missing -= 1
-        span = Span(start_ns, self._clock.now_ns())
+        span = TimeInterval(start_ns, self._clock.now_ns())
         self._note(EventKind.RECEIVE, span, step.place, step.group, step.peer, edge)
         return True
 
@@ -212,7 +212,7 @@ class WallRun(RankRun):
         at_ns = self._clock.now_ns()
         endpoint = self._at_rank_0()
         endpoint.start(group, at_ns)
-        self._note(EventKind.START, Span(at_ns, at_ns), SOURCE, group)
+        self._note(EventKind.START, TimeInterval(at_ns, at_ns), SOURCE, group)
         self._made_by(SOURCE, group, endpoint.group(group) if self._carries_data else {})
         return True
 
@@ -265,7 +265,7 @@ class WallRun(RankRun):
     def _conclude(self, task: _Task) -> None:
         at_ns = self._clock.now_ns()
         self._at_rank_0().finish(task.group, at_ns, self._consume(SINK, task.group))
-        self._note(EventKind.FINISH, Span(at_ns, at_ns), SINK, task.group)
+        self._note(EventKind.FINISH, TimeInterval(at_ns, at_ns), SINK, task.group)
         del self._tasks[SINK, task.group]
         self._finished += 1
         self._on_finish()
@@ -283,4 +283,4 @@ class WallRun(RankRun):
             start_ns = self._clock.now_ns()
             payload: Any = self._pieces.cut(edge, values[edge.value]) if self._carries_data else None
             self._outbound[step.edge].send(step.peer, start_ns, payload, group * self._plan.group_images)
-            self._note(EventKind.SEND, Span(start_ns, self._clock.now_ns()), place, group, step.peer, step.edge)
+            self._note(EventKind.SEND, TimeInterval(start_ns, self._clock.now_ns()), place, group, step.peer, step.edge)

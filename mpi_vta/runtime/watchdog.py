@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mpi_vta.runtime.notebook import Notebook
-from mpi_vta.runtime.whereabouts import NOTHING, Whereabouts
+from mpi_vta.runtime.rank_position import NOTHING, RankPosition
+from mpi_vta.runtime.rank_state import RankState
 
 LOADING, WORKING, WAITING, DONE = "loading", "working", "waiting", "done"
 
@@ -30,12 +30,12 @@ class Watchdog:
     ----------
     rank, host
         Who.
-    notebook : Notebook or None
+    state : RankState or None
         Where to note it for a guardian.
     """
 
-    def __init__(self, rank: int, host: str, notebook: Notebook | None = None) -> None:
-        self._who, self._notebook = Whereabouts(rank, host), notebook
+    def __init__(self, rank: int, host: str, state: RankState | None = None) -> None:
+        self._who, self._state = RankPosition(rank, host), state
         self._edges: Sequence[str] = ()
         self._edge = self._image = NOTHING
         self._simulated = True
@@ -59,23 +59,23 @@ class Watchdog:
         hint : str
             What to do if the job ends early.
         """
-        self._who = Whereabouts(self._who.rank, self._who.host, board, hint=hint)
+        self._who = RankPosition(self._who.rank, self._who.host, board, hint=hint)
         self._edges, self._simulated = edges, simulated
-        if self._notebook is not None:
-            self._notebook.describe(self._who.host, board, edges, hint)
+        if self._state is not None:
+            self._state.describe(self._who.host, board, edges, hint)
 
     def note(self, edge: int, image: int) -> None:
         """Note that something was done for an image; `edge` is `NOTHING` if it was no message."""
         self.progress += 1
         self._edge, self._image = edge if edge != NOTHING else self._edge, image
-        if self._notebook is not None:
-            self._notebook.note(self._edge, image)
+        if self._state is not None:
+            self._state.note(self._edge, image)
 
     @property
-    def whereabouts(self) -> Whereabouts:
+    def position(self) -> RankPosition:
         """Where the rank is now."""
         edge = self._edges[self._edge] if 0 <= self._edge < len(self._edges) else ""
-        return Whereabouts(self._who.rank, self._who.host, self._who.board, edge, self._image, self._who.hint)
+        return RankPosition(self._who.rank, self._who.host, self._who.board, edge, self._image, self._who.hint)
 
     @contextmanager
     def waiting(self, what: str) -> Iterator[None]:
@@ -113,7 +113,7 @@ class Watchdog:
             return time.monotonic() - launch.moved_s, launch.what
 
     def state(self) -> dict[str, Any]:
-        """Return what a beat tells, JSON-able: phase, wait, progress and whereabouts."""
+        """Return what a beat tells, JSON-able: phase, wait, progress and position."""
         wait = self._wait
         waits = self.phase == WORKING and self._launch is None and wait is not None
         return {
@@ -121,5 +121,5 @@ class Watchdog:
             "what": wait[1] if waits and wait else "",
             "waited_s": time.monotonic() - wait[0] if waits and wait else 0.0,
             "progress": self.progress,
-            "who": asdict(self.whereabouts),
+            "who": asdict(self.position),
         }

@@ -12,7 +12,7 @@ MAX_INTERVALS = 256
 
 
 @dataclass(frozen=True)
-class Span:
+class TimeInterval:
     """A piece of virtual time, [start_ns, end_ns)."""
 
     start_ns: int
@@ -32,7 +32,7 @@ class Resource:
         self._floor_ns = 0
         self.busy_ns = 0
 
-    def reserve(self, ready_ns: int, duration_ns: int) -> Span:
+    def reserve(self, ready_ns: int, duration_ns: int) -> TimeInterval:
         """Occupy the first gap of `duration_ns` that begins at `ready_ns` or later, without a break.
 
         Raises
@@ -42,14 +42,14 @@ class Resource:
         """
         start, index = self._first_free(ready_ns, duration_ns)
         if duration_ns == 0:
-            return Span(start, start)
+            return TimeInterval(start, start)
         while index < len(self._starts) and self._starts[index] < start + duration_ns:
             start = max(start, self._ends[index])
             index += 1
         self._insert(index, start, start + duration_ns)
-        return Span(start, start + duration_ns)
+        return TimeInterval(start, start + duration_ns)
 
-    def share(self, ready_ns: int, duration_ns: int) -> Span:
+    def share(self, ready_ns: int, duration_ns: int) -> TimeInterval:
         """Occupy free time from `ready_ns` on, in pieces, until they add up to `duration_ns`.
 
         So a processor interrupts later work for earlier work, and a port lets packets of several
@@ -57,12 +57,12 @@ class Resource:
 
         Returns
         -------
-        Span
+        TimeInterval
             From the first piece's start to the last piece's end.
         """
         at, index = self._first_free(ready_ns, duration_ns)
         if duration_ns == 0:
-            return Span(at, at)
+            return TimeInterval(at, at)
         pieces: list[tuple[int, int]] = []
         left = duration_ns
         while left:
@@ -76,7 +76,7 @@ class Resource:
             at = until
         for start, end in pieces:
             self._insert(bisect_right(self._ends, start), start, end)
-        return Span(pieces[0][0], pieces[-1][1])
+        return TimeInterval(pieces[0][0], pieces[-1][1])
 
     def _first_free(self, ready_ns: int, duration_ns: int) -> tuple[int, int]:
         if ready_ns < 0 or duration_ns < 0:
@@ -123,37 +123,37 @@ class RankClock:
         self.nic_out = Resource()
         self.nic_in = Resource()
 
-    def send(self, ready_ns: int, size_bytes: int, network: NetworkModel) -> Span:
+    def send(self, ready_ns: int, size_bytes: int, network: NetworkModel) -> TimeInterval:
         """Send a message that is ready at `ready_ns` to another rank.
 
         Returns
         -------
-        Span
+        TimeInterval
             From the start of the processor's work to ``end_ns``, when the last byte leaves the port:
             the departure that travels with the message.
         """
         host = self.cpu.share(ready_ns, network.host_ns(size_bytes))
         wire = self.nic_out.share(host.end_ns, network.wire_ns(size_bytes))
-        return Span(host.start_ns, wire.end_ns)
+        return TimeInterval(host.start_ns, wire.end_ns)
 
-    def receive(self, depart_ns: int, size_bytes: int, network: NetworkModel) -> Span:
+    def receive(self, depart_ns: int, size_bytes: int, network: NetworkModel) -> TimeInterval:
         """Take in a message whose last byte left its sender's port at `depart_ns`.
 
         Returns
         -------
-        Span
+        TimeInterval
             From the first byte's entering the port in to the time at which the program can use the
             data.
         """
         wire_ns = network.wire_ns(size_bytes)
         wire = self.nic_in.share(depart_ns + network.latency_ns - wire_ns, wire_ns)
         host = self.cpu.share(wire.end_ns, network.host_ns(size_bytes))
-        return Span(wire.start_ns, host.end_ns)
+        return TimeInterval(wire.start_ns, host.end_ns)
 
-    def host(self, ready_ns: int, duration_ns: int) -> Span:
+    def host(self, ready_ns: int, duration_ns: int) -> TimeInterval:
         """Occupy the processor."""
         return self.cpu.share(ready_ns, duration_ns)
 
-    def launch(self, ready_ns: int, compute_ns: int) -> Span:
+    def launch(self, ready_ns: int, compute_ns: int) -> TimeInterval:
         """Occupy VTA for one launch; the polling driver is taken to run on a core of its own."""
         return self.vta.reserve(ready_ns, compute_ns)

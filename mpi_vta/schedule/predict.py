@@ -9,7 +9,7 @@ from math import inf
 from mpi_vta.plans.network import NetworkModel
 from mpi_vta.plans.plan import Plan
 from mpi_vta.plans.resources import RESOURCES
-from mpi_vta.schedule.clock import RankClock, Span
+from mpi_vta.schedule.clock import RankClock, TimeInterval
 from mpi_vta.schedule.figures import Figures, group_count, measure
 from mpi_vta.schedule.timeline import (
     Assemble,
@@ -33,7 +33,7 @@ class Prediction:
     ----------
     start_ns, finish_ns : tuple of int
         Per image group.
-    spans : mapping of int to tuple of (Step, Span)
+    spans : mapping of int to tuple of (Step, TimeInterval)
         Per rank, what it does when, in the order of `rank_steps`; empty unless asked for.
     busy_ns : mapping of int to mapping of str to int
         Per rank and resource (`RESOURCES`), how long it is busy.
@@ -45,7 +45,7 @@ class Prediction:
 
     start_ns: tuple[int, ...]
     finish_ns: tuple[int, ...]
-    spans: Mapping[int, tuple[tuple[Step, Span], ...]]
+    spans: Mapping[int, tuple[tuple[Step, TimeInterval], ...]]
     busy_ns: Mapping[int, Mapping[str, int]]
     bottleneck: tuple[int, str]
     figures: Figures
@@ -110,7 +110,7 @@ class _Walker:
         self.clock = RankClock()
         self.start_ns: list[int] = []
         self.finish_ns: list[int] = []
-        self.spans: list[tuple[Step, Span]] = []
+        self.spans: list[tuple[Step, TimeInterval]] = []
         self._keep_spans = keep_spans
         self._timeline = RankTimeline(plan, rank, network, self.clock)
         self._steps: Iterator[Step] = rank_steps(plan, rank, groups)
@@ -147,11 +147,11 @@ class _Walker:
             span = timeline.assemble(step)
         elif isinstance(step, Start):
             self.start_ns.append(timeline.start(step))
-            span = Span(self.start_ns[-1], self.start_ns[-1])
+            span = TimeInterval(self.start_ns[-1], self.start_ns[-1])
         else:
             assert isinstance(step, Finish)
             self.finish_ns.append(timeline.finish(step))
-            span = Span(self.finish_ns[-1], self.finish_ns[-1])
+            span = TimeInterval(self.finish_ns[-1], self.finish_ns[-1])
         if self._keep_spans:
             self.spans.append((step, span))
         return True

@@ -18,12 +18,12 @@ MOST_UNITS = 4
 MOST_UNITS_QUICKLY = 2
 ONE_BOARD = Grid(1, 1)
 
-Division = tuple[tuple[int, int, Grid], ...]
+SplitDivision = tuple[tuple[int, int, Grid], ...]
 """Runs [first, end) of units and how each is divided."""
 
 
 @dataclass(frozen=True)
-class Run:
+class LayerRun:
     """Some units divided by a grid.
 
     Attributes
@@ -74,7 +74,7 @@ class SplitSearch:
         """The ranks, fastest first."""
         return tuple(sorted(range(self._problem.ranks), key=lambda rank: (-self._speed(rank), rank)))
 
-    def best(self) -> Division:
+    def best(self) -> SplitDivision:
         """Return the division with the least estimated time of one image group."""
         table: list[dict[Grid, tuple[float, int, Grid]]] = [{} for _ in range(len(self._units) + 1)]
         table[0][ONE_BOARD] = (0.0, 0, ONE_BOARD)
@@ -86,7 +86,7 @@ class SplitSearch:
                 table[run.end][run.grid] = min(known, (spent + run.compute_ns, first, before))
         return self._walk_back(table)
 
-    def _cheapest(self, run: Run, states: list[tuple[float, Grid]], limit_ns: float) -> tuple[float, Grid]:
+    def _cheapest(self, run: LayerRun, states: list[tuple[float, Grid]], limit_ns: float) -> tuple[float, Grid]:
         """Return the least time below a limit until a run has its inputs, and how the one before is then divided."""
         best = (limit_ns, ONE_BOARD)
         for spent, before in states:
@@ -95,7 +95,7 @@ class SplitSearch:
             best = min(best, (spent + self._exchange_ns(run, before), before))
         return best
 
-    def placements(self, division: Division) -> tuple[Placement, ...]:
+    def placements(self, division: SplitDivision) -> tuple[Placement, ...]:
         """Return a division's parts in the order of the plan's stages."""
         found = []
         for first, end, grid in division:
@@ -128,7 +128,7 @@ class SplitSearch:
             )
         self._estimated_cycles, self._true_cycles = self._estimated_cycles + estimated, self._true_cycles + true
 
-    def _walk_back(self, table: list[dict[Grid, tuple[float, int, Grid]]]) -> Division:
+    def _walk_back(self, table: list[dict[Grid, tuple[float, int, Grid]]]) -> SplitDivision:
         end = len(self._units)
         grid = min(table[end], key=lambda g: (table[end][g][0] + self._gather_ns(g), g))
         runs = []
@@ -138,7 +138,7 @@ class SplitSearch:
             end, grid = first, before
         return tuple(reversed(runs))
 
-    def _runs(self, first: int) -> Iterator[Run]:
+    def _runs(self, first: int) -> Iterator[LayerRun]:
         for end in range(first + 1, len(self._units) + 1):
             nodes = self._nodes(first, end)
             yield self._run(first, end, ONE_BOARD, nodes)
@@ -157,10 +157,10 @@ class SplitSearch:
         most, plain = 2 * grid.boards > self._problem.ranks, 1 in (grid.bands, grid.columns)
         return most or plain if self._problem.objective == "latency" else most and plain
 
-    def _run(self, first: int, end: int, grid: Grid, nodes: tuple[str, ...]) -> Run:
+    def _run(self, first: int, end: int, grid: Grid, nodes: tuple[str, ...]) -> LayerRun:
         parts = self._parts(nodes, grid)
         slowest = max(self._part_ns(nodes, share, self._part_windows(nodes, share), rank) for rank, share in parts)
-        return Run(first, end, grid, self._wants(nodes, grid, parts), slowest)
+        return LayerRun(first, end, grid, self._wants(nodes, grid, parts), slowest)
 
     def _wants(
         self, nodes: tuple[str, ...], grid: Grid, parts: Sequence[tuple[int, Window]]
@@ -174,7 +174,7 @@ class SplitSearch:
             self._wanted[key] = tuple((n, Holding.of(pieces, self._block_of(n))) for n, pieces in reads.items())
         return self._wanted[key]
 
-    def _exchange_ns(self, run: Run, before: Grid) -> float:
+    def _exchange_ns(self, run: LayerRun, before: Grid) -> float:
         key = (run.first, run.end, run.grid, before)
         if key not in self._exchanges:
             values = [

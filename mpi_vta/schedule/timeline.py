@@ -28,7 +28,7 @@ from math import lcm
 from mpi_vta.errors import PlanError
 from mpi_vta.plans.network import NetworkModel
 from mpi_vta.plans.plan import SINK, SOURCE, Edge, Plan
-from mpi_vta.schedule.clock import RankClock, Span
+from mpi_vta.schedule.clock import RankClock, TimeInterval
 
 
 @dataclass(frozen=True)
@@ -220,28 +220,28 @@ class RankTimeline:
         self._ready_ns: dict[tuple[int, int], int] = {}
         self._made_ns: dict[int, int] = {}
 
-    def receive(self, step: Receive, depart_ns: int) -> Span:
+    def receive(self, step: Receive, depart_ns: int) -> TimeInterval:
         """Time the arrival of a message that left its sender at `depart_ns`."""
         span = self.clock.receive(depart_ns, self._edge(step.edge).size_bytes, self._network)
         self._raise_ready(step.place, step.group, span.end_ns)
         return span
 
-    def assemble(self, step: Assemble) -> Span:
+    def assemble(self, step: Assemble) -> TimeInterval:
         """Time the processor's copying of what this rank made itself; messages may arrive meanwhile."""
         return self._on_processor(step, self._plan.stages[step.place].assemble_ns)
 
-    def host(self, step: Host) -> Span:
+    def host(self, step: Host) -> TimeInterval:
         """Time the processor's work before a launch."""
         return self._on_processor(step, self._plan.stages[step.place].host_ns)
 
-    def _on_processor(self, step: Assemble | Host, replicas_ns: tuple[int, ...]) -> Span:
+    def _on_processor(self, step: Assemble | Host, replicas_ns: tuple[int, ...]) -> TimeInterval:
         replica = self._plan.stages[step.place].replica_of(step.group)
         ready_ns = self._ready_ns.get((step.place, step.group), 0)
         span = self.clock.host(ready_ns, replicas_ns[replica])
         self._raise_ready(step.place, step.group, span.end_ns)
         return span
 
-    def launch(self, step: Launch) -> Span:
+    def launch(self, step: Launch) -> TimeInterval:
         """Time a launch: when all its inputs are there and VTA is free."""
         stage = self._plan.stages[step.place]
         ready_ns = self._ready_ns.pop((step.place, step.group), 0)
@@ -249,7 +249,7 @@ class RankTimeline:
         self._made(step.place, step.group, span.end_ns)
         return span
 
-    def send(self, step: Send) -> Span:
+    def send(self, step: Send) -> TimeInterval:
         """Time a message's leaving; ``end_ns`` has to travel with it."""
         return self.clock.send(self._made_ns[step.place], self._edge(step.edge).size_bytes, self._network)
 

@@ -128,7 +128,7 @@ def _idle_cycles_later(cycle: int, count: int, writes: list[tuple[int, int]]) ->
 
 
 @dataclass(frozen=True)
-class Costs:
+class BurstCosts:
     """What each instruction costs by itself.
 
     Attributes
@@ -155,7 +155,7 @@ class Costs:
 
 def instruction_costs(
     config: VTAConfig, columns: Columns, nop: NDArray[np.bool_], profile: TimingProfile, bus_bytes: int
-) -> Costs:
+) -> BurstCosts:
     """Compute what every instruction costs under a profile."""
     opcode = columns["opcode"]
     trips = columns["iter_out"] * columns["iter_in"] * (columns["uop_end"] - columns["uop_bgn"])
@@ -174,7 +174,7 @@ def instruction_costs(
     if not profile.shared_channel:
         for moves in (stores, loads):
             fixed[moves] = _port_cycles(columns, moves, sizes[moves], profile)
-        return Costs(fixed, Bursts(np.zeros(1, dtype=np.int64), loads[:0]), load_index, tail, pads, {})
+        return BurstCosts(fixed, Bursts(np.zeros(1, dtype=np.int64), loads[:0]), load_index, tail, pads, {})
     fixed[stores] = _store_cycles(config, columns, stores, sizes[stores], bus_bytes, profile.burst_beats)
     fixed[loads] = -1
     load_index[loads] = np.arange(loads.size)
@@ -185,7 +185,7 @@ def instruction_costs(
     padding = padding_elements(columns, loads)
     data_beats = bursts.totals(bursts.beats)
     pads[loads] = np.where(padding > 0, padding + data_beats + write_tail, 0)
-    return Costs(fixed, bursts, load_index, tail, pads, _bottom_pads(columns, loads, write_tail))
+    return BurstCosts(fixed, bursts, load_index, tail, pads, _bottom_pads(columns, loads, write_tail))
 
 
 def _bottom_pads(columns: Columns, index: Indices, tail: Indices) -> dict[int, BottomPads]:

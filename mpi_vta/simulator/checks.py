@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.table import MemoryType, Opcode, Unit
-from mpi_vta.simulator.decoding import Decoded, Indices, Operands, decode_program, move_extent
+from mpi_vta.simulator.decoding import Decoded, Indices, LoopOperands, decode_program, move_extent
 from mpi_vta.simulator.functional import Executable
 from mpi_vta.simulator.races import check_races, order_clocks
 from mpi_vta.simulator.timing import simulate
@@ -87,14 +87,14 @@ def _check_operands(decoded: Decoded, pipeline_hazards: bool) -> None:
             )
 
 
-def _same_src_and_dst(operands: Operands) -> bool:
+def _same_src_and_dst(operands: LoopOperands) -> bool:
     steps = zip(operands.trips, operands.dst_steps, operands.src_steps, strict=True)
     return np.array_equal(operands.uops[0], operands.uops[1]) and all(
         trip == 1 or dst == src for trip, dst, src in steps
     )
 
 
-def _hazard_distance(operands: Operands, reads_src: bool) -> int:
+def _hazard_distance(operands: LoopOperands, reads_src: bool) -> int:
     """Return the smallest distance at which a written accumulator is used again, if below the limit."""
     dst = operands.dst
     used = [dst, operands.src] if reads_src else [dst]
@@ -183,7 +183,7 @@ class _BufferState:
             else:
                 self._store(index, base)
 
-    def _compute(self, index: int, opcode: int, operands: Operands) -> None:
+    def _compute(self, index: int, opcode: int, operands: LoopOperands) -> None:
         begin, end = int(self._columns["uop_bgn"][index]), int(self._columns["uop_end"][index])
         self._need(index, MemoryType.UOP, np.arange(begin, end))
         reset = opcode == Opcode.GEMM and bool(self._columns["reset"][index])

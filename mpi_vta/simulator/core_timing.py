@@ -33,7 +33,7 @@ TAKE_TO_BEAT_CYCLES = 4  # a STORE is taken, to its first beat stands at the mem
 ANSWER_TO_END_CYCLES = 2  # the last burst is answered, to the STORE ends
 
 
-class CoreRun:
+class CoreSimulation:
     """One simulation.
 
     Parameters

@@ -19,7 +19,7 @@ Indices = NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
-class Operands:
+class LoopOperands:
     """The index triples of a GEMM or ALU instruction, as loops over a micro-op list.
 
     Attributes
@@ -103,7 +103,7 @@ class Decoded:
         Which push each pop takes.
     order : ndarray of int64, shape (n,)
         An execution order that respects the tokens.
-    operands : sequence of Operands or None
+    operands : sequence of LoopOperands or None
         Per instruction; equal GEMM and ALU instructions share one object.
     """
 
@@ -112,7 +112,7 @@ class Decoded:
     nop: NDArray[np.bool_]
     tokens: TokenMatch
     order: Indices
-    operands: Sequence[Operands | None]
+    operands: Sequence[LoopOperands | None]
 
     def fields(self, index: int, names: Sequence[str]) -> list[int]:
         """Return some fields of one instruction."""
@@ -231,10 +231,10 @@ def _check_self_modifying(
 
 def _collect_operands(
     config: VTAConfig, columns: Columns, nop: NDArray[np.bool_], words: NDArray[np.uint64], dram: NDArray[np.uint8]
-) -> list[Operands | None]:
+) -> list[LoopOperands | None]:
     buffer = np.zeros(config.uop_depth, dtype=np.uint32)
-    operands: list[Operands | None] = [None] * len(words)
-    shared: dict[tuple[object, ...], Operands] = {}
+    operands: list[LoopOperands | None] = [None] * len(words)
+    shared: dict[tuple[object, ...], LoopOperands] = {}
     low, high = words[:, 0].tolist(), words[:, 1].tolist()
     names = ("opcode", "memory_type", "sram_base", "dram_base", "x_size", "uop_bgn", "uop_end")
     rows = np.flatnonzero((columns["unit"] == Unit.COMPUTE) & ~nop)
@@ -255,14 +255,16 @@ def _collect_operands(
     return operands
 
 
-def _operands(config: VTAConfig, columns: Columns, index: int, uops: NDArray[np.uint32]) -> Operands:
+def _operands(config: VTAConfig, columns: Columns, index: int, uops: NDArray[np.uint32]) -> LoopOperands:
     def pair(name: str) -> tuple[int, int]:
         return int(columns[f"{name}_out"][index]), int(columns[f"{name}_in"][index])
 
-    return Operands(decode_uops(uops, config), pair("iter"), pair("dst_factor"), pair("src_factor"), pair("wgt_factor"))
+    return LoopOperands(
+        decode_uops(uops, config), pair("iter"), pair("dst_factor"), pair("src_factor"), pair("wgt_factor")
+    )
 
 
-def _check_indices(config: VTAConfig, columns: Columns, index: int, operands: Operands) -> None:
+def _check_indices(config: VTAConfig, columns: Columns, index: int, operands: LoopOperands) -> None:
     limits = [("dst", config.acc_depth)]
     if columns["opcode"][index] == Opcode.GEMM:
         if not columns["reset"][index]:

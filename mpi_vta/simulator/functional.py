@@ -12,7 +12,7 @@ from mpi_vta.errors import SimulationError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.table import MemoryType, Opcode
 from mpi_vta.simulator.alu import AluStep
-from mpi_vta.simulator.decoding import Decoded, Operands, decode_program, element_bytes, move_extent
+from mpi_vta.simulator.decoding import Decoded, LoopOperands, decode_program, element_bytes, move_extent
 from mpi_vta.simulator.gemm import GemmStep, ResetStep, factor
 from mpi_vta.simulator.moves import LoadStep, Move, StoreStep
 from mpi_vta.simulator.sram import Sram
@@ -161,13 +161,13 @@ class _Binder:
                 steps.append(self._move(opcodes[index], memory[index], geometry[index]))
         return steps
 
-    def _compute(self, index: int, operands: Operands) -> Step:
+    def _compute(self, index: int, operands: LoopOperands) -> Step:
         step = self._shared.get(id(operands))
         if step is None:
             step = self._shared[id(operands)] = self._bind(index, operands)
         return step
 
-    def _bind(self, index: int, operands: Operands) -> Step:
+    def _bind(self, index: int, operands: LoopOperands) -> Step:
         columns = self._decoded.columns
         if columns["opcode"][index] == Opcode.ALU:
             imm = int(columns["imm"][index]) if columns["use_imm"][index] else None

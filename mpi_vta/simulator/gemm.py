@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_vta.simulator.decoding import Indices, Operands
+from mpi_vta.simulator.decoding import Indices, LoopOperands
 from mpi_vta.simulator.sram import Rows, Sram
 
 # 1024 products of at most 2^14 sum to at most 2^24: every partial sum is exact in float32
@@ -35,7 +35,7 @@ class Product:
     wgt: Indices
 
 
-def factor(operands: Operands) -> tuple[Product, ...]:
+def factor(operands: LoopOperands) -> tuple[Product, ...]:
     """Factor a GEMM into matrix products of (pixels) x (reduction) x (output blocks).
 
     A loop that moves dst but not wgt runs over pixels and stays a loop; everything else is expanded
@@ -54,7 +54,7 @@ def factor(operands: Operands) -> tuple[Product, ...]:
     return _group(operands.dst, operands.src, operands.wgt)
 
 
-def _expand_loops(operands: Operands, chosen: list[bool]) -> tuple[Indices, ...]:
+def _expand_loops(operands: LoopOperands, chosen: list[bool]) -> tuple[Indices, ...]:
     trips = (operands.trips[0] if chosen[0] else 1, operands.trips[1] if chosen[1] else 1)
     expanded = []
     for values, steps in zip(operands.uops, (operands.dst_steps, operands.src_steps, operands.wgt_steps), strict=True):
@@ -63,7 +63,7 @@ def _expand_loops(operands: Operands, chosen: list[bool]) -> tuple[Indices, ...]
     return tuple(expanded)
 
 
-def _over_pixels(product: Product, operands: Operands, is_pixel: list[bool]) -> Product:
+def _over_pixels(product: Product, operands: LoopOperands, is_pixel: list[bool]) -> Product:
     dst, src = product.dst[None], product.src[None]
     for axis in (1, 0):
         if is_pixel[axis]:

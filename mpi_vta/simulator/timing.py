@@ -11,9 +11,9 @@ from mpi_vta.errors import SimulationError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.codec import decode_columns
 from mpi_vta.isa.table import MemoryType, Unit
-from mpi_vta.simulator.bursts import Costs, instruction_costs
+from mpi_vta.simulator.bursts import BurstCosts, instruction_costs
 from mpi_vta.simulator.channel import UNIT_REQUEST_INTERVAL_CYCLES, ReadChannel
-from mpi_vta.simulator.core_timing import CoreRun
+from mpi_vta.simulator.core_timing import CoreSimulation
 from mpi_vta.simulator.decoding import Indices
 from mpi_vta.simulator.profile import HLS, OWN, PROFILES, RTL, TimingProfile
 from mpi_vta.simulator.rules import check_instructions, is_nop
@@ -90,9 +90,9 @@ def simulate(config: VTAConfig, insns: NDArray[np.uint64], profile: TimingProfil
     nop = is_nop(columns)
     match = match_tokens(columns)
     bus_bytes = (profile.bus_bits or config.bus_bits) // 8
-    run: _Run | CoreRun
+    run: _Run | CoreSimulation
     if profile.own_core:
-        run = CoreRun(config, columns, match, nop, profile, bus_bytes)
+        run = CoreSimulation(config, columns, match, nop, profile, bus_bytes)
     else:
         costs = instruction_costs(config, columns, nop, profile, bus_bytes)
         run = _Run(columns, match, costs, profile, bus_bytes)
@@ -146,7 +146,7 @@ class _Run:
     """One simulation. Units advance as far as what they wait for is known; only read requests need order."""
 
     def __init__(
-        self, columns: Columns, match: TokenMatch, costs: Costs, profile: TimingProfile, bus_bytes: int
+        self, columns: Columns, match: TokenMatch, costs: BurstCosts, profile: TimingProfile, bus_bytes: int
     ) -> None:
         count = columns["opcode"].size
         self._columns = columns

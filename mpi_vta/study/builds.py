@@ -10,14 +10,14 @@ from mpi_vta.errors import ConfigError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.enumeration import enumerated_builds, largest_builds, summarise_shapes
-from mpi_vta.hw.parts import Part, load_part
+from mpi_vta.hw.parts import Fpga, load_part
 from mpi_vta.runtime.progress import Progress
 from mpi_vta.study.experiment import Experiment, Search
-from mpi_vta.study.points import Build
+from mpi_vta.study.points import StudyBuild
 from mpi_vta.study.screenings import screened_builds
 
 
-def builds_of(experiment: Experiment, graphs: Mapping[str, Graph], progress: Progress) -> tuple[Build | None, ...]:
+def builds_of(experiment: Experiment, graphs: Mapping[str, Graph], progress: Progress) -> tuple[StudyBuild | None, ...]:
     """Return the builds to combine with everything else; None stands for the boards' own.
 
     Parameters
@@ -34,11 +34,11 @@ def builds_of(experiment: Experiment, graphs: Mapping[str, Graph], progress: Pro
     ConfigError
         If there is no such part, or no build fits it.
     """
-    named = tuple(Build(config) for config in experiment.configs)
+    named = tuple(StudyBuild(config) for config in experiment.configs)
     if experiment.search is None:
         return named or (None,)
     clock_mhz = experiment.search.clock_mhz
-    found = (Build(config, clock_mhz) for config in _searched(experiment, graphs, progress))
+    found = (StudyBuild(config, clock_mhz) for config in _searched(experiment, graphs, progress))
     # a named build runs at the boards' clock: is that the search's, it is the same build
     alike = all(board.clock_mhz == clock_mhz for cluster in experiment.clusters for board in cluster.boards)
     known = {build.config for build in named if alike}
@@ -77,7 +77,7 @@ def _searched(experiment: Experiment, graphs: Mapping[str, Graph], progress: Pro
     return list(_in_turn(best_first(experiment.models, screened)))[: search.limit]
 
 
-def _fitting(part: Part, search: Search) -> list[VTAConfig]:
+def _fitting(part: Fpga, search: Search) -> list[VTAConfig]:
     builds = tuple(enumerated_builds(part, search.clock_mhz))
     configs = [build.config for build in largest_builds(builds)]
     if not configs:

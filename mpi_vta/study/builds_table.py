@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TextIO
 
-from mpi_vta.hw.enumeration import Build, ShapeSummary, enumerated_builds, illegal_reasons, summarise_shapes
-from mpi_vta.hw.parts import Part
+from mpi_vta.hw.enumeration import EnumeratedBuild, ShapeSummary, enumerated_builds, illegal_reasons, summarise_shapes
+from mpi_vta.hw.parts import Fpga
 from mpi_vta.hw.resources import estimate
 from mpi_vta.text_table import print_table
 
 
-def print_builds(part: Part, clock_mhz: float, file: TextIO) -> None:
+def print_builds(part: Fpga, clock_mhz: float, file: TextIO) -> None:
     """Print every GEMM shape with its roomiest build that fits, or why none does (all of it modelled).
 
     Parameters
     ----------
-    part : Part
+    part : Fpga
         The FPGA.
     clock_mhz : float
         Clock that is wanted.
@@ -31,7 +31,7 @@ def print_builds(part: Part, clock_mhz: float, file: TextIO) -> None:
     _print_rest(part, builds, file)
 
 
-def _cells(summary: ShapeSummary, part: Part, clock_mhz: float) -> Sequence[str]:
+def _cells(summary: ShapeSummary, part: Fpga, clock_mhz: float) -> Sequence[str]:
     shape = f"{summary.batch}x{summary.block}"
     if summary.largest is None:
         return (shape, "0", f"{summary.peak_gops:.1f}", "", "", "", "", "", summary.reason)
@@ -41,7 +41,7 @@ def _cells(summary: ShapeSummary, part: Part, clock_mhz: float) -> Sequence[str]
     return (shape, f"{summary.usable:,}", f"{summary.peak_gops:.1f}", summary.largest.config.name, *numbers, doubt)
 
 
-def _print_rest(part: Part, builds: Sequence[Build], file: TextIO) -> None:
+def _print_rest(part: Fpga, builds: Sequence[EnumeratedBuild], file: TextIO) -> None:
     legal = [build for build in builds if build.legal]
     usable = sum(build.usable for build in legal)
     print(

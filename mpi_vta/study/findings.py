@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import groupby
 
 from mpi_vta.plans.resources import RESOURCE_LABELS
-from mpi_vta.study.build_lessons import best_builds, compares_builds
+from mpi_vta.study.build_conclusions import best_builds, compares_builds
 from mpi_vta.study.groups import ALIKE, GAIN, Group, Row
-from mpi_vta.study.words import counted_boards, sentence, span
+from mpi_vta.study.phrases import counted_boards, sentence, span
 
 BOUND = "what bounds it"  # begins the planner's note about a split image
 # A strategy that falls further behind the best one is spoken of

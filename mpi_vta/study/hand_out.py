@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from mpi_vta.runtime.transport.protocol import Pause, Request, Transport, wait
+from mpi_vta.runtime.transport.protocol import MessageRequest, Pause, Transport, wait
 
 _HEADER_TAG, _RESULT_TAG, _POINT_TAG = 1, 2, 3
 _STOP = -1
@@ -63,7 +63,7 @@ class _Worker:
             self._request = self._await_header()
         return True
 
-    def _await_header(self) -> Request:
+    def _await_header(self) -> MessageRequest:
         return self._transport.irecv(self._header.view(np.uint8), self._rank, _HEADER_TAG)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from mpi_vta.disk import write_atomically
 from mpi_vta.errors import ArtifactError
+from mpi_vta.study.conclusions import Conclusion, conclusions
 from mpi_vta.study.findings import findings
 from mpi_vta.study.groups import FIGURES, Group, groups_of
-from mpi_vta.study.lessons import Lesson, lessons
-from mpi_vta.study.words import figure, listed, sentence
+from mpi_vta.study.phrases import figure, listed, sentence
 from mpi_vta.text_table import counted
 from mpi_vta.trace.study_file import Study, read_study
 
@@ -66,7 +66,7 @@ def page_text(studies: Sequence[Study], folder: str, beside: Path) -> str:
         f"{_page('methodology', beside)} and {_page('network_model', beside)} what the model is. {_weights(studies)} "
         "Power figures are the estimates of the board and cluster files.",
         "",
-        *_learnt(studies, lessons(every)),
+        *_learnt(studies, conclusions(every)),
     ]
     for study in studies:
         lines += _section(study, folder)
@@ -94,7 +94,7 @@ def _weights(studies: Sequence[Study]) -> str:
     return f"Times do not depend on weights: {'; '.join(told)}."
 
 
-def _learnt(studies: Sequence[Study], found: Sequence[Lesson]) -> list[str]:
+def _learnt(studies: Sequence[Study], found: Sequence[Conclusion]) -> list[str]:
     if not found:
         return []
     links = listed([f"[{name}](#{name})" for name in (str(study.attributes["name"]) for study in studies)])
@@ -103,7 +103,7 @@ def _learnt(studies: Sequence[Study], found: Sequence[Lesson]) -> list[str]:
         "",
         f"All of it is modelled, from the studies {links}; the commands that make them are there.",
         "",
-        *(line for lesson in found for line in (f"**{lesson.question}** {' '.join(lesson.sentences)}", "")),
+        *(line for conclusion in found for line in (f"**{conclusion.question}** {' '.join(conclusion.sentences)}", "")),
     ]
 
 

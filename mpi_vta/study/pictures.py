@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from mpi_vta.schedule.strategies import AUTO, STRATEGIES
-from mpi_vta.study.build_lessons import gemm_shape
+from mpi_vta.study.build_conclusions import gemm_shape
 from mpi_vta.study.groups import FIGURES, Group, Row
 from mpi_vta.trace.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, WIDTH_INCHES, legend_below
 

@@ -37,7 +37,7 @@ _SOURCES = (
 
 
 @dataclass(frozen=True)
-class Build:
+class StudyBuild:
     """A VTA build that replaces the boards' own.
 
     Attributes
@@ -58,7 +58,7 @@ class Build:
         return {"illegal": False, "config": self.config.to_dict(), "clock_mhz": self.clock_mhz}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any], where: str) -> Build:
+    def from_dict(cls, data: Mapping[str, Any], where: str) -> StudyBuild:
         """Read what `to_dict` returned; `where` names it in errors."""
         config = data["config"]
         illegal = IllegalConfig(**config) if data["illegal"] else None
@@ -105,7 +105,7 @@ class Point:
         Whole; the job has its first `boards` boards.
     boards : int
         Number of boards, perhaps more than there are.
-    build : Build or None
+    build : StudyBuild or None
         Replaces the boards' VTA builds.
     strategy, objective : str
         As for `mpi_vta.schedule.strategies.make_plan`.
@@ -117,7 +117,7 @@ class Point:
     models: tuple[str, ...]
     cluster: Cluster
     boards: int
-    build: Build | None
+    build: StudyBuild | None
     strategy: str
     objective: str
     images: int
@@ -181,14 +181,14 @@ class Point:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def points_of(experiment: Experiment, builds: Sequence[Build | None]) -> tuple[Point, ...]:
+def points_of(experiment: Experiment, builds: Sequence[StudyBuild | None]) -> tuple[Point, ...]:
     """Return every point of an experiment: models outermost, then clusters, builds, boards, strategies, objectives.
 
     Parameters
     ----------
     experiment : Experiment
         What is combined.
-    builds : sequence of Build or None
+    builds : sequence of StudyBuild or None
         None for the boards' own builds.
     """
     combinations = [
@@ -221,7 +221,7 @@ def points_to_dict(points: Sequence[Point]) -> dict[str, Any]:
 def points_from_dict(data: Mapping[str, Any], where: str) -> tuple[Point, ...]:
     """Read what `points_to_dict` returned; `where` names it in errors."""
     clusters = [Cluster.from_dict(entry, where) for entry in data["clusters"]]
-    builds = [Build.from_dict(entry, where) for entry in data["builds"]]
+    builds = [StudyBuild.from_dict(entry, where) for entry in data["builds"]]
     return tuple(
         Point(
             **{

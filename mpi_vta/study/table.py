@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from mpi_vta.study.groups import Group, groups_of
-from mpi_vta.study.words import figure as shown
+from mpi_vta.study.phrases import figure as shown
 from mpi_vta.text_table import counted, print_lines, print_table
 from mpi_vta.trace.study_file import Study
 

@@ -20,7 +20,7 @@ Interval = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Span:
+class ActivityInterval:
     """A piece of a rank's time.
 
     Attributes
@@ -51,7 +51,7 @@ class Span:
 class Activity:
     """All spans of a run, per rank, without gaps from the first image's entry to the end of the run."""
 
-    spans: Mapping[int, tuple[Span, ...]]
+    spans: Mapping[int, tuple[ActivityInterval, ...]]
 
     @cached_property
     def totals_ns(self) -> Mapping[int, Mapping[tuple[str, str], int]]:
@@ -96,7 +96,9 @@ def _last_arrivals(run: Run) -> Mapping[tuple[int, int, int], tuple[int, int, in
     return last
 
 
-def _rank_spans(run: Run, rank: int, arrivals: Mapping[tuple[int, int, int], tuple[int, int, int]]) -> list[Span]:
+def _rank_spans(
+    run: Run, rank: int, arrivals: Mapping[tuple[int, int, int], tuple[int, int, int]]
+) -> list[ActivityInterval]:
     launches = run.events(rank, EventKind.LAUNCH)
     messages = [run.events(rank, kind) for kind in (EventKind.SEND, EventKind.RECEIVE)]
     pairs = [pair for rows in messages for pair in zip(rows["start_ns"].tolist(), rows["end_ns"].tolist(), strict=True)]
@@ -106,7 +108,7 @@ def _rank_spans(run: Run, rank: int, arrivals: Mapping[tuple[int, int, int], tup
         (COMMUNICATION, _union(pairs)),
     ]
     entries = dict(zip(run.images["image"].tolist(), run.images["start_ns"].tolist(), strict=True))
-    spans: list[Span] = []
+    spans: list[ActivityInterval] = []
     at_ns = run.begin_ns
     names = ("start_ns", "end_ns", "stage", "image")
     for start, end, stage, image in zip(*(launches[name].tolist() for name in names), strict=True):
@@ -117,7 +119,7 @@ def _rank_spans(run: Run, rank: int, arrivals: Mapping[tuple[int, int, int], tup
                 _reasons(at_ns, start, arrivals.get((rank, stage, image)), entries.get(image, 0), rank),
             )
         if end > at_ns:
-            spans.append(Span(max(start, at_ns), end, COMPUTE))
+            spans.append(ActivityInterval(max(start, at_ns), end, COMPUTE))
             at_ns = end
     if at_ns < run.end_ns:
         spans += _gap((at_ns, run.end_ns), covers, [(run.end_ns, NO_MORE_WORK)])
@@ -134,7 +136,9 @@ def _reasons(
     return [(sent_ns, f"rank {source}"), (came_ns, f"link {source}-{rank}"), (end, ITSELF)]
 
 
-def _gap(gap: Interval, covers: Sequence[tuple[str, list[Interval]]], reasons: list[tuple[int, str]]) -> list[Span]:
+def _gap(
+    gap: Interval, covers: Sequence[tuple[str, list[Interval]]], reasons: list[tuple[int, str]]
+) -> list[ActivityInterval]:
     """Divide a gap between launches: the rank's own work first, then waits by their reasons."""
     pieces = [(gap, "")]
     spans = []
@@ -142,14 +146,14 @@ def _gap(gap: Interval, covers: Sequence[tuple[str, list[Interval]]], reasons: l
         rest = []
         for piece, _ in pieces:
             inside, outside = _split(piece, cover)
-            spans += [Span(*part, kind) for part in inside]
+            spans += [ActivityInterval(*part, kind) for part in inside]
             rest += [(part, "") for part in outside]
         pieces = rest
     for (start, end), _ in pieces:
         at = start
         for until, cause in reasons:
             if at < min(until, end):
-                spans.append(Span(at, min(until, end), WAIT, cause))
+                spans.append(ActivityInterval(at, min(until, end), WAIT, cause))
                 at = min(until, end)
     return sorted(spans, key=lambda span: span.start_ns)
 

@@ -18,7 +18,7 @@ COMPUTE, HOST, MESSAGE, QUEUE = "compute", "host", "message", "queue"
 
 
 @dataclass(frozen=True)
-class Step:
+class PathStep:
     """A piece of the path.
 
     Attributes
@@ -40,7 +40,7 @@ class Step:
     what: str
 
 
-def critical_path(run: Run, image: int) -> tuple[Step, ...]:
+def critical_path(run: Run, image: int) -> tuple[PathStep, ...]:
     """Return the steps between an image's entry and its last output; their lengths add up to its latency.
 
     Parameters
@@ -82,7 +82,7 @@ class _Walk:
     def __init__(self, run: Run, image: int, start_ns: int, end_ns: int) -> None:
         self._run, self._image = run, image
         self._start_ns, self._at_ns = start_ns, end_ns
-        self._found: list[Step] = []
+        self._found: list[PathStep] = []
         self._launches: dict[int, tuple[int, int, int]] = {}
         self._hosts: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for rank in run.ranks:
@@ -97,7 +97,7 @@ class _Walk:
         matched = run.messages.matched
         self._messages = {int(m["edge"]): m for m in matched[matched["image"] == image]}
 
-    def steps(self) -> tuple[Step, ...]:
+    def steps(self) -> tuple[PathStep, ...]:
         place = SINK
         while place != SOURCE:
             place = self._back_over(place)
@@ -146,5 +146,5 @@ class _Walk:
     def _until(self, start_ns: int, kind: str, rank: int, what: str) -> None:
         """Prepend a step from `start_ns` to where the path has come to."""
         if start_ns < self._at_ns:
-            self._found.append(Step(start_ns, self._at_ns, kind, rank, what))
+            self._found.append(PathStep(start_ns, self._at_ns, kind, rank, what))
             self._at_ns = start_ns

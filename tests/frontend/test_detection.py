@@ -17,7 +17,7 @@ from mpi_vta.frontend.detection import (
     draw_boxes,
     suppress_overlaps,
 )
-from mpi_vta.frontend.images import Placement
+from mpi_vta.frontend.images import PicturePlacement
 
 SILENT = -20.0
 
@@ -40,7 +40,7 @@ def test_there_are_eighty_names():
 def test_a_box_lies_where_its_cell_and_anchor_say():
     coarse, fine = heads()
     put(coarse, 0, 6, 3, COCO_NAMES.index("dog"), w=np.log(0.5))
-    (found,) = decode_yolo([coarse, fine], (416, 416), Placement(1.0, 0, 0))
+    (found,) = decode_yolo([coarse, fine], (416, 416), PicturePlacement(1.0, 0, 0))
     width, height = YOLOV3_TINY.anchors[0][0]
     assert found.class_name == "dog"
     assert found.score == pytest.approx((1 / (1 + np.exp(-8))) ** 2)
@@ -54,13 +54,13 @@ def test_boxes_are_mapped_back_onto_the_picture_and_cut_to_it():
     put(fine, 2, 13, 10, 2)
     put(fine, 2, 0, 25, 2)  # over the letterbox' border at the top
     # a picture of 200 x 100 pixels, doubled and centred in 416 x 416
-    found = decode_yolo([coarse, fine], (100, 200), Placement(2.0, 8.0, 108.0))
+    found = decode_yolo([coarse, fine], (100, 200), PicturePlacement(2.0, 8.0, 108.0))
     assert len(found) == 1
     assert (found[0].left + found[0].right) / 2 == pytest.approx((10.5 * 16 - 8) / 2)
     assert (found[0].top + found[0].bottom) / 2 == pytest.approx((13.5 * 16 - 108) / 2)
     coarse, fine = heads()
     put(coarse, 2, 6, 6, 2, w=3.0, h=3.0)
-    (whole,) = decode_yolo([coarse, fine], (100, 200), Placement(2.0, 8.0, 108.0))
+    (whole,) = decode_yolo([coarse, fine], (100, 200), PicturePlacement(2.0, 8.0, 108.0))
     assert (whole.left, whole.top, whole.right, whole.bottom) == (0, 0, 200, 100)
 
 
@@ -69,9 +69,9 @@ def test_weak_boxes_are_dropped_and_the_rest_sorted():
     put(coarse, 0, 1, 1, 5, strength=2.0)
     put(coarse, 0, 10, 10, 6, strength=4.0)
     put(coarse, 0, 5, 10, 7, strength=0.0)
-    found = decode_yolo([coarse, fine], (416, 416), Placement(1.0, 0, 0))
+    found = decode_yolo([coarse, fine], (416, 416), PicturePlacement(1.0, 0, 0))
     assert [entry.class_name for entry in found] == [COCO_NAMES[6], COCO_NAMES[5]]
-    assert decode_yolo([coarse, fine], (416, 416), Placement(1.0, 0, 0), score_threshold=0.999) == []
+    assert decode_yolo([coarse, fine], (416, 416), PicturePlacement(1.0, 0, 0), score_threshold=0.999) == []
 
 
 def test_overlapping_boxes_of_one_class_leave_the_best():
@@ -84,7 +84,7 @@ def test_overlapping_boxes_of_one_class_leave_the_best():
 
 def test_a_head_of_another_width_is_refused():
     with pytest.raises(GraphError, match="a YOLO head of 30 channels; allowed: 255"):
-        decode_yolo([np.zeros((30, 13, 13), np.float32)] * 2, (416, 416), Placement(1.0, 0, 0))
+        decode_yolo([np.zeros((30, 13, 13), np.float32)] * 2, (416, 416), PicturePlacement(1.0, 0, 0))
 
 
 def test_a_detector_of_its_own_brings_size_anchors_and_names():
@@ -92,7 +92,7 @@ def test_a_detector_of_its_own_brings_size_anchors_and_names():
     head = np.full((7, 2, 3), SILENT, np.float32)
     head[:5, 1, 2] = 0, 0, 0, np.log(0.5), 8
     head[6, 1, 2] = 8
-    (found,) = decode_yolo([head], (64, 96), Placement(1.0, 0, 0), detector)
+    (found,) = decode_yolo([head], (64, 96), PicturePlacement(1.0, 0, 0), detector)
     assert found.class_name == "right"
     assert (found.left, found.right) == pytest.approx((2.5 * 32 - 5, 2.5 * 32 + 5))
     assert (found.top, found.bottom) == pytest.approx((1.5 * 32 - 5, 1.5 * 32 + 5))

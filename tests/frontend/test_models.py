@@ -6,7 +6,7 @@ import pytest
 
 from mpi_vta.errors import ModelError
 from mpi_vta.frontend.detection import decode_yolo
-from mpi_vta.frontend.images import Placement
+from mpi_vta.frontend.images import PicturePlacement
 from mpi_vta.frontend.mean_precision import mean_average_precision
 from mpi_vta.frontend.models import load_model, read_weights
 from mpi_vta.frontend.truth import Truth
@@ -44,7 +44,9 @@ def test_the_trained_detector_finds_shapes():
     outputs = execute(model.graph, {"input": truth.images})
     heads = [outputs[name] for name in model.graph.outputs]
     found = [
-        decode_yolo([head[i] for head in heads], (96, 96), Placement(1.0, 0, 0), model.detector, score_threshold=0.02)
+        decode_yolo(
+            [head[i] for head in heads], (96, 96), PicturePlacement(1.0, 0, 0), model.detector, score_threshold=0.02
+        )
         for i in range(60)
     ]
     assert mean_average_precision(found, *truth.objects(), model.detector.class_names) > 0.85

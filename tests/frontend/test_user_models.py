@@ -15,7 +15,7 @@ from mpi_vta.errors import ModelError
 from mpi_vta.frontend.darknet_cfg import read_cfg
 from mpi_vta.frontend.darknet_layers import build_cfg
 from mpi_vta.frontend.detection import decode_yolo
-from mpi_vta.frontend.images import Placement
+from mpi_vta.frontend.images import PicturePlacement
 from mpi_vta.frontend.models import load_model
 from mpi_vta.frontend.onnx_import import import_model
 from mpi_vta.graph.reference import execute
@@ -207,7 +207,7 @@ def test_darknet_s_later_boxes_are_decoded_as_get_yolo_box_does(direct):
     x, y, w, h, objectness, kind = 0.3, 0.6, 0.7, 0.4, 0.9, 0.8
     logits = [np.log(p / (1 - p)) for p in (x, y, objectness, kind)]
     head[6:12, 5, 7] = [x, y, w, h, objectness, kind] if direct else [logits[0], logits[1], w, h, logits[2], logits[3]]
-    (box,) = decode_yolo([head], (16, 16), Placement(1.0, 0, 0), detector, score_threshold=0.5)
+    (box,) = decode_yolo([head], (16, 16), PicturePlacement(1.0, 0, 0), detector, score_threshold=0.5)
     centre = np.array([7 + x * 1.05 - 0.025, 5 + y * 1.05 - 0.025])
     size = np.array([3, 4]) * (np.array([2 * w, 2 * h]) ** 2 if direct else np.exp([w, h]))
     found = [box.left, box.top, box.right, box.bottom]

@@ -10,7 +10,7 @@ from mpi_vta.errors import InputError
 from mpi_vta.quantize.calibration import (
     SAMPLES_PER_IMAGE,
     SCALE_OF_ZERO,
-    Range,
+    ValueRange,
     best_scale_log2,
     choose_scale_log2,
     collect_ranges,
@@ -20,9 +20,9 @@ from mpi_vta.quantize.calibration import (
 )
 
 
-def range_of(values) -> Range:
+def range_of(values) -> ValueRange:
     array = np.asarray(values, np.float32)
-    return Range(float(np.abs(array).max()), array)
+    return ValueRange(float(np.abs(array).max()), array)
 
 
 def relu_graph(shape=(1, 2, 4, 4)):

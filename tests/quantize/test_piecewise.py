@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from mpi_vta.errors import ModelError
 from mpi_vta.graph.activations import ACTIVATIONS
 from mpi_vta.quantize.calibration import minmax_scale_log2
-from mpi_vta.quantize.piecewise import EVERY, Pieces, fit_pieces
+from mpi_vta.quantize.piecewise import EVERY, PiecewiseFunction, fit_pieces
 
 
 def exact_steps(kind, in_log2, out_log2):
@@ -43,7 +43,7 @@ def test_a_function_that_jumps_about_is_refused():
 
 
 def test_the_table_is_the_operator_s_sum():
-    pieces = Pieces((3, -2, 1), (1, -1, 0), (30, 16, 0), 5, 1, -100, 100)
+    pieces = PiecewiseFunction((3, -2, 1), (1, -1, 0), (30, 16, 0), 5, 1, -100, 100)
     x = EVERY
     total = 5 + np.maximum(3 * x, 30) + np.minimum(-2 * x, 16) + x
     np.testing.assert_array_equal(pieces.table(), np.clip((total + 1) >> 1, -100, 100))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mpi_vta.frontend.detection import decode_yolo
-from mpi_vta.frontend.images import Placement
+from mpi_vta.frontend.images import PicturePlacement
 from mpi_vta.frontend.mean_precision import mean_average_precision
 from mpi_vta.frontend.models import load_model
 from mpi_vta.graph.reference import execute
@@ -16,7 +16,7 @@ def score(loaded, outputs) -> float:
     heads, truth = [outputs[name] for name in loaded.graph.outputs], loaded.truth
     if truth.boxes is None:
         return float((heads[0].argmax(axis=1) == truth.labels).mean())
-    placement, size = Placement(1.0, 0, 0), loaded.detector.input_hw
+    placement, size = PicturePlacement(1.0, 0, 0), loaded.detector.input_hw
     found = [
         decode_yolo([head[i] for head in heads], size, placement, loaded.detector, score_threshold=0.02)
         for i in range(len(truth.images))

@@ -12,8 +12,8 @@ import pytest
 
 from mpi_vta.runtime import guardian
 from mpi_vta.runtime.guardian import StopWatch, silence_s
-from mpi_vta.runtime.notebook import NOTEBOOK_BYTES, Notebook
 from mpi_vta.runtime.process import Status
+from mpi_vta.runtime.rank_state import RANK_STATE_BYTES, RankState
 from mpi_vta.runtime.watchdog import Watchdog
 
 EDGES = ("x (source to stage 0)", "y (stage 0 to sink)")
@@ -161,7 +161,7 @@ def test_rank_that_is_stopped_before_it_has_a_job_is_named_and_ended():
 @pytest.mark.parametrize("limit_s", [0.0, 10.0])
 def test_stop_that_lasts_longer_than_the_limit_is_a_fault(monkeypatch, limit_s):
     now_s, state = [0.0], ["T"]
-    monkeypatch.setattr(guardian.Attention, "now_s", lambda _: now_s[0])
+    monkeypatch.setattr(guardian.AttendedClock, "now_s", lambda _: now_s[0])
     monkeypatch.setattr(guardian, "status_of", lambda pid: Status(state[0], 1, 0, 0))
     watch = StopWatch(7, limit_s)
     for now_s[0], state[0] in ((5, "T"), (15, "T"), (15.5, "S"), (16, "T"), (27, "T")):
@@ -171,24 +171,24 @@ def test_stop_that_lasts_longer_than_the_limit_is_a_fault(monkeypatch, limit_s):
 
 
 @pytest.fixture
-def notebook():
-    memory = os.memfd_create("notebook")
-    os.ftruncate(memory, NOTEBOOK_BYTES)
-    yield Notebook(memory)
+def state():
+    memory = os.memfd_create("state")
+    os.ftruncate(memory, RANK_STATE_BYTES)
+    yield RankState(memory)
     os.close(memory)
 
 
-def test_notebook_holds_what_the_watchdog_says(notebook):
-    watchdog = Watchdog(3, "node7", notebook)
+def test_state_holds_what_the_watchdog_says(state):
+    watchdog = Watchdog(3, "node7", state)
     watchdog.join("pynq_z1", simulated=True, edges=EDGES, hint="h")
-    assert notebook.whereabouts(3) == watchdog.whereabouts
+    assert state.position(3) == watchdog.position
     for edge, image in ((0, 4), (-1, 5), (1, 6)):
         watchdog.note(edge, image)
-        assert notebook.whereabouts(3) == watchdog.whereabouts
+        assert state.position(3) == watchdog.position
 
 
-def test_plan_of_too_many_edges_goes_without_their_names(notebook):
-    notebook.describe("node7", "pynq_z1", ["x" * 100] * 20_000, "h")
-    notebook.note(7, 6)
-    who = notebook.whereabouts(3)
+def test_plan_of_too_many_edges_goes_without_their_names(state):
+    state.describe("node7", "pynq_z1", ["x" * 100] * 20_000, "h")
+    state.note(7, 6)
+    who = state.position(3)
     assert (who.board, who.edge, who.image, who.hint) == ("pynq_z1", "", 6, "h")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from runtime.test_pieces import divisions, plan_of
+from runtime.test_piece_copier import divisions, plan_of
 from runtime.test_rank import BOARD, CONFIG, NETWORK, chain, program
 
 from mpi_vta.runtime.endpoint import Endpoint

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from mpi_vta.runtime import roll_call as roll_call_module
-from mpi_vta.runtime.attention import LONGEST_STEP_S
+from mpi_vta.runtime.attended_clock import LONGEST_STEP_S
 from mpi_vta.runtime.process import GONE, HANGS, STOPPED, Neighbour, ProcessId, Status
 from mpi_vta.runtime.roll_call import RollCall
 from mpi_vta.runtime.transport.local import LocalTransport, LocalWorld
@@ -63,7 +63,7 @@ class NoTimer:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(roll_call_module, "Attention", lambda: clock)
+    monkeypatch.setattr(roll_call_module, "AttendedClock", lambda: clock)
     # it would end the process for good
     monkeypatch.setattr(roll_call_module.threading, "Timer", NoTimer)
     monkeypatch.setattr(roll_call_module.time, "sleep", lambda _: None)
@@ -157,7 +157,7 @@ def test_neighbour_that_gets_on_is_slow_and_not_gone(ranks, clock, capsys, rank,
 def test_time_in_which_nobody_could_look_is_no_silence(monkeypatch):
     wall_s = [0.0]
     monkeypatch.setattr(roll_call_module.time, "monotonic", lambda: wall_s[0])
-    attention = roll_call_module.Attention()
+    attended = roll_call_module.AttendedClock()
     for wall_s[0] in (0.2, 0.4, 60.4, 60.6):
-        attended_s = attention.now_s()
+        attended_s = attended.now_s()
     assert attended_s == pytest.approx(0.6 + LONGEST_STEP_S)

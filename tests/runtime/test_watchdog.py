@@ -18,19 +18,19 @@ def working(simulated=True):
     return watchdog
 
 
-def test_whereabouts_name_rank_host_board_edge_and_image():
+def test_position_names_rank_host_board_edge_and_image():
     watchdog = working()
-    assert watchdog.whereabouts.circumstances == "; no edge yet, no image yet; go on with --resume out/x"
+    assert watchdog.position.circumstances == "; no edge yet, no image yet; go on with --resume out/x"
     watchdog.note(1, 12)
     watchdog.note(-1, 14)
-    assert watchdog.whereabouts.name == "rank 3 on node7, board pynq_z1"
-    assert watchdog.whereabouts.circumstances == (
+    assert watchdog.position.name == "rank 3 on node7, board pynq_z1"
+    assert watchdog.position.circumstances == (
         "; last edge y (stage 0 to sink), last image 14; go on with --resume out/x"
     )
 
 
 def test_before_a_job_there_is_only_rank_and_host():
-    who = Watchdog(3, "node7").whereabouts
+    who = Watchdog(3, "node7").position
     assert (who.name, who.circumstances) == ("rank 3 on node7", "")
 
 

@@ -2,13 +2,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpi_vta.simulator.decoding import Operands
+from mpi_vta.simulator.decoding import LoopOperands
 from mpi_vta.simulator.gemm import factor
 
 
 def operands(uops, trips=(1, 1), dst=(0, 0), src=(0, 0), wgt=(0, 0)):
     columns = tuple(np.array(column, dtype=np.int64) for column in zip(*uops, strict=True))
-    return Operands(columns, trips, dst, src, wgt)
+    return LoopOperands(columns, trips, dst, src, wgt)
 
 
 def shapes(products):

@@ -18,7 +18,7 @@ from mpi_vta.runtime.progress import Silent
 from mpi_vta.study.builds import best_first, builds_of
 from mpi_vta.study.builds_table import print_builds
 from mpi_vta.study.experiment import Experiment
-from mpi_vta.study.points import Build, points_of
+from mpi_vta.study.points import StudyBuild, points_of
 
 EXPERIMENT = """
 name = "e"
@@ -71,7 +71,7 @@ def test_a_searched_part_gives_the_best_of_its_largest_builds(tmp_path):
 def test_named_builds_come_before_searched_ones_and_none_twice(tmp_path):
     text = SEARCH.format(part="XC7Z020", clock=100, limit=1000) + 'names = ["pynq_1x16"]\n'
     found = builds_of(experiment(tmp_path, text), {"digits": net(16)}, Silent())
-    assert found[0] == Build(config_of("pynq", 0, 4, 13, 11, 10, 11))
+    assert found[0] == StudyBuild(config_of("pynq", 0, 4, 13, 11, 10, 11))
     assert len({build.config for build in found}) == len(found)
     # at another clock it is another build
     faster = builds_of(experiment(tmp_path, text.replace("= 100\n", "= 150\n")), {"digits": net(16)}, Silent())

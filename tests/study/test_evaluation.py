@@ -13,7 +13,7 @@ from mpi_vta.hw.paths import find
 from mpi_vta.schedule.strategies import STRATEGIES
 from mpi_vta.study.evaluation import division_text, evaluate
 from mpi_vta.study.experiment import IllegalConfig
-from mpi_vta.study.points import Build, Point
+from mpi_vta.study.points import Point, StudyBuild
 from mpi_vta.trace.study_file import TABLES, Study
 
 GRAPH = chain(6)
@@ -41,7 +41,7 @@ def rows_of(wanted):
 
 
 def test_a_build_that_may_not_fit_has_a_note():
-    builds = [Build(VTAConfig.load(find("vta_configs", name, ".json"))) for name in ("pynq_2x16", "pynq_1x16")]
+    builds = [StudyBuild(VTAConfig.load(find("vta_configs", name, ".json"))) for name in ("pynq_2x16", "pynq_1x16")]
     pynqs = Cluster.load("pynq4")
     notes = [rows_of(point(cluster=pynqs, boards=2, build=build))["points"][0]["notes"] for build in builds]
     assert notes[0].startswith("fits in doubt: ")
@@ -108,10 +108,10 @@ def test_several_models_share_the_boards():
         ({"boards": 18}, "cluster mixed17: 18 boards, it has 17"),
         ({"models": ("m.onnx", "n.onnx"), "boards": 1}, "boards = 1: 2 models at once need as many boards"),
         (
-            {"build": Build(VTAConfig.load(find("vta_configs", "ultra96_1x16", ".json")))},
+            {"build": StudyBuild(VTAConfig.load(find("vta_configs", "ultra96_1x16", ".json")))},
             "a build for 128-bit memory buses, pynq_z1 has 64",
         ),
-        ({"build": Build(IllegalConfig("odd", "A is larger than I")), "boards": 2}, "odd: A is larger than I"),
+        ({"build": StudyBuild(IllegalConfig("odd", "A is larger than I")), "boards": 2}, "odd: A is larger than I"),
     ],
 )
 def test_impossible_point_is_a_row_with_the_reason(changed, words):

@@ -10,7 +10,7 @@ from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
 from mpi_vta.study.experiment import Experiment, IllegalConfig
-from mpi_vta.study.points import Build, points_from_dict, points_of, points_to_dict
+from mpi_vta.study.points import StudyBuild, points_from_dict, points_of, points_to_dict
 
 HASHES = {"a": "1", "b": "2"}
 
@@ -33,7 +33,7 @@ def experiment(**changed):
 
 
 def test_every_combination_once_in_order():
-    points = points_of(experiment(), (None, Build(config("pynq_4x8"))))
+    points = points_of(experiment(), (None, StudyBuild(config("pynq_4x8"))))
     assert len(points) == 2 * 2 * 2 * 2 * 2 * 2
     assert [point.index for point in points] == list(range(len(points)))
     assert len({point.key(HASHES) for point in points}) == len(points)
@@ -49,7 +49,9 @@ def test_all_boards_are_those_of_each_cluster():
 
 
 def test_points_survive_the_way_to_another_rank():
-    points = points_of(experiment(), (None, Build(config("pynq_4x8"), 80.0), Build(IllegalConfig("odd", "too odd"))))
+    points = points_of(
+        experiment(), (None, StudyBuild(config("pynq_4x8"), 80.0), StudyBuild(IllegalConfig("odd", "too odd")))
+    )
     data = json.loads(json.dumps(points_to_dict(points)))
     assert points_from_dict(data, "here") == points
 
@@ -62,7 +64,7 @@ def test_key_changes_with_all_that_decides():
         replace(point, images=9),
         replace(point, strategy="fused"),
         replace(point, objective="energy"),
-        replace(point, build=Build(config("pynq_4x8"))),
+        replace(point, build=StudyBuild(config("pynq_4x8"))),
         replace(point, cluster=replace(cluster, switch_latency_ns=1)),
         replace(point, cluster=replace(cluster, boards=(replace(cluster.boards[0], clock_mhz=99.0),) * 4)),
     ]
@@ -79,14 +81,14 @@ def test_key_changes_with_the_sources(monkeypatch):
 
 
 def test_build_replaces_configuration_and_clock():
-    (point, *_) = points_of(experiment(), (Build(config("pynq_4x8"), 80.0),))
+    (point, *_) = points_of(experiment(), (StudyBuild(config("pynq_4x8"), 80.0),))
     (board,) = point.built_cluster().boards
     assert (board.config.block, board.clock_mhz) == (8, 80.0)
     assert point.title == f"a on 1 board of {point.cluster.name} with {config('pynq_4x8').name}: pipeline, throughput"
 
 
 def test_build_on_a_board_whose_part_nobody_described_is_not_judged():
-    (point, *_) = points_of(experiment(), (Build(config("pynq_1x32")),))
+    (point, *_) = points_of(experiment(), (StudyBuild(config("pynq_1x32")),))
     boards = tuple(replace(board, part="XC7Z999") for board in point.cluster.boards)
     cluster = replace(point, cluster=replace(point.cluster, boards=boards)).built_cluster()
     assert cluster.boards[0].config.block == 32
@@ -97,10 +99,10 @@ def test_build_on_a_board_whose_part_nobody_described_is_not_judged():
     [
         ({"boards": 5}, "cluster pynq4: 5 boards, it has 4"),
         ({"models": ("a", "b")}, "boards = 1: 2 models at once need as many boards"),
-        ({"build": Build(config("ultra96_1x16"))}, "a build for 128-bit memory buses, pynq_z1 has 64"),
-        ({"build": Build(config("pynq_1x32"))}, "does not fit XC7Z020: 323.5 BRAM36 of 140"),
-        ({"build": Build(config("pynq_1x16"), 900.0)}, "does not fit XC7Z020: "),
-        ({"build": Build(IllegalConfig("odd", "A is larger than I"))}, "odd: A is larger than I"),
+        ({"build": StudyBuild(config("ultra96_1x16"))}, "a build for 128-bit memory buses, pynq_z1 has 64"),
+        ({"build": StudyBuild(config("pynq_1x32"))}, "does not fit XC7Z020: 323.5 BRAM36 of 140"),
+        ({"build": StudyBuild(config("pynq_1x16"), 900.0)}, "does not fit XC7Z020: "),
+        ({"build": StudyBuild(IllegalConfig("odd", "A is larger than I"))}, "odd: A is larger than I"),
     ],
 )
 def test_what_cannot_be_built_says_why(changed, words):

@@ -25,7 +25,7 @@ _SPINS_BEFORE_SLEEP = 50
 _SLEEP_S = 50e-6
 
 
-class Launcher:
+class UnitLauncher:
     """The four units' registers, and the launch sequence.
 
     Parameters
@@ -200,7 +200,7 @@ class VtaDriver:
         places = design.registers
         blocks = {unit: access.registers(address, UNIT_SPAN_BYTES) for unit, address in places.units.items()}
         places.check(blocks, access.where)
-        self.launcher = Launcher(blocks, places, access.where, timeout_s, timer)
+        self.launcher = UnitLauncher(blocks, places, access.where, timeout_s, timer)
 
     def load(self, program: Program) -> DrivenProgram:
         """Place a program in contiguous memory.

@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Launch:
+class CaseLaunch:
     """Inputs and right outputs of one launch, by value name."""
 
     inputs: Mapping[str, Bytes]
@@ -39,7 +39,7 @@ class Case:
         What wrong bytes mean, if they are not stale.
     program : Program
         For one build.
-    launches : tuple of Launch
+    launches : tuple of CaseLaunch
         One or more.
     """
 
@@ -47,7 +47,7 @@ class Case:
     shows: str
     meaning: str
     program: Program
-    launches: tuple[Launch, ...]
+    launches: tuple[CaseLaunch, ...]
 
 
 class CaseProgram:

@@ -8,7 +8,7 @@ import numpy as np
 
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.table import TRIP_COUNT_BITS
-from mpi_vta.runtime.selftest.case import Case, CaseProgram, Ints, Launch, int8_bytes, int32_bytes, wrap_int32
+from mpi_vta.runtime.selftest.case import Case, CaseLaunch, CaseProgram, Ints, int8_bytes, int32_bytes, wrap_int32
 
 ROWS = 16
 PAGE_BYTES = 4096
@@ -77,7 +77,7 @@ def _alu(
     _store(made)
     first = _vectors(rng, config, ROWS, -1000, 1000)
     second = _vectors(rng, config, ROWS, 0, 16) if name == "shift_registers" else _vectors(rng, config, ROWS, -90, 90)
-    launch = Launch(
+    launch = CaseLaunch(
         {"acc": int32_bytes(np.concatenate([first, second]))}, {"out": int8_bytes(wrap_int32(rule(first, second)))}
     )
     return Case(name, shows, _ISA, made.done(), (launch,))
@@ -112,7 +112,7 @@ def _gemm(config: VTAConfig, rng: np.random.Generator, name: str, shows: str, *,
     made.emit(f"GEMM {loops}")
     made.emit(f"ALU push_next {loops} alu_opcode=SHR use_imm imm=8")
     _store(made)
-    launch = Launch({"inp": int8_bytes(inp)}, {"out": int8_bytes(_product(inp, wgt) >> 8)})
+    launch = CaseLaunch({"inp": int8_bytes(inp)}, {"out": int8_bytes(_product(inp, wgt) >> 8)})
     return Case(name, shows, _BUILD, made.done(), (launch,))
 
 
@@ -136,7 +136,7 @@ def _two_loops(config: VTAConfig, rng: np.random.Generator) -> Case:
     )
     _store(made)
     total = _product(inp[:ROWS], wgt[0]) + _product(inp[ROWS:], wgt[1])
-    launch = Launch({"inp": int8_bytes(inp)}, {"out": int8_bytes(total >> 9)})
+    launch = CaseLaunch({"inp": int8_bytes(inp)}, {"out": int8_bytes(total >> 9)})
     return Case("two_loops", "both loops and several micro-ops", _BUILD, made.done(), (launch,))
 
 
@@ -159,7 +159,7 @@ def _pads_inp(config: VTAConfig, rng: np.random.Generator) -> Case:
     plane = np.zeros((5, 5, config.batch, config.block), np.int64)
     plane[1:4, 1:4] = inp.reshape(3, 3, config.batch, config.block)
     wanted = _product(plane.reshape(25, config.batch, config.block), wgt) >> 8
-    launch = Launch({"inp": int8_bytes(inp)}, {"out": int8_bytes(wanted)})
+    launch = CaseLaunch({"inp": int8_bytes(inp)}, {"out": int8_bytes(wanted)})
     meaning = "padding of input loads is not done: convolutions with padding give wrong results on this bitstream"
     return Case("pads_input", "zeros around a plane of inputs", meaning, made.done(), (launch,))
 
@@ -176,7 +176,7 @@ def _pads_acc(config: VTAConfig, rng: np.random.Generator) -> Case:
     _store(made, 16)
     plane = np.full((4, 4, config.batch, config.block), 5, np.int64)
     plane[1:3, 1:3] += acc.reshape(2, 2, config.batch, config.block)
-    launch = Launch({"acc": int32_bytes(acc)}, {"out": int8_bytes(plane)})
+    launch = CaseLaunch({"acc": int32_bytes(acc)}, {"out": int8_bytes(plane)})
     meaning = 'padding of accumulator loads is ignored: write "ignores_acc_pads": true into the manifest'
     return Case("pads_accumulator", "zeros around a plane of accumulators", meaning, made.done(), (launch,))
 
@@ -194,7 +194,7 @@ def _strides(config: VTAConfig, rng: np.random.Generator) -> Case:
     made.emit("FINISH pop_next")
     wanted = np.zeros((4, 4, config.batch, config.block), np.int64)
     wanted[:, :2] = acc.reshape(4, 4, config.batch, config.block)[:, :2] + 1
-    launch = Launch({"acc": int32_bytes(acc)}, {"out": int8_bytes(wanted)})
+    launch = CaseLaunch({"acc": int32_bytes(acc)}, {"out": int8_bytes(wanted)})
     meaning = "rows of moves go astray: the processor's ports have not the design's widths; add the .hwh"
     return Case("strides", "rows apart in DRAM", meaning, made.done(), (launch,))
 
@@ -215,7 +215,7 @@ def _page_borders(config: VTAConfig, rng: np.random.Generator) -> Case:
     made.emit("FINISH pop_next")
     wanted = np.zeros((first_out + ROWS, config.batch, config.block), np.int64)
     wanted[first_out:] = acc[first_acc:] + 1
-    launch = Launch({"acc": int32_bytes(acc)}, {"out": int8_bytes(wanted)})
+    launch = CaseLaunch({"acc": int32_bytes(acc)}, {"out": int8_bytes(wanted)})
     meaning = "bursts at a 4 KiB border go astray: the processor's ports have not the design's widths; add the .hwh"
     return Case("page_borders", "DMA over 4 KiB borders", meaning, made.done(), (launch,))
 
@@ -245,7 +245,7 @@ def _residual(config: VTAConfig, rng: np.random.Generator) -> Case:
     made.emit(f"ALU push_next uop_end=1 {loops} alu_opcode=MAX use_imm imm=-128")
     _store(made)
     value = np.clip(np.maximum((_product(inp, wgt) + bias) >> 8, 0) + inp, -128, 127)
-    launch = Launch({"inp": int8_bytes(inp), "skip": int32_bytes(inp)}, {"out": int8_bytes(value)})
+    launch = CaseLaunch({"inp": int8_bytes(inp), "skip": int32_bytes(inp)}, {"out": int8_bytes(value)})
     return Case("residual", "a whole residual block", _BUILD, made.done(), (launch,))
 
 
@@ -263,7 +263,7 @@ def _launched_twice(config: VTAConfig, rng: np.random.Generator) -> Case:
     launches = []
     for _ in range(3):
         inp = _vectors(rng, config, ROWS, -128, 128)
-        launches.append(Launch({"inp": int8_bytes(inp)}, {"out": int8_bytes(_product(inp, wgt) >> 8)}))
+        launches.append(CaseLaunch({"inp": int8_bytes(inp)}, {"out": int8_bytes(_product(inp, wgt) >> 8)}))
     meaning = "a launch is taken for ended too early"
     return Case("launched_twice", "launches that follow each other", meaning, made.done(), tuple(launches))
 
@@ -278,5 +278,5 @@ def _loop(config: VTAConfig, rng: np.random.Generator, name: str, trips: int) ->
     made.emit(f"GEMM uop_end={ROWS} iter_out={trips} iter_in=1")
     made.emit(f"ALU push_next uop_end={ROWS} iter_out=1 iter_in=1 alu_opcode=ADD use_imm imm=1")
     _store(made)
-    launch = Launch({"inp": int8_bytes(inp)}, {"out": int8_bytes(wrap_int32(trips * _product(inp, wgt)) + 1)})
+    launch = CaseLaunch({"inp": int8_bytes(inp)}, {"out": int8_bytes(wrap_int32(trips * _product(inp, wgt)) + 1)})
     return Case(name, f"{trips * ROWS} products of elements in one instruction", _BUILD, made.done(), (launch,))

@@ -11,7 +11,7 @@ from mpi_vta.errors import DeviceError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.runtime.devices.protocol import Device, LoadedProgram
 from mpi_vta.runtime.devices.sim import time_launch
-from mpi_vta.runtime.selftest.case import Case, Launch
+from mpi_vta.runtime.selftest.case import Case, CaseLaunch
 from mpi_vta.runtime.selftest.cases import TIMED, TIMED_TRIPS, all_cases
 from mpi_vta.runtime.selftest.result import HUNG, REFUSED, RIGHT, WRONG, CaseResult
 
@@ -87,7 +87,7 @@ def _note_time(loaded: LoadedProgram, times_ns: list[int]) -> None:
 
 
 def _meaning(
-    case: Case, launch: Launch, found: dict[str, NDArray[np.uint8]], before: dict[str, NDArray[np.uint8]]
+    case: Case, launch: CaseLaunch, found: dict[str, NDArray[np.uint8]], before: dict[str, NDArray[np.uint8]]
 ) -> str:
     """Tell bytes that did not change from bytes that were computed wrongly."""
     unchanged = all(

@@ -16,7 +16,7 @@ _LONGEST_SLEEP_S = 10e-3
 _GROWTH = 1.002
 
 
-class Request(Protocol):
+class MessageRequest(Protocol):
     """A send or receive under way."""
 
     def done(self) -> bool:
@@ -35,11 +35,11 @@ class Transport(Protocol):
     size: int
     host: str
 
-    def isend(self, buffer: NDArray[np.uint8], peer: int, tag: int) -> Request:
+    def isend(self, buffer: NDArray[np.uint8], peer: int, tag: int) -> MessageRequest:
         """Start sending all of `buffer` to rank `peer`."""
         ...
 
-    def irecv(self, buffer: NDArray[np.uint8], peer: int, tag: int) -> Request:
+    def irecv(self, buffer: NDArray[np.uint8], peer: int, tag: int) -> MessageRequest:
         """Start receiving from rank `peer`; the message must have the size of `buffer`."""
         ...
 
@@ -104,7 +104,7 @@ class Pause:
             self._sleep_s = min(self._sleep_s * _GROWTH, _LONGEST_SLEEP_S)
 
 
-def wait(request: Request) -> None:
+def wait(request: MessageRequest) -> None:
     """Wait politely for one request: MPI's own wait spins."""
     pause = Pause()
     while not request.done():

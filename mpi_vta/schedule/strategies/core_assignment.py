@@ -9,7 +9,7 @@ from mpi_vta.plans.notes import Note
 from mpi_vta.schedule.assembly import compose, one_image_ns
 from mpi_vta.schedule.predict import predict
 from mpi_vta.schedule.problem import Draft, Placement, Problem
-from mpi_vta.schedule.split_search import Division, SplitSearch
+from mpi_vta.schedule.split_search import SplitDivision, SplitSearch
 from mpi_vta.schedule.strategy import Strategy
 from mpi_vta.text_table import counted
 
@@ -39,7 +39,7 @@ def place(problem: Problem) -> Draft:
         )
     search = SplitSearch(problem)
     found: list[tuple[int, tuple[Placement, ...]]] = []
-    met: set[Division] = set()
+    met: set[SplitDivision] = set()
     while len(met) < ROUNDS and (division := search.best()) not in met:
         met.add(division)
         placements = search.placements(division)

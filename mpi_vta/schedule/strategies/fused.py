@@ -6,11 +6,11 @@ from mpi_vta.plans.notes import Note
 from mpi_vta.schedule.division import BoardType, Share, divide
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.problem import Draft, Placement, Problem
+from mpi_vta.schedule.round_robin import repeating_turns
 from mpi_vta.schedule.segment_load import board_types
 from mpi_vta.schedule.strategies import core_assignment
 from mpi_vta.schedule.strategies.pipeline import order_notes
 from mpi_vta.schedule.strategy import Strategy
-from mpi_vta.schedule.turns import repeating_turns
 
 # The period may be this much longer than the shortest if that saves a board
 PERIOD_LOSS = 0.001

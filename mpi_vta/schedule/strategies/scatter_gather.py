@@ -10,8 +10,8 @@ from mpi_vta.plans.plan import Plan
 from mpi_vta.schedule.assembly import one_board_ns, one_image_ns
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.problem import Draft, Placement, Problem
+from mpi_vta.schedule.round_robin import repeating_turns
 from mpi_vta.schedule.strategy import Strategy
-from mpi_vta.schedule.turns import repeating_turns
 from mpi_vta.schedule.validate import edges_between
 from mpi_vta.text_table import counted
 

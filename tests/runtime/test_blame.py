@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from mpi_vta.runtime.verdict import Heard, judge, patience_s
+from mpi_vta.runtime.blame import Heard, judge, patience_s
+from mpi_vta.runtime.rank_position import RankPosition
 from mpi_vta.runtime.watchdog import DONE, LOADING, WAITING, WORKING
-from mpi_vta.runtime.whereabouts import Whereabouts
 
 PATIENCE = 6.0
 
 
 def heard(rank, at_s=100.0, phase=WORKING, waited_s=0.0, moved_s=100.0):
-    return Heard(at_s, phase, f"an edge of {rank}", waited_s, 7, moved_s, Whereabouts(rank, f"n{rank}", "pynq_z1"))
+    return Heard(at_s, phase, f"an edge of {rank}", waited_s, 7, moved_s, RankPosition(rank, f"n{rank}", "pynq_z1"))
 
 
 def ranks(*entries):
@@ -30,9 +30,9 @@ def test_nobody_is_blamed_while_all_are_heard():
 def test_silent_rank_is_named_with_all_who_are():
     faults = {1: "the process is gone", 2: "process, host or link is gone"}
     everyone = ranks(heard(0), heard(1, 93.5), heard(2, 93.9))
-    verdict = judge(everyone, 100.0, PATIENCE, lambda rank: faults.get(rank, ""))
-    assert verdict.who.rank == 1
-    assert verdict.text == "nothing heard for 6.5 s, nor from rank 2: the process is gone"
+    blame = judge(everyone, 100.0, PATIENCE, lambda rank: faults.get(rank, ""))
+    assert blame.who.rank == 1
+    assert blame.text == "nothing heard for 6.5 s, nor from rank 2: the process is gone"
 
 
 @pytest.mark.parametrize("phase", [WORKING, LOADING])
@@ -47,9 +47,9 @@ def test_message_that_is_lost_is_named_by_who_has_waited_longest_for_it():
         heard(1, phase=WAITING, waited_s=9, moved_s=90),
         heard(2, phase=DONE, moved_s=90),
     )
-    verdict = judge(everyone, 100.0, PATIENCE, no_fault)
-    assert verdict.who.rank == 1
-    assert verdict.text == "waited more than 9.0 s for an edge of 1, and no rank gets on"
+    blame = judge(everyone, 100.0, PATIENCE, no_fault)
+    assert blame.who.rank == 1
+    assert blame.text == "waited more than 9.0 s for an edge of 1, and no rank gets on"
     assert judge({**everyone, 2: replace(everyone[2], moved_s=95)}, 100.0, PATIENCE, no_fault) is None
 
 

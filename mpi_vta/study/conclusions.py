@@ -1,14 +1,14 @@
-"""What studies teach together: questions answered in sentences, every figure and every verdict of which is computed."""
+"""What follows from studies together: questions answered in sentences, every figure of which is computed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mpi_vta.study.board_lessons import how_many_boards, mixed_boards, several_models, small_memories, what_energy
-from mpi_vta.study.build_lessons import which_build
+from mpi_vta.study.board_conclusions import how_many_boards, mixed_boards, several_models, small_memories, what_energy
+from mpi_vta.study.build_conclusions import which_build
 from mpi_vta.study.groups import Group
-from mpi_vta.study.strategy_lessons import best_strategy, how_soon, other_strategies, what_sets_the_pace
+from mpi_vta.study.strategy_conclusions import best_strategy, how_soon, other_strategies, what_sets_the_pace
 
 _QUESTIONS: dict[str, Callable[[Sequence[Group]], list[str]]] = {
     "Which strategy gives most images a second?": best_strategy,
@@ -25,7 +25,7 @@ _QUESTIONS: dict[str, Callable[[Sequence[Group]], list[str]]] = {
 
 
 @dataclass(frozen=True)
-class Lesson:
+class Conclusion:
     """A question and its answer.
 
     Attributes
@@ -40,8 +40,8 @@ class Lesson:
     sentences: tuple[str, ...]
 
 
-def lessons(groups: Sequence[Group]) -> list[Lesson]:
-    """Return what groups of one or several studies teach; questions that they do not answer are left out."""
+def conclusions(groups: Sequence[Group]) -> list[Conclusion]:
+    """Return what follows from groups of one or several studies; questions that they do not answer are left out."""
     valid = [group for group in groups if group.valid]
-    found = [Lesson(question, tuple(answer(valid))) for question, answer in _QUESTIONS.items()]
-    return [lesson for lesson in found if lesson.sentences]
+    found = [Conclusion(question, tuple(answer(valid))) for question, answer in _QUESTIONS.items()]
+    return [conclusion for conclusion in found if conclusion.sentences]

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpi_vta.runtime.attention import Attention
+from mpi_vta.runtime.attended_clock import AttendedClock
 from mpi_vta.runtime.pairing import Launcher, find_launcher
 from mpi_vta.runtime.process import PROC, status_of
 
@@ -45,7 +45,7 @@ class Absence:
     pid: int = 0
 
 
-class Launch:
+class LaunchWatch:
     """What one guardian sees of the launch that it is part of.
 
     Parameters
@@ -66,13 +66,13 @@ class Launch:
         self._rank, self._size = (told.rank, told.size) if told else (0, 1)
         host_ranks = environ.get(_HOST_RANKS, "")
         self._host_ranks = int(host_ranks) if host_ranks.isdecimal() else 0
-        self._attention, self._next_look_s = Attention(), 0.0
+        self._attended, self._next_look_s = AttendedClock(), 0.0
         self._guarded: dict[int, int] = {}
         self._since_s: dict[int, float] = {}
 
     def absence(self) -> Absence | None:
         """Return who keeps MPI from beginning for too long; to be called again and again until it has begun."""
-        now_s = self._attention.now_s()
+        now_s = self._attended.now_s()
         if not self._limit_s or now_s < self._next_look_s:
             return None
         self._next_look_s = now_s + self._host_ranks * _LOOK_S_PER_RANK

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from mpi_vta.runtime.rank_position import RankPosition
 from mpi_vta.runtime.watchdog import DONE, WAITING
-from mpi_vta.runtime.whereabouts import Whereabouts
 
 # for ending the job once a fault is found
 ENDING_S = 4.0
@@ -30,7 +30,7 @@ class Heard:
         Counts what it has done.
     moved_s : float
         When `progress` was last seen to change.
-    who : Whereabouts
+    who : RankPosition
         Where it was.
     """
 
@@ -40,14 +40,14 @@ class Heard:
     waited_s: float
     progress: int
     moved_s: float
-    who: Whereabouts
+    who: RankPosition
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Blame:
     """A fault: where, and what."""
 
-    who: Whereabouts
+    who: RankPosition
     text: str
 
 
@@ -56,7 +56,7 @@ def patience_s(limit_s: float) -> float:
     return max(limit_s / 2, limit_s - ENDING_S)
 
 
-def judge(heard: Mapping[int, Heard], now_s: float, patience: float, fault: Callable[[int], str]) -> Verdict | None:
+def judge(heard: Mapping[int, Heard], now_s: float, patience: float, fault: Callable[[int], str]) -> Blame | None:
     """Return the fault, if there is one.
 
     Parameters
@@ -80,12 +80,10 @@ def judge(heard: Mapping[int, Heard], now_s: float, patience: float, fault: Call
         silent = list(faults)
         first = heard[silent[0]]
         others = f", nor from rank {', '.join(map(str, silent[1:]))}" if silent[1:] else ""
-        return Verdict(first.who, f"nothing heard for {now_s - first.at_s:.1f} s{others}: {faults[silent[0]]}")
+        return Blame(first.who, f"nothing heard for {now_s - first.at_s:.1f} s{others}: {faults[silent[0]]}")
     waiting = [entry for entry in heard.values() if entry.phase == WAITING]
     idle = all(entry.phase in (WAITING, DONE) for entry in heard.values())
     if waiting and idle and all(now_s - entry.moved_s > patience for entry in heard.values()):
         longest = max(waiting, key=lambda entry: entry.waited_s)
-        return Verdict(
-            longest.who, f"waited more than {longest.waited_s:.1f} s for {longest.what}, and no rank gets on"
-        )
+        return Blame(longest.who, f"waited more than {longest.waited_s:.1f} s for {longest.what}, and no rank gets on")
     return None

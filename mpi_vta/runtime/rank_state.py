@@ -8,25 +8,25 @@ import socket
 import struct
 from collections.abc import Sequence
 
-from mpi_vta.runtime.whereabouts import NOTHING, Whereabouts
+from mpi_vta.runtime.rank_position import NOTHING, RankPosition
 
-NOTEBOOK_BYTES = 1 << 20
+RANK_STATE_BYTES = 1 << 20
 _STATE = struct.Struct("<iiI")
 # the last byte: whether MPI has begun
-_BEGUN = NOTEBOOK_BYTES - 1
+_BEGUN = RANK_STATE_BYTES - 1
 
 
-class Notebook:
+class RankState:
     """What a rank is at, in memory that its guardian reads once the rank is gone.
 
     Parameters
     ----------
     memory : int
-        File descriptor of `NOTEBOOK_BYTES` of shared memory, zero at first.
+        File descriptor of `RANK_STATE_BYTES` of shared memory, zero at first.
     """
 
     def __init__(self, memory: int) -> None:
-        self._map = mmap.mmap(memory, NOTEBOOK_BYTES)
+        self._map = mmap.mmap(memory, RANK_STATE_BYTES)
 
     def begin(self) -> None:
         """Note that MPI has begun: every rank is there."""
@@ -50,12 +50,12 @@ class Notebook:
         """Note number of the last edge and first image of the last group, `NOTHING` for none yet."""
         struct.pack_into("<ii", self._map, 0, edge, image)
 
-    def whereabouts(self, rank: int) -> Whereabouts:
+    def position(self, rank: int) -> RankPosition:
         """Return what was noted last."""
         edge, image, length = _STATE.unpack_from(self._map, 0)
         if not length:
-            return Whereabouts(rank, socket.gethostname())
+            return RankPosition(rank, socket.gethostname())
         about = json.loads(self._map[_STATE.size : _STATE.size + length])
         edges = about["edges"]
         name = edges[edge] if 0 <= edge < len(edges) else ""
-        return Whereabouts(rank, about["host"], about["board"], name, image, about["hint"])
+        return RankPosition(rank, about["host"], about["board"], name, image, about["hint"])

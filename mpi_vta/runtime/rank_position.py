@@ -8,7 +8,7 @@ NOTHING = -1
 
 
 @dataclass(frozen=True)
-class Whereabouts:
+class RankPosition:
     """Who a rank is and where it is in the job.
 
     Attributes

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from mpi_vta.schedule.strategies import STRATEGIES
 from mpi_vta.study.groups import ALIKE, GAIN, Group, Row
-from mpi_vta.study.strategy_lessons import scaling
-from mpi_vta.study.words import counted_boards, figure, figure_range, how_often, listed, percent_range, quoted
+from mpi_vta.study.phrases import counted_boards, figure, figure_range, how_often, listed, percent_range, quoted
+from mpi_vta.study.strategy_conclusions import scaling
 
 WHOLE = next(name for name, strategy in STRATEGIES.items() if strategy.whole_model)
 

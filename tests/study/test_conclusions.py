@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from study_cases import group_of, latency_rows, row, study_of, throughput_rows
 
-from mpi_vta.study.board_lessons import how_many_boards, mixed_boards, several_models, small_memories, what_energy
-from mpi_vta.study.build_lessons import doubts, gemm_batch, gemm_shape, which_build
+from mpi_vta.study.board_conclusions import how_many_boards, mixed_boards, several_models, small_memories, what_energy
+from mpi_vta.study.build_conclusions import doubts, gemm_batch, gemm_shape, which_build
+from mpi_vta.study.conclusions import conclusions
 from mpi_vta.study.groups import groups_of
-from mpi_vta.study.lessons import lessons
-from mpi_vta.study.strategy_lessons import best_strategy, how_soon, other_strategies, what_sets_the_pace
+from mpi_vta.study.strategy_conclusions import best_strategy, how_soon, other_strategies, what_sets_the_pace
 
 
 def answer(question, *rows):
@@ -28,8 +28,8 @@ WHOLE = [(1, "a", 10.0), (1, "b", 10.0), (2, "a", 20.0), (2, "b", 12.0), (3, "a"
 
 
 def test_every_question_that_has_an_answer_is_asked_once():
-    found = lessons([group_of(throughput_rows()), group_of(latency_rows())])
-    assert [lesson.question for lesson in found] == [
+    found = conclusions([group_of(throughput_rows()), group_of(latency_rows())])
+    assert [conclusion.question for conclusion in found] == [
         "Which strategy gives most images a second?",
         "What do the others lose?",
         "Is it VTA or the network?",
@@ -40,7 +40,7 @@ def test_every_question_that_has_an_answer_is_asked_once():
 
 
 def test_nothing_valid_teaches_nothing():
-    assert lessons([group_of(throughput_rows()[-2:])]) == []
+    assert conclusions([group_of(throughput_rows()[-2:])]) == []
 
 
 def test_best_strategy_with_what_it_reaches_of_the_ideal():

@@ -11,7 +11,7 @@ from mpi_vta.hw.config import VTAConfig
 from mpi_vta.plans.plan import SOURCE, Edge, Plan
 
 
-class Pieces:
+class PieceCopier:
     """Knows what every place of a plan holds of every value.
 
     Parameters

@@ -5,7 +5,7 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mpi_vta.schedule.turns import MAX_TURNS, deal, repeating_turns
+from mpi_vta.schedule.round_robin import MAX_TURNS, deal, repeating_turns
 
 
 def test_equal_replicas_take_turns_in_order():

@@ -2,8 +2,8 @@
 
 import pytest
 
-from mpi_vta.runtime import launch, process
-from mpi_vta.runtime.launch import GUARDIAN, Launch
+from mpi_vta.runtime import launch_watch, process
+from mpi_vta.runtime.launch_watch import GUARDIAN, LaunchWatch
 
 LAUNCHER, SIZE, LIMIT_S = 100, 3, 10.0
 HYDRA = {"PMI_SIZE": str(SIZE), "MPI_LOCALNRANKS": str(SIZE)}
@@ -40,7 +40,7 @@ class Proc:
 
 @pytest.fixture
 def proc(tmp_path, monkeypatch):
-    monkeypatch.setattr(launch, "PROC", tmp_path)
+    monkeypatch.setattr(launch_watch, "PROC", tmp_path)
     monkeypatch.setattr(process, "PROC", tmp_path)
     return Proc(tmp_path)
 
@@ -48,12 +48,12 @@ def proc(tmp_path, monkeypatch):
 @pytest.fixture
 def now_s(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(launch.Attention, "now_s", lambda _: now[0])
+    monkeypatch.setattr(launch_watch.AttendedClock, "now_s", lambda _: now[0])
     return now
 
 
 def of_rank(rank, limit_s=LIMIT_S, **environ):
-    return Launch(LAUNCHER, LAUNCHER + 1 + rank, limit_s, {**HYDRA, "PMI_RANK": str(rank), **environ})
+    return LaunchWatch(LAUNCHER, LAUNCHER + 1 + rank, limit_s, {**HYDRA, "PMI_RANK": str(rank), **environ})
 
 
 def first_absence(watch, now_s, until_s):

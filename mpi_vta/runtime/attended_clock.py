@@ -8,7 +8,7 @@ import time
 LONGEST_STEP_S = 0.5
 
 
-class Attention:
+class AttendedClock:
     """A clock that stands still while its owner gets no processor, or is stopped; 0 at first."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from mpi_vta.graph.layout import pack_activation, unpack_activation
 from mpi_vta.graph.reference import execute
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.plans.plan import SINK, SOURCE, Plan, Stage
-from mpi_vta.runtime.pieces import Pieces
+from mpi_vta.runtime.piece_copier import PieceCopier
 from mpi_vta.schedule.grid import Grid
 from mpi_vta.schedule.pieces import assembled_bytes, find_traffic
 from mpi_vta.schedule.problem import Placement
@@ -55,7 +55,7 @@ def test_parts_that_exchange_pieces_give_the_bits_of_the_whole(division, seed):
     validate(plan, graph, ranks, CONFIG)
     assert Plan.from_json(plan.to_json()) == plan
     images = random_inputs(graph, seed, CONFIG.batch)
-    pieces = Pieces(plan, CONFIG)
+    pieces = PieceCopier(plan, CONFIG)
     arrived = {place: {} for place in (*range(len(placements)), SINK)}
 
     def hand_out(place, values):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from mpi_vta.plans.resources import RESOURCE_LABELS
 from mpi_vta.study.findings import split_sentence
 from mpi_vta.study.groups import GAIN, Group, Row
-from mpi_vta.study.words import (
+from mpi_vta.study.phrases import (
     counted_boards,
     figure_range,
     how_often,

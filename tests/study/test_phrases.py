@@ -2,7 +2,7 @@
 
 import pytest
 
-from mpi_vta.study.words import (
+from mpi_vta.study.phrases import (
     counted_boards,
     figure,
     figure_range,

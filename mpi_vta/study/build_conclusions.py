@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mpi_vta.study.groups import DOUBT, Group, Row
-from mpi_vta.study.words import counted_boards, figure, listed
+from mpi_vta.study.phrases import counted_boards, figure, listed
 
 
 def which_build(groups: Sequence[Group]) -> list[str]:

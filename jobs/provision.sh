@@ -61,7 +61,7 @@ else
     platforms=(--platform "manylinux1_$machine" --platform "manylinux2010_$machine" --platform "manylinux2014_$machine")
     for minor in {5..35}; do platforms+=(--platform "manylinux_2_${minor}_$machine"); done
     pip_download --only-binary :all: --python-version "$python_version" "${platforms[@]}" \
-        'mpi4py>=4.0' 'mpich>=4.2' 'h5py>=3.9' 'matplotlib>=3.7' 'pillow>=10' 'numpy<2' "${pure[@]}"
+        'mpi4py>=4.0' 'mpich>=4.2' 'h5py>=3.10' 'matplotlib>=3.7' 'pillow>=10' 'numpy<2' "${pure[@]}"
 fi
 tar -C "$work" -c wheels | on_board "rm -rf '$target/wheels'; tar -C '$target' -x"
 
@@ -96,7 +96,7 @@ if [[ $(uname -m) == armv7l ]]; then
     # the distribution's packages, in case the environment does not look outside
     if lacks h5py || lacks matplotlib || lacks PIL; then echo /usr/lib/python3/dist-packages > "$packages/distribution.pth"; fi
 else
-    pip 'mpi4py>=4.0' 'mpich>=4.2' 'h5py>=3.9' 'matplotlib>=3.7' 'pillow>=10'
+    pip 'mpi4py>=4.0' 'mpich>=4.2' 'h5py>=3.10' 'matplotlib>=3.7' 'pillow>=10'
 fi
 pip 'rich>=13'
 if lacks tomllib; then pip 'tomli>=2'; fi

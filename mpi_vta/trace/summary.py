@@ -128,11 +128,10 @@ def warning_lines(run: Run) -> list[str]:
     attributes = run.trace.attributes
     lines = []
     if attributes.get("repaired"):
-        missing = ", ".join(map(str, attributes["missing_ranks"].tolist())) or "none"
-        lines.append(
-            f"warning     the run ended early: {len(run.images)} of {counted(attributes['images_asked'], 'image')}; "
-            f"ranks left out: {missing}"
-        )
+        # a trace from elsewhere need not say more
+        missing = ", ".join(map(str, np.ravel(attributes.get("missing_ranks", ())))) or "none"
+        asked = counted(int(attributes["images_asked"]), "image") if "images_asked" in attributes else "unknown many"
+        lines.append(f"warning     the run ended early: {len(run.images)} of {asked}; ranks left out: {missing}")
     if unmatched := int(run.links["unmatched"].sum()):
         lines.append(f"warning     {counted(unmatched, 'message')} with only one end in the trace")
     if backward := int(run.links["backward"].sum()):

@@ -10,7 +10,7 @@ from cluster.namespaces import REPOSITORY, FakeCluster
 
 pytestmark = pytest.mark.cluster
 
-NEEDED = ("mpi4py>=4.0", "mpich>=4.2", "h5py>=3.9", "matplotlib>=3.7", "pillow>=10", "rich>=13", "tomli>=2", "numpy<2")
+NEEDED = ("mpi4py>=4.0", "mpich>=4.2", "h5py>=3.10", "matplotlib>=3.7", "pillow>=10", "rich>=13", "tomli>=2", "numpy<2")
 DIGITS = ("-m", "mpi_vta.pipeline", "--model", "digits", "--images", "16", "--json", "--output")
 
 

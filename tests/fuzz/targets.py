@@ -80,8 +80,12 @@ def binary_maker(whole: Callable[[], bytes], *others: Callable[[random.Random, b
     return make
 
 
+_FOLDERS: list[tempfile.TemporaryDirectory[str]] = []  # kept until the process ends
+
+
 def temporary() -> Path:
-    return Path(tempfile.mkdtemp(prefix="fuzz-seed-"))
+    _FOLDERS.append(tempfile.TemporaryDirectory(prefix="fuzz-seed-"))
+    return Path(_FOLDERS[-1].name)
 
 
 # --- plans, programs, graphs ---------------------------------------------------------------------------------------
@@ -833,7 +837,6 @@ FILES: Mapping[str, Target] = {
     "program": Target(
         "input.program", binary_maker(program_bytes, damaged_zip, resealed("program", 1)), read_program, 7
     ),
-    "graph": Target("input.graph", binary_maker(graph_bytes, damaged_zip, resealed("graph", 1)), read_graph, 8),
     "vector": Target("input.npz", binary_maker(vector_bytes, damaged_zip), read_vector, 7),
     "weights": Target("input.npz", binary_maker(weights_bytes, damaged_zip), read_weights_file, 8),
     "darknet": Target("input.weights", make_darknet, read_weights_file, 2),
@@ -845,6 +848,8 @@ FILES: Mapping[str, Target] = {
 }
 TARGETS: Mapping[str, Target] = {
     **{name: replace(target, make=sometimes_no_file(target.make)) for name, target in FILES.items()},
+    # bytes within another file: never a file of its own
+    "graph": Target("input.graph", binary_maker(graph_bytes, damaged_zip, resealed("graph", 1)), read_graph, 8),
     "opening": Target("run", make_opening, read_opening, 3),
 }
 # every input of these costs a process of its own

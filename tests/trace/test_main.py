@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import pytest
 from trace_cases import IMAGES, PLAN, provenance, write_ranks, write_run
 
@@ -9,6 +10,7 @@ from mpi_vta.__main__ import main as all_commands
 from mpi_vta.trace.__main__ import main
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.repair import ModelOpening, Opening
+from mpi_vta.trace.seal import seal
 
 
 @pytest.fixture
@@ -50,6 +52,14 @@ def test_merge_makes_a_trace(tmp_path, capsys):
     assert f"{IMAGES} finished images" in capsys.readouterr().out
     assert main(["summary", str(tmp_path / "run.h5")]) == 0
     assert f"the run ended early: {IMAGES} of 9 images" in capsys.readouterr().out
+
+
+def test_repaired_trace_of_others_need_not_say_what_is_missing(run_file, capsys):
+    with h5py.File(run_file, "a") as file:
+        file.attrs["repaired"] = 1
+    seal(run_file)
+    assert main(["summary", str(run_file)]) == 0
+    assert f"the run ended early: {IMAGES} of unknown many; ranks left out: none" in capsys.readouterr().out
 
 
 def test_merge_counts_the_images_of_every_model(tmp_path, capsys):

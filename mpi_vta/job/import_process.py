@@ -1,8 +1,7 @@
 """The import of a file from outside, in a process of its own: ONNX, PyTorch and TVM are native code, which a file may
 crash.
 
-``python -m mpi_vta.job.import_process`` reads what to import from standard input, keeps the model in the cache, and
-says in the file that it was given how that ended. It may take so much memory and time, and ends with its parent.
+The process, `mpi_vta.job.import_child`, may take so much memory and time, and ends with this one.
 """
 
 from __future__ import annotations
@@ -14,23 +13,21 @@ import signal
 import subprocess
 import sys
 import tempfile
-import traceback
 from dataclasses import asdict
 from pathlib import Path
 
 from mpi_vta import errors
-from mpi_vta.child_process import end_with, limit_memory
 from mpi_vta.command_end import TRACEBACK_VARIABLE
-from mpi_vta.errors import InputError, ModelError, MpiVtaError
+from mpi_vta.errors import InputError, ModelError
 from mpi_vta.frontend.zoo import BUILDERS
 from mpi_vta.quantize.options import QuantizeOptions
 
-COMMAND = (sys.executable, "-m", "mpi_vta.job.import_process")
+COMMAND = (sys.executable, "-m", "mpi_vta.job.import_child")
 SECONDS_VARIABLE, GIB_VARIABLE = "MPI_VTA_IMPORT_S", "MPI_VTA_IMPORT_GIB"
 # vgg11, 531 MB of weights and the largest network of the zoo, takes 4.9 GB; small files take 0.4 GB
 MEMORY_BYTES, MEMORY_PER_FILE_BYTE = 6 << 30, 8
 LIMIT_S, S_PER_FILE_BYTE = 900.0, 2e-6
-_PARTS = ("what", "where", "allowed", "remedy")
+ERROR_PARTS = ("what", "where", "allowed", "remedy")
 
 
 def import_apart(name_or_path: str, seed: int, weights: Path | None, options: QuantizeOptions, path: Path) -> None:
@@ -94,7 +91,7 @@ def import_apart(name_or_path: str, seed: int, weights: Path | None, options: Qu
         raise RuntimeError(told["bug"])
     if "kind" in told:
         kind = getattr(errors, told["kind"])
-        raise kind(told["what"], **{part: told[part] for part in _PARTS[1:]})
+        raise kind(told["what"], **{part: told[part] for part in ERROR_PARTS[1:]})
 
 
 def _native_code(name_or_path: str) -> str:
@@ -129,33 +126,3 @@ def _stated(variable: str) -> float | None:
 def is_foreign(name_or_path: str, weights: Path | None) -> bool:
     """Return whether a file from outside is imported, and not only a model that we build."""
     return name_or_path not in BUILDERS or weights is not None
-
-
-def main() -> int:
-    """Do one import, as `import_apart` asks for it."""
-    end_with(int(sys.argv[2]))
-    order, answer = json.load(sys.stdin), {}
-    limit_memory(order["memory_bytes"])
-    from mpi_vta.job.ready_model import import_and_keep
-
-    weights = order["weights"] and Path(order["weights"])
-    try:
-        options = QuantizeOptions(**order["options"])
-        import_and_keep(order["model"], order["seed"], weights, options, Path(order["path"]))
-    except MpiVtaError as fault:
-        answer = {"kind": type(fault).__name__, **{part: getattr(fault, part) for part in _PARTS}}
-    except Exception as fault:
-        if os.environ.get(TRACEBACK_VARIABLE):
-            traceback.print_exc()
-        at = traceback.extract_tb(fault.__traceback__)[-1]
-        # TVM hands on what C++ says
-        is_memory = isinstance(fault, MemoryError) or "bad_alloc" in str(fault)
-        text = f"{type(fault).__name__}: {fault}"
-        answer = {"memory": str(fault) or text} if is_memory else {"bug": f"{at.filename}:{at.lineno}: {text}"}
-    with open(int(sys.argv[1]), "w", encoding="utf-8") as telling:
-        json.dump(answer, telling)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

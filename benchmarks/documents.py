@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/methodology.md")
 _BLOCK = re.compile(r"(<!-- output: ([\w-]+) -->\n)(.*?)(<!-- end of output -->)", re.DOTALL)
 _BOX = re.compile(r"[━─┏┓┗┛└┘┡┩├┤┳┻╇┴┬┼│┃\s]+")
-_SLOW = re.compile(r"^mpi_vta: (?:(?:importing|compiling|planning) .*|.*: \d+ of \d+)\n", re.MULTILINE)
+_SLOW = re.compile(r"^mpi_vta: (?:(?:importing|compiling|planning|taking) .*|.*: \d+ of \d+)\n", re.MULTILINE)
 _MEASURED = "(measured)"
 
 

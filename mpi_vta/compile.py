@@ -14,6 +14,7 @@ from mpi_vta.codegen.report import ModelReport, model_report
 from mpi_vta.codegen.roofline import draw_roofline
 from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
+from mpi_vta.job.chosen_weights import check_words, weights_file
 from mpi_vta.job.command_line import (
     add_model_options,
     load_named_config,
@@ -51,10 +52,10 @@ def _run(arguments: Sequence[str]) -> int:
     options = build_parser().parse_args(arguments)
     board = Cluster.default(1, load_named_config(options.config)).boards[0]
     with shown_progress(quiet=options.json) as progress:
+        check_words([options.model], options.weights)
+        weights = weights_file(options.model, options.weights, progress)
         progress.phase(f"importing and quantising {options.model}")
-        model = ready_model(
-            options.model, seed=options.seed, weights=options.weights, options=quantize_options(options)
-        )
+        model = ready_model(options.model, seed=options.seed, weights=weights, options=quantize_options(options))
         if options.explain:
             return _explain(model, as_json=options.json)
         costs = open_costs(model.graph, progress, model=options.model)

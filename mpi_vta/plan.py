@@ -13,6 +13,7 @@ from typing import Any
 from mpi_vta.errors import InputError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.cluster import Cluster, select_cluster
+from mpi_vta.job.chosen_weights import check_words, weights_file
 from mpi_vta.job.command_line import (
     add_model_options,
     add_plan_options,
@@ -69,12 +70,14 @@ def _run(arguments: Sequence[str]) -> int:
         options.images = IMAGES_PER_BOARD * len(cluster.boards)
     check_memory(options.images)
     check_share(options)
+    check_words(options.model, options.weights)
     if len(options.model) > 1:
         return _run_several(options, cluster)
     with shown_progress(quiet=options.json) as progress:
         (name,) = options.model
+        weights = weights_file(name, options.weights, progress)
         progress.phase(f"importing and quantising {name}")
-        model = ready_model(name, seed=options.seed, weights=options.weights, options=quantize_options(options))
+        model = ready_model(name, seed=options.seed, weights=weights, options=quantize_options(options))
         if options.pareto:
             return _show_pareto(options, model.graph, cluster, progress)
         planned = plan_model(plan_wishes(options), model.graph, cluster, options.images, progress, name)
@@ -99,8 +102,9 @@ def _run_several(options: argparse.Namespace, cluster: Cluster) -> int:
     with shown_progress(quiet=options.json) as progress:
         graphs, quantized = [], quantize_options(options)
         for name in options.model:
+            weights = weights_file(name, options.weights, progress)
             progress.phase(f"importing and quantising {name}")
-            graphs.append(ready_model(name, seed=options.seed, weights=None, options=quantized).graph)
+            graphs.append(ready_model(name, seed=options.seed, weights=weights, options=quantized).graph)
         costs = [open_costs(graph, progress, model=name) for name, graph in zip(options.model, graphs, strict=True)]
         division = share_cluster(costs, labels, cluster, options.share)
         parts = [part_of(cluster, ranks) for ranks in division]

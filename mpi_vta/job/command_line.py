@@ -31,10 +31,21 @@ def add_model_options(parser: argparse.ArgumentParser, *, several: bool = False)
         parser.add_argument("--share", metavar="MODEL=PART", help="parts of the boards' power: yolo=0.5,resnet18=0.5")
     else:
         parser.add_argument("--model", required=True, help=what)
-    parser.add_argument("--weights", type=Path, help="weights of a zoo model or of a .cfg file; seeded ones by default")
+    add_weights_option(parser)
     add_seed_option(parser)
     parser.add_argument("--config", help="VTA configuration: a shipped name or a JSON file")
     add_quantize_options(parser)
+
+
+def add_weights_option(parser: argparse.ArgumentParser) -> None:
+    """Add the option of a model's weights; `mpi_vta.job.chosen_weights` reads it."""
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        metavar="coco|seeded|FILE",
+        help="weights of a zoo model or of a .cfg file. coco: those of yolo, from the package index, the default where "
+        "they can be had; seeded: pseudo-random ones, the default of others",
+    )
 
 
 def add_seed_option(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import InputError
-from mpi_vta.frontend.images import ImageBatch, PicturePlacement, load_images, synthetic_images
+from mpi_vta.frontend.images import ImageBatch, PicturePlacement, load_images, load_pictures, synthetic_images
+from mpi_vta.frontend.photographs import shown_photographs
 from mpi_vta.frontend.truth import Truth
 from mpi_vta.job.ready_model import ReadyModel
 from mpi_vta.text_table import counted
@@ -54,7 +55,8 @@ def read_inputs(model: ReadyModel, images: str | None, seed: int, *, with_data: 
     model : ReadyModel
         Says how large they are and how they are quantised.
     images : str or None
-        A number, a picture, a folder or an ``.npy`` file; None for every held-out example, or some synthetic ones.
+        A number, a picture, a folder or an ``.npy`` file; None for every held-out example, for
+        photographs, or some synthetic ones.
     seed : int
         Of synthetic pictures.
     with_data : bool
@@ -68,6 +70,9 @@ def read_inputs(model: ReadyModel, images: str | None, seed: int, *, with_data: 
     count = _count(model, images)
     if count is None:
         batch = load_images(Path(str(images)), model.preprocess)
+        return _quantized(model, batch.inputs, batch=batch)
+    if images is None and model.shows_photographs and with_data:
+        batch = load_pictures(shown_photographs(), model.preprocess)
         return _quantized(model, batch.inputs, batch=batch)
     (name,) = model.graph.inputs
     shape = (count, *model.graph.values[name].shape[1:])

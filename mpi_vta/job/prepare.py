@@ -10,6 +10,7 @@ from typing import Any
 
 from mpi_vta.errors import InputError
 from mpi_vta.hw.cluster import Cluster, select_cluster
+from mpi_vta.job.chosen_weights import check_words, take_photographs, weights_file
 from mpi_vta.job.command_line import load_named_config
 from mpi_vta.job.held_folder import HeldFolder
 from mpi_vta.job.host_work import HostWork, host_work
@@ -106,6 +107,7 @@ def prepare(request: JobRequest, ranks: int, progress: Progress) -> tuple[Opened
         Of the kind that says which part of the request cannot be met; nothing has been written then but
         caches, and the lock in the output folder.
     """
+    check_words(request.models or (request.model,), request.weights)
     if request.models:
         check_wishes(request.wishes, weights=request.weights)
     cluster = open_cluster(request, ranks)
@@ -114,7 +116,7 @@ def prepare(request: JobRequest, ranks: int, progress: Progress) -> tuple[Opened
     # all ranks leave their traces in the same folder
     requests = [replace(request, model=name, output=request.folder, models=()) for name in names]
     ready = [open_model(single, progress) for single in requests]
-    inputs = [_inputs(single, model) for single, model in zip(requests, ready, strict=True)]
+    inputs = [_inputs(single, model, progress) for single, model in zip(requests, ready, strict=True)]
     held = hold_folder(request)
     check_folder(request, labels)
     models = [
@@ -153,13 +155,15 @@ def open_model(request: JobRequest, progress: Progress) -> ReadyModel:
     return ready_model(
         request.model,
         seed=request.seed,
-        weights=request.weights,
+        weights=weights_file(request.model, request.weights, progress),
         options=request.quantize_options,
         on_import=lambda: progress.phase(f"importing and quantising {request.model}"),
     )
 
 
-def _inputs(request: JobRequest, model: ReadyModel) -> Inputs:
+def _inputs(request: JobRequest, model: ReadyModel, progress: Progress) -> Inputs:
+    if request.images is None and model.shows_photographs:
+        take_photographs(progress)
     return read_inputs(model, request.images, request.seed, with_data=carries_data(request.device))
 
 

@@ -18,6 +18,7 @@ from mpi_vta.errors import ArtifactError, about
 from mpi_vta.frontend.detection import Detector
 from mpi_vta.frontend.images import Preprocess
 from mpi_vta.frontend.models import DATA, LoadedModel, load_model
+from mpi_vta.frontend.photographs import CALIBRATION
 from mpi_vta.frontend.truth import Truth
 from mpi_vta.frontend.zoo import BUILDERS
 from mpi_vta.graph.ir import Graph
@@ -29,7 +30,7 @@ from mpi_vta.quantize.options import QuantizeOptions
 from mpi_vta.quantize.quantizer import DEFAULTS, quantize
 from mpi_vta.schedule.cache import cache_path, keep, read_kept
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 _IMPORT_ROOMS = ("frontend", "quantize", "graph")
 
 
@@ -57,6 +58,7 @@ class ReadyModel:
     has_meaning: bool
     detector: Detector | None = None
     places: tuple[NodePlace, ...] = ()
+    shows_photographs: bool = False
 
     @property
     def graph(self) -> Graph:
@@ -80,6 +82,7 @@ class ReadyModel:
             "has_meaning": self.has_meaning,
             "detector": None if self.detector is None else asdict(self.detector),
             "places": [list(astuple(place)) for place in self.places],
+            "shows_photographs": self.shows_photographs,
         }
         arrays: dict[str, NDArray[Any]] = {"quantized": np.frombuffer(self.quantized.to_bytes(), np.uint8)}
         if self.truth is not None and self.float_graph is not None:
@@ -109,6 +112,7 @@ class ReadyModel:
             header["has_meaning"],
             None if header["detector"] is None else _detector(header["detector"]),
             tuple(NodePlace(*fields) for fields in header["places"]),
+            header["shows_photographs"],
         )
 
 
@@ -192,6 +196,7 @@ def _import(loaded: LoadedModel, options: QuantizeOptions) -> ReadyModel:
         loaded.has_meaning,
         loaded.detector,
         places_of(loaded, quantized),
+        loaded.shows_photographs,
     )
 
 
@@ -200,7 +205,12 @@ def _cache_path(name_or_path: str, seed: int, weights: Path | None, options: Qua
     files = [] if weights is None else [weights]
     # a model file's tensors may lie beside it, as in model.onnx.data
     own = Path(name_or_path)
-    files += sorted(DATA.iterdir()) if name_or_path in BUILDERS else [own, *sorted(own.parent.glob(f"{own.name}?*"))]
+    files += (
+        sorted(file for file in DATA.rglob("*") if file.is_file())
+        if name_or_path in BUILDERS
+        else [own, *sorted(own.parent.glob(f"{own.name}?*"))]
+    )
+    files += sorted(CALIBRATION.iterdir())
     try:
         contents = [[file.name, hashlib.sha256(read_bytes(file)).hexdigest()] for file in files]
     except OSError:

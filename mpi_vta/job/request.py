@@ -22,7 +22,7 @@ class JobRequest:
     model : str
         Zoo name or ONNX file.
     weights : Path or None
-        Weights of a zoo model.
+        Weights of a zoo model: a file, ``coco`` or ``seeded``.
     images : str or None
         A number, a picture or a folder; None for the model's default.
     models : tuple of str

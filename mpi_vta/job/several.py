@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mpi_vta.errors import InputError
 from mpi_vta.hw.cluster import Cluster
+from mpi_vta.job.chosen_weights import is_file
 from mpi_vta.job.planning import PlanWishes
 from mpi_vta.schedule.assembly import one_board_ns
 from mpi_vta.schedule.cost import CompiledCosts
@@ -41,7 +42,7 @@ def check_wishes(wishes: PlanWishes, *, weights: Path | None) -> None:
         "--cut": wishes.by_hand.cut,
         "--allocate": wishes.by_hand.allocate,
         "--plan": wishes.file,
-        "--weights": weights,
+        "--weights": is_file(weights),
     }
     given = [name for name, value in single.items() if value]
     if given:

@@ -13,14 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import InputError, about
-from mpi_vta.frontend.images import synthetic_images
+from mpi_vta.frontend.images import load_images, synthetic_images
 from mpi_vta.frontend.models import LoadedModel, load_model
-from mpi_vta.job.command_line import add_quantize_options, add_seed_option, quantize_options, run_on_rank_0
+from mpi_vta.frontend.photographs import SHOWN
+from mpi_vta.job.chosen_weights import check_words, weights_file
+from mpi_vta.job.command_line import (
+    add_quantize_options,
+    add_seed_option,
+    add_weights_option,
+    quantize_options,
+    run_on_rank_0,
+)
 from mpi_vta.job.import_process import is_foreign
 from mpi_vta.job.ready_model import ready_model
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.quantize.quantizer import Quantization, quantize_with_decisions
 from mpi_vta.quantize.report import LayerError, as_json, draw_errors, layer_errors
+from mpi_vta.runtime.progress import shown_progress
 from mpi_vta.text_table import counted, print_table
 
 DEFAULT_IMAGES = {True: 32, False: 2}  # with held-out examples, or synthetic pictures
@@ -31,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the options of the command."""
     parser = OneLineParser(prog="mpi_vta.quantize", description=__doc__, allow_abbrev=False)
     parser.add_argument("--model", required=True, help="a model of the zoo, or a model file")
-    parser.add_argument("--weights", type=Path, help="weights of a zoo model; seeded ones by default")
+    add_weights_option(parser)
     add_seed_option(parser)
     parser.add_argument("--report", action="store_true", help="print each layer's error")
     parser.add_argument("--images", type=int, help="how many held-out examples or synthetic pictures to measure on")
@@ -52,11 +61,14 @@ def _run(arguments: Sequence[str]) -> int:
     chosen = quantize_options(options)
     if not (options.report or options.json or options.plot or options.output):
         raise InputError("nothing to do", where="mpi_vta.quantize", allowed="--report, --json, --plot, --output")
-    if is_foreign(options.model, options.weights):
+    check_words([options.model], options.weights)
+    with shown_progress(quiet=options.json) as progress:
+        weights = weights_file(options.model, options.weights, progress)
+    if is_foreign(options.model, weights):
         # first where it may crash, unless that was done before
-        ready_model(options.model, seed=options.seed, weights=options.weights, options=chosen)
-    loaded = load_model(options.model, seed=options.seed, weights=options.weights, input_shape=options.input_shape)
-    with about(options.weights or options.model, loaded.name):
+        ready_model(options.model, seed=options.seed, weights=weights, options=chosen)
+    loaded = load_model(options.model, seed=options.seed, weights=weights, input_shape=options.input_shape)
+    with about(weights or options.model, loaded.name):
         made = quantize_with_decisions(loaded.graph, loaded.calibration, chosen, loaded.ranges)
     if options.output is not None:
         made.model.save(options.output)
@@ -83,6 +95,8 @@ def _images(loaded: LoadedModel, count: int | None) -> NDArray[np.float32]:
         raise InputError(counted(wanted, "image"), where="--images", allowed="1 or more")
     if loaded.truth is not None:
         return loaded.truth.images[:wanted]
+    if loaded.has_meaning and loaded.preprocess.channels in (1, 3) and count is None:
+        return load_images(SHOWN, loaded.preprocess).inputs
     return synthetic_images(wanted, loaded.preprocess, PICTURE_SEED).inputs
 
 

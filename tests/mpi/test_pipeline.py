@@ -89,7 +89,8 @@ def test_any_number_of_ranks_gives_the_reference_s_bits(digits, reference_sha256
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "ranks"), [("resnet18", 12), ("yolo", 5)])
 def test_large_model_gives_the_reference_s_bits(pipeline, cache, tmp_path, monkeypatch, name, ranks):
-    ended = pipeline(ranks, "--model", name, "--images", "2", "--json", "--output", tmp_path / "out", timeout_s=600)
+    options = ("--model", name, "--weights", "seeded", "--images", "2", "--json", "--output", tmp_path / "out")
+    ended = pipeline(ranks, *options, timeout_s=600)
     assert (ended.status, ended.stderr) == (0, "")
     monkeypatch.setenv("MPI_VTA_CACHE", str(cache))
     model = ready_model(name, seed=0, weights=None)

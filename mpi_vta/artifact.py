@@ -11,15 +11,17 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import ArtifactError, InputError
+from mpi_vta.json_fields import from_json
 from mpi_vta.npy import read_npy
 
 _HEADER = "__header__"
+Header = TypeVar("Header")
 
 
 def content_hash(header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> str:
@@ -77,6 +79,17 @@ def unpack(data: bytes, kind: str, version: int, where: str) -> tuple[dict[str, 
     if content_hash(envelope, arrays) != stored_hash:
         raise ArtifactError("content does not match its SHA-256", where=where, remedy="make it again")
     return envelope["header"], arrays
+
+
+def unpack_as(
+    header_kind: type[Header], data: bytes, kind: str, version: int, where: str
+) -> tuple[Header, dict[str, NDArray[Any]]]:
+    """Read what `pack` wrote of a dataclass's `mpi_vta.json_fields.to_json`, as that dataclass; errors as `unpack`."""
+    header, arrays = unpack(data, kind, version, where)
+    try:
+        return from_json(header_kind, header), arrays
+    except ValueError as fault:
+        raise ArtifactError(f"not a readable {kind} ({fault})", where=where, remedy="make it again") from fault
 
 
 def check_version(found: tuple[Any, Any], kind: str, version: int, where: str) -> None:

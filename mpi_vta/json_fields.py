@@ -53,11 +53,19 @@ def from_json(kind: type[Kind], value: Any) -> Kind:
     return read
 
 
+def ranges_of(kind: Any) -> Mapping[str, Range]:
+    """Return the `Range` that stands at each field of a dataclass, by name; fields without one are left out."""
+    return {name: noted for name, one in _types(kind).items() if (noted := _range(one)) is not None}
+
+
+def _range(kind: Any) -> Range | None:
+    return next((note for note in get_args(kind)[1:] if isinstance(note, Range)), None)
+
+
 def _read(kind: Any, value: Any, where: str) -> Any:
     if get_origin(kind) is Annotated:
-        bare, *notes = get_args(kind)
-        span = next((note for note in notes if isinstance(note, Range)), Range(-MOST))
-        return _whole(value, span, where) if bare is int else _read(bare, value, where)
+        bare = get_args(kind)[0]
+        return _whole(value, _range(kind) or Range(-MOST), where) if bare is int else _read(bare, value, where)
     if kind in _PLAIN:
         return _PLAIN[kind](value, where)
     origin, kinds = get_origin(kind), get_args(kind)

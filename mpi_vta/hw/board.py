@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from mpi_vta.errors import ConfigError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find, find_beside
 from mpi_vta.hw.targets import FASTEST_MHZ
 from mpi_vta.hw.toml_table import TomlTable
+from mpi_vta.json_fields import Count
 
 MEBIBYTE = 1 << 20
 # how VTA reaches memory: through the Zynq-7000's coherency port into its L2, or past the caches
@@ -73,14 +72,14 @@ class Board:
     part: str
     config: VTAConfig
     clock_mhz: float
-    memory_bytes: int
+    memory_bytes: Count
     cpu_ns_per_packed_byte: float
-    launch_overhead_ns: int
+    launch_overhead_ns: Count
     power: Power
     bitstream: str = ""
     input_clock_mhz: float = 100.0
     port: str = ""
-    address_window_bytes: int = 1 << 30
+    address_window_bytes: Count = 1 << 30
     image_name: str = ""
 
     @classmethod
@@ -138,17 +137,6 @@ class Board:
             window_bytes,
             image_name,
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the board JSON-able."""
-        data: dict[str, Any] = {name: value for name, value in vars(self).items() if name not in ("config", "power")}
-        return {**data, "config": self.config.to_dict(), "power": asdict(self.power)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any], where: str) -> Board:
-        """Read what `to_dict` returned; `where` names it in errors."""
-        plain = {name: value for name, value in data.items() if name not in ("config", "power")}
-        return cls(config=VTAConfig.from_dict(data["config"], where=where), power=Power(**data["power"]), **plain)
 
     def with_config(self, config: VTAConfig) -> Board:
         """Return this board carrying another VTA build.

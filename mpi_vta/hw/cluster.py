@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from mpi_vta.errors import ConfigError
 from mpi_vta.hw.board import Board, load_config
@@ -14,6 +12,7 @@ from mpi_vta.hw.energy import NetworkPower
 from mpi_vta.hw.paths import find, find_beside
 from mpi_vta.hw.targets import load_target
 from mpi_vta.hw.toml_table import TomlTable
+from mpi_vta.json_fields import Count
 from mpi_vta.text_table import counted
 
 DEFAULT_TARGET = "pynq"
@@ -37,8 +36,8 @@ class Link:
     """
 
     bandwidth_mb_s: float
-    latency_ns: int
-    per_message_ns: int
+    latency_ns: Count
+    per_message_ns: Count
     per_byte_ns: float
 
 
@@ -74,7 +73,7 @@ class Cluster:
     name: str
     boards: tuple[Board, ...]
     link: Link
-    switch_latency_ns: int
+    switch_latency_ns: Count
     power: NetworkPower = GIGABIT_POWER
 
     @classmethod
@@ -119,26 +118,6 @@ class Cluster:
         table.refuse_unknown()
         table.raise_faults("illegal cluster", str(path))
         return cls(name, tuple(boards), link, switch_latency_ns, power)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the cluster JSON-able, boards that are alike once."""
-        kinds = list(dict.fromkeys(self.boards))
-        return {
-            "name": self.name,
-            "kinds": [board.to_dict() for board in kinds],
-            "boards": [kinds.index(board) for board in self.boards],
-            "link": asdict(self.link),
-            "switch_latency_ns": self.switch_latency_ns,
-            "power": asdict(self.power),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any], where: str) -> Cluster:
-        """Read what `to_dict` returned; `where` names it in errors."""
-        kinds = [Board.from_dict(entry, where) for entry in data["kinds"]]
-        boards = tuple(kinds[kind] for kind in data["boards"])
-        link, power = Link(**data["link"]), NetworkPower(**data["power"])
-        return cls(data["name"], boards, link, data["switch_latency_ns"], power)
 
     def first(self, ranks: int) -> Cluster:
         """Return the cluster of the first `ranks` boards.

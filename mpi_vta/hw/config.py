@@ -7,27 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from mpi_vta.disk import read_text
 from mpi_vta.errors import ConfigError
 from mpi_vta.hw.targets import Target, load_target
 from mpi_vta.isa.table import FORMATS, ISA_VERSIONS, SRAM_BASE_BITS, UOP_BITS, WORD_BITS, uop_bits, word_bits
+from mpi_vta.json_fields import Range, ranges_of
 
 DEFAULT_HW_VER = "0.0.2"
 
-# JSON key -> (field, smallest, largest) of every log2 parameter
-_LOG_KEYS: Mapping[str, tuple[str, int, int]] = {
-    "LOG_INP_WIDTH": ("log_inp_width", 3, 3),
-    "LOG_WGT_WIDTH": ("log_wgt_width", 3, 3),
-    "LOG_ACC_WIDTH": ("log_acc_width", 5, 5),
-    "LOG_BATCH": ("log_batch", 0, 8),
-    "LOG_BLOCK": ("log_block", 0, 8),
-    "LOG_UOP_BUFF_SIZE": ("log_uop_buff_size", 5, 30),
-    "LOG_INP_BUFF_SIZE": ("log_inp_buff_size", 5, 30),
-    "LOG_WGT_BUFF_SIZE": ("log_wgt_buff_size", 5, 30),
-    "LOG_ACC_BUFF_SIZE": ("log_acc_buff_size", 5, 30),
-}
+_Int8 = Annotated[int, Range(3, 3)]
+_Int32 = Annotated[int, Range(5, 5)]
+_LogExtent = Annotated[int, Range(0, 8)]
+_LogBytes = Annotated[int, Range(5, 30)]
 
 
 @dataclass(frozen=True)
@@ -35,20 +28,20 @@ class VTAConfig:
     """Parameters of one VTA build, all sizes as base-2 logarithms (TVM's ``vta_config.json``).
 
     Buffer sizes are in bytes, widths in bits. Construct with `from_dict` or `load`, which check
-    every legality rule and report all faults at once.
+    every legality rule and report all faults at once. TVM's keys are the fields' names in capitals.
     """
 
     target: str
     hw_ver: str
-    log_inp_width: int
-    log_wgt_width: int
-    log_acc_width: int
-    log_batch: int
-    log_block: int
-    log_uop_buff_size: int
-    log_inp_buff_size: int
-    log_wgt_buff_size: int
-    log_acc_buff_size: int
+    log_inp_width: _Int8
+    log_wgt_width: _Int8
+    log_acc_width: _Int32
+    log_batch: _LogExtent
+    log_block: _LogExtent
+    log_uop_buff_size: _LogBytes
+    log_inp_buff_size: _LogBytes
+    log_wgt_buff_size: _LogBytes
+    log_acc_buff_size: _LogBytes
 
     @classmethod
     def load(cls, path: str | Path) -> VTAConfig:
@@ -82,14 +75,15 @@ class VTAConfig:
             faults.append(f"TARGET is {values['target']!r} (allowed: {fault.allowed})")
         if not isinstance(values["hw_ver"], str) or values["hw_ver"] not in ISA_VERSIONS:
             faults.append(f"HW_VER is {values['hw_ver']!r} (allowed: {', '.join(ISA_VERSIONS)})")
-        for key, (name, low, high) in _LOG_KEYS.items():
-            value = data.get(key)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                allowed = str(low) if low == high else f"{low}..{high}"
+        for name, span in ranges_of(cls).items():
+            key, value = name.upper(), data.get(name.upper())
+            if not isinstance(value, int) or isinstance(value, bool) or not span.least <= value <= span.most:
+                allowed = str(span.least) if span.least == span.most else f"{span.least}..{span.most}"
                 faults.append(f"{key} is {value!r} (allowed: {allowed})")
             else:
                 values[name] = value
-        faults += [f"unknown key {key!r}" for key in data if key not in _LOG_KEYS and key not in ("TARGET", "HW_VER")]
+        known = {field.name.upper() for field in fields(cls)}
+        faults += [f"unknown key {key!r}" for key in data if key not in known]
         if not faults:
             config = cls(**values)
             faults = config.legality_faults()
@@ -103,9 +97,14 @@ class VTAConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration under TVM's JSON keys."""
-        data: dict[str, Any] = {"TARGET": self.target, "HW_VER": self.hw_ver}
-        data.update({key: getattr(self, name) for key, (name, _, _) in _LOG_KEYS.items()})
-        return data
+        return {field.name.upper(): getattr(self, field.name) for field in fields(self)}
+
+    def check_read(self) -> None:
+        """Refuse with `ValueError` what `from_dict` refuses, in a configuration that a message or file holds."""
+        try:
+            VTAConfig.from_dict(self.to_dict())
+        except ConfigError as fault:
+            raise ValueError(str(fault)) from fault
 
     def legality_faults(self) -> list[str]:
         """Return every rule that this configuration breaks (empty when it can be built).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.reference import execute
 from mpi_vta.job.explain import NodePlace, places_of
 from mpi_vta.job.import_process import import_apart, is_foreign
+from mpi_vta.json_fields import to_json
 from mpi_vta.quantize.model import QuantizedModel
 from mpi_vta.quantize.options import QuantizeOptions
 from mpi_vta.quantize.quantizer import DEFAULTS, quantize
@@ -32,6 +33,18 @@ from mpi_vta.schedule.cache import cache_path, keep, read_kept
 
 FORMAT_VERSION = 4
 _IMPORT_ROOMS = ("frontend", "quantize", "graph")
+
+
+@dataclass(frozen=True)
+class _Header:
+    name: str
+    preprocess: Preprocess
+    task: str
+    weights_note: str
+    has_meaning: bool
+    detector: Detector | None
+    places: tuple[NodePlace, ...]
+    shows_photographs: bool
 
 
 @dataclass(frozen=True)
@@ -74,58 +87,44 @@ class ReadyModel:
 
     def to_bytes(self) -> bytes:
         """Serialise the model."""
-        header = {
-            "name": self.name,
-            "preprocess": asdict(self.preprocess),
-            "task": self.task,
-            "weights_note": self.weights_note,
-            "has_meaning": self.has_meaning,
-            "detector": None if self.detector is None else asdict(self.detector),
-            "places": [list(astuple(place)) for place in self.places],
-            "shows_photographs": self.shows_photographs,
-        }
+        header = _Header(
+            self.name,
+            self.preprocess,
+            self.task,
+            self.weights_note,
+            self.has_meaning,
+            self.detector,
+            self.places,
+            self.shows_photographs,
+        )
         arrays: dict[str, NDArray[Any]] = {"quantized": np.frombuffer(self.quantized.to_bytes(), np.uint8)}
         if self.truth is not None and self.float_graph is not None:
             arrays |= {f"truth_{name}": array for name, array in self.truth.arrays().items()}
             arrays["float_graph"] = np.frombuffer(self.float_graph.to_bytes(), np.uint8)
-        return artifact.pack("model", FORMAT_VERSION, header, arrays)
+        return artifact.pack("model", FORMAT_VERSION, to_json(header), arrays)
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> ReadyModel:
         """Read what `to_bytes` wrote; raises `ArtifactError` on damage."""
-        header, arrays = artifact.unpack(data, "model", FORMAT_VERSION, where)
-        size = header["preprocess"]
-        preprocess = Preprocess(**{**size, "mean": tuple(size["mean"]), "std": tuple(size["std"])})
+        header, arrays = artifact.unpack_as(_Header, data, "model", FORMAT_VERSION, where)
         truth, float_graph = None, None
         if "float_graph" in arrays:
             named = {name.removeprefix("truth_"): a for name, a in arrays.items() if name.startswith("truth_")}
             truth = Truth(**named)
             float_graph = Graph.from_bytes(arrays["float_graph"].tobytes(), where)
         return cls(
-            header["name"],
+            header.name,
             QuantizedModel.from_bytes(arrays["quantized"].tobytes(), where),
-            preprocess,
+            header.preprocess,
             truth,
             float_graph,
-            header["task"],
-            header["weights_note"],
-            header["has_meaning"],
-            None if header["detector"] is None else _detector(header["detector"]),
-            tuple(NodePlace(*fields) for fields in header["places"]),
-            header["shows_photographs"],
+            header.task,
+            header.weights_note,
+            header.has_meaning,
+            header.detector,
+            header.places,
+            header.shows_photographs,
         )
-
-
-def _detector(fields: dict[str, Any]) -> Detector:
-    anchors = tuple(tuple((width, height) for width, height in head) for head in fields["anchors"])
-    return Detector(
-        (fields["input_hw"][0], fields["input_hw"][1]),
-        anchors,
-        tuple(fields["class_names"]),
-        fields["score_threshold"],
-        tuple(fields["stretches"]),
-        tuple(fields["direct"]),
-    )
 
 
 def ready_model(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from mpi_vta import artifact
 from mpi_vta.codegen.program import Program
 from mpi_vta.hw.board import Board
+from mpi_vta.json_fields import Count, to_json
 from mpi_vta.plans.network import NetworkModel
 from mpi_vta.plans.plan import Plan
 from mpi_vta.runtime.output_set import OutputPlace
 from mpi_vta.runtime.rank import RankJob
 
 VIRTUAL, WALL = "virtual", "wall"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,26 @@ class Feed:
 
 
 @dataclass(frozen=True)
+class _FeedHeader:
+    images: Count
+    output_shapes: Mapping[str, tuple[Count, ...]]
+    outputs: OutputPlace | None
+
+
+@dataclass(frozen=True)
+class _Header:
+    plan: Plan
+    network: NetworkModel
+    board: Board
+    groups: Count
+    model: Count
+    ranks: tuple[Count, ...]
+    stages: tuple[Count, ...]
+    options: RunOptions
+    feed: _FeedHeader | None
+
+
+@dataclass(frozen=True)
 class Assignment:
     """One rank's job and how to run it; `feed` goes only to ranks other than 0 that are the first of a plan."""
 
@@ -81,54 +102,41 @@ class Assignment:
 
     def to_bytes(self) -> bytes:
         """Serialise the assignment."""
-        job = self.job
-        header = {
-            "plan": job.plan.to_json(),
-            "network": asdict(job.network),
-            "board": job.board.to_dict(),
-            "groups": job.groups,
-            "stages": list(job.programs),
-            "options": asdict(self.options),
-            "model": job.model,
-            "ranks": list(job.ranks),
-        }
+        job, feed = self.job, self.feed
+        header = _Header(
+            job.plan,
+            job.network,
+            job.board,
+            job.groups,
+            job.model,
+            job.ranks,
+            tuple(job.programs),
+            self.options,
+            None if feed is None else _FeedHeader(feed.images, feed.output_shapes, feed.outputs),
+        )
         arrays: dict[str, NDArray[Any]] = {
             f"program{stage}": np.frombuffer(program.to_bytes(), dtype=np.uint8)
             for stage, program in job.programs.items()
         }
-        if self.feed is not None:
-            header["feed"] = {
-                "images": self.feed.images,
-                "output_shapes": dict(self.feed.output_shapes),
-                "outputs": None if self.feed.outputs is None else self.feed.outputs.to_dict(),
-                "numbers": list(self.feed.numbers),
-            }
-            arrays |= {f"input.{name}": images for name, images in self.feed.inputs.items()}
-        return artifact.pack("assignment", FORMAT_VERSION, header, arrays)
+        if feed is not None:
+            arrays["numbers"] = np.array(feed.numbers, np.int64)
+            arrays |= {f"input.{name}": images for name, images in feed.inputs.items()}
+        return artifact.pack("assignment", FORMAT_VERSION, to_json(header), arrays)
 
     @classmethod
     def from_bytes(cls, data: bytes, where: str) -> Assignment:
         """Read what `to_bytes` wrote; raises `ArtifactError` on damage."""
-        header, arrays = artifact.unpack(data, "assignment", FORMAT_VERSION, where)
+        read, arrays = artifact.unpack_as(_Header, data, "assignment", FORMAT_VERSION, where)
         programs = {
             stage: Program.from_bytes(arrays[f"program{stage}"].tobytes(), where=f"{where}, stage {stage}")
-            for stage in header["stages"]
+            for stage in read.stages
         }
         job = RankJob(
-            plan=Plan.from_json(header["plan"], where=where),
-            network=NetworkModel(**header["network"]),
-            board=Board.from_dict(header["board"], where),
-            programs=programs,
-            groups=header["groups"],
-            model=header["model"],
-            ranks=tuple(header["ranks"]),
-            verify=header["options"]["verify"],
+            read.plan, read.network, read.board, programs, read.groups, read.model, read.ranks, read.options.verify
         )
         feed = None
-        if "feed" in header:
+        if read.feed is not None:
             inputs = {name.removeprefix("input."): a for name, a in arrays.items() if name.startswith("input.")}
-            shapes = {name: tuple(shape) for name, shape in header["feed"]["output_shapes"].items()}
-            place = header["feed"]["outputs"]
-            outputs = None if place is None else OutputPlace.from_dict(place)
-            feed = Feed(header["feed"]["images"], inputs, shapes, outputs, tuple(header["feed"]["numbers"]))
-        return cls(job, RunOptions(**header["options"]), feed)
+            numbers = tuple(arrays["numbers"].tolist())
+            feed = Feed(read.feed.images, inputs, read.feed.output_shapes, read.feed.outputs, numbers)
+        return cls(job, read.options, feed)

@@ -23,7 +23,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -32,6 +31,7 @@ from numpy.typing import NDArray
 from mpi_vta.artifact import check_version
 from mpi_vta.disk import NO_LOCKS, open_own, open_own_folder, read_text, write_all, write_json, writing
 from mpi_vta.errors import ArtifactError, InputError, IntegrityError, OutputLostError
+from mpi_vta.json_fields import Count, from_json
 
 FORMAT, VERSION = "mpi_vta outputs", 1
 SET_FILE = "set.json"
@@ -60,7 +60,7 @@ class Identity:
     model: str
     weights: str
     graph_sha256: str
-    images: int
+    images: Count
     images_sha256: str
 
     def check(self, other: Identity, where: str) -> None:
@@ -96,21 +96,11 @@ class OutputPlace:
 
     folder: str
     identity: Identity
-    shapes: Mapping[str, tuple[int, ...]]
+    shapes: Mapping[str, tuple[Count, ...]]
 
     def exists(self) -> bool:
         """Return whether there are outputs, of whatever."""
         return (Path(self.folder) / SET_FILE).is_file()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the place as JSON-able values."""
-        return {"folder": self.folder, "identity": asdict(self.identity), "shapes": list(self.shapes.items())}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> OutputPlace:
-        """Read what `to_dict` gave."""
-        shapes = {name: tuple(shape) for name, shape in data["shapes"]}
-        return cls(data["folder"], Identity(**data["identity"]), shapes)
 
 
 class OutputSet:
@@ -330,7 +320,7 @@ def read_identity(folder: Path) -> Identity:
     try:
         data = json.loads(read_text(path))
         found = (data["format"], data["version"])
-        fields = {name: data[name] for name in Identity.__dataclass_fields__}
+        identity = from_json(Identity, {name: data[name] for name in Identity.__dataclass_fields__})
     except FileNotFoundError as fault:
         raise ArtifactError(
             "no outputs there", where=str(path), remedy="go on in a folder that the hosts of the job share"
@@ -338,7 +328,7 @@ def read_identity(folder: Path) -> Identity:
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise ArtifactError(f"not a readable set of outputs ({type(fault).__name__})", where=str(path)) from fault
     check_version(found, FORMAT, VERSION, str(path))
-    return Identity(**fields)
+    return identity
 
 
 def _header(shape: tuple[int, ...]) -> bytes:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.enumeration import check_build
 from mpi_vta.hw.parts import load_part
 from mpi_vta.hw.paths import is_shipped
+from mpi_vta.json_fields import Count, to_json
 from mpi_vta.study.experiment import Experiment, IllegalConfig
 from mpi_vta.text_table import counted
 
@@ -50,19 +52,6 @@ class StudyBuild:
 
     config: VTAConfig | IllegalConfig
     clock_mhz: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the build JSON-able."""
-        if isinstance(self.config, IllegalConfig):
-            return {"illegal": True, "config": asdict(self.config), "clock_mhz": self.clock_mhz}
-        return {"illegal": False, "config": self.config.to_dict(), "clock_mhz": self.clock_mhz}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any], where: str) -> StudyBuild:
-        """Read what `to_dict` returned; `where` names it in errors."""
-        config = data["config"]
-        illegal = IllegalConfig(**config) if data["illegal"] else None
-        return cls(illegal or VTAConfig.from_dict(config, where=where), data["clock_mhz"])
 
     def on(self, cluster: Cluster) -> Cluster:
         """Return the cluster with this build on every board.
@@ -170,15 +159,21 @@ class Point:
         """
         parts = {
             "graphs": [graph_sha256[model] for model in self.models],
-            "cluster": self.cluster.to_dict(),
+            "cluster": _json_of(self.cluster),
             "boards": self.boards,
-            "build": None if self.build is None else self.build.to_dict(),
+            "build": _json_of(self.build),
             "strategy": self.strategy,
             "objective": self.objective,
             "images": self.images,
             "sources": sources_hash(_SOURCES),
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def _json_of(part: Cluster | StudyBuild | None) -> Any:
+    # many points have the same
+    return to_json(part)
 
 
 def points_of(experiment: Experiment, builds: Sequence[StudyBuild | None]) -> tuple[Point, ...]:
@@ -200,36 +195,55 @@ def points_of(experiment: Experiment, builds: Sequence[StudyBuild | None]) -> tu
     return tuple(Point(index, *combination, experiment.images) for index, combination in enumerate(combinations))
 
 
-def points_to_dict(points: Sequence[Point]) -> dict[str, Any]:
-    """Return points JSON-able, clusters and builds once each."""
-    clusters = list(dict.fromkeys(point.cluster for point in points))
-    builds = list(dict.fromkeys(point.build for point in points if point.build is not None))
-    return {
-        "clusters": [cluster.to_dict() for cluster in clusters],
-        "builds": [build.to_dict() for build in builds],
-        "points": [
-            {
-                **{name: value for name, value in vars(point).items() if name not in ("cluster", "build")},
-                "cluster": clusters.index(point.cluster),
-                "build": None if point.build is None else builds.index(point.build),
-            }
-            for point in points
-        ],
-    }
+@dataclass(frozen=True)
+class _Row:
+    """A `Point` with the numbers of its cluster and build in a `PointTable`."""
+
+    index: Count
+    models: tuple[str, ...]
+    cluster: Count
+    boards: Count
+    build: Count | None
+    strategy: str
+    objective: str
+    images: Count
 
 
-def points_from_dict(data: Mapping[str, Any], where: str) -> tuple[Point, ...]:
-    """Read what `points_to_dict` returned; `where` names it in errors."""
-    clusters = [Cluster.from_dict(entry, where) for entry in data["clusters"]]
-    builds = [StudyBuild.from_dict(entry, where) for entry in data["builds"]]
-    return tuple(
-        Point(
-            **{
-                **entry,
-                "models": tuple(entry["models"]),
-                "cluster": clusters[entry["cluster"]],
-                "build": None if entry["build"] is None else builds[entry["build"]],
-            }
+@dataclass(frozen=True)
+class PointTable:
+    """Points as they are sent to other ranks: clusters and builds once each."""
+
+    clusters: tuple[Cluster, ...]
+    builds: tuple[StudyBuild, ...]
+    rows: tuple[_Row, ...]
+
+    @classmethod
+    def of(cls, points: Sequence[Point]) -> PointTable:
+        """Return the table of some points."""
+        clusters = {cluster: number for number, cluster in enumerate(dict.fromkeys(p.cluster for p in points))}
+        builds = {build: number for number, build in enumerate(dict.fromkeys(p.build for p in points if p.build))}
+        rows = (
+            _Row(**{**vars(p), "cluster": clusters[p.cluster], "build": builds[p.build] if p.build else None})
+            for p in points
         )
-        for entry in data["points"]
-    )
+        return cls(tuple(clusters), tuple(builds), tuple(rows))
+
+    def check_read(self) -> None:
+        """Refuse a row of a cluster or build that is not there, with `ValueError`."""
+        for row in self.rows:
+            if row.cluster >= len(self.clusters) or (row.build is not None and row.build >= len(self.builds)):
+                raise ValueError(f"point {row.index} is of a cluster or build that is not there")
+
+    @property
+    def points(self) -> tuple[Point, ...]:
+        """The points."""
+        return tuple(
+            Point(
+                **{
+                    **vars(row),
+                    "cluster": self.clusters[row.cluster],
+                    "build": None if row.build is None else self.builds[row.build],
+                }
+            )
+            for row in self.rows
+        )

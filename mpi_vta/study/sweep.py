@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from mpi_vta.command_end import print_error
 from mpi_vta.errors import MpiVtaError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.job.planning import open_costs
+from mpi_vta.json_fields import to_json
 from mpi_vta.runtime.guardian import WATCHDOG_S
 from mpi_vta.runtime.progress import Silent
 from mpi_vta.runtime.session import join
@@ -22,9 +24,9 @@ from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.schedule.strategies import AUTO, STRATEGIES
 from mpi_vta.study.evaluation import evaluate
 from mpi_vta.study.hand_out import hand_out, take_points
-from mpi_vta.study.points import Point, points_from_dict, points_to_dict
+from mpi_vta.study.points import Point, PointTable
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 _GO = -1
 # Strategies whose plans take longest: begun first, so that no rank is left with them at the end
 _SLOW = (AUTO, *(name for name, strategy in STRATEGIES.items() if strategy.splits))
@@ -110,17 +112,22 @@ def _evaluator(points: Sequence[Point], graphs: Mapping[str, Graph], ranks: int)
     return lambda index: json.dumps(evaluate(points[index], costs)).encode()
 
 
+@dataclass(frozen=True)
+class _Header:
+    models: tuple[str, ...]
+    table: PointTable
+
+
 def _pack(points: Sequence[Point], graphs: Mapping[str, Graph]) -> bytes:
     arrays: dict[str, NDArray[Any]] = {
         f"graph{number}": np.frombuffer(graph.to_bytes(), np.uint8) for number, graph in enumerate(graphs.values())
     }
-    return artifact.pack("sweep", FORMAT_VERSION, {**points_to_dict(points), "models": list(graphs)}, arrays)
+    return artifact.pack("sweep", FORMAT_VERSION, to_json(_Header(tuple(graphs), PointTable.of(points))), arrays)
 
 
 def _unpack(data: bytes, where: str) -> tuple[tuple[Point, ...], dict[str, Graph]]:
-    header, arrays = artifact.unpack(data, "sweep", FORMAT_VERSION, where)
+    header, arrays = artifact.unpack_as(_Header, data, "sweep", FORMAT_VERSION, where)
     graphs = {
-        model: Graph.from_bytes(arrays[f"graph{number}"].tobytes(), where)
-        for number, model in enumerate(header["models"])
+        model: Graph.from_bytes(arrays[f"graph{number}"].tobytes(), where) for number, model in enumerate(header.models)
     }
-    return points_from_dict(header, where), graphs
+    return header.table.points, graphs

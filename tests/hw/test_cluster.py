@@ -9,6 +9,7 @@ from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import GIGABIT, GIGABIT_POWER, Cluster, select_cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import HW_ROOT, find
+from mpi_vta.json_fields import from_json, to_json
 
 LINK = """
 [link]
@@ -185,9 +186,9 @@ def test_shipped_clusters_state_the_same_network_power_as_the_default(name):
     assert Cluster.load(name).power == GIGABIT_POWER
 
 
-def test_cluster_survives_as_a_dictionary():
+def test_cluster_survives_as_json():
     cluster = Cluster.load("mixed17")
-    assert Cluster.from_dict(json.loads(json.dumps(cluster.to_dict())), "here") == cluster
+    assert from_json(Cluster, json.loads(json.dumps(to_json(cluster)))) == cluster
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (HW_ROOT / "boards").glob("*.toml")))

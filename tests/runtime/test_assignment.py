@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from mpi_vta import artifact
 from mpi_vta.codegen.program import Binding, Program, Segment
 from mpi_vta.errors import ArtifactError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.plans.network import NetworkModel
 from mpi_vta.plans.plan import SINK, SOURCE, Edge, Plan, Stage
-from mpi_vta.runtime.assignment import Assignment, RunOptions
+from mpi_vta.runtime.assignment import FORMAT_VERSION, Assignment, RunOptions
 from mpi_vta.runtime.rank import RankJob
 
 
@@ -40,3 +41,11 @@ def test_damaged_assignment_is_refused(assignment):
     data[data.index(b'"groups"') + 1] ^= 1
     with pytest.raises(ArtifactError, match="rank 1"):
         Assignment.from_bytes(bytes(data), "rank 1")
+
+
+def test_assignment_that_is_not_whole_is_refused(assignment):
+    header, arrays = artifact.unpack(assignment.to_bytes(), "assignment", FORMAT_VERSION, "here")
+    header["board"]["config"]["log_inp_buff_size"] = 20
+    data = artifact.pack("assignment", FORMAT_VERSION, header, arrays)
+    with pytest.raises(ArtifactError, match=r"rank 1: not a readable assignment \(.*illegal VTA.*; make it again"):
+        Assignment.from_bytes(data, "rank 1")

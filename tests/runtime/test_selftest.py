@@ -15,6 +15,7 @@ from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import HW_ROOT, find
 from mpi_vta.isa.codec import decode_columns
 from mpi_vta.isa.table import AluOpcode, Opcode
+from mpi_vta.json_fields import from_json
 from mpi_vta.runtime.devices.driver import VtaDriver
 from mpi_vta.runtime.devices.protocol import DeviceSetup
 from mpi_vta.runtime.devices.sim import SimDevice
@@ -201,7 +202,7 @@ def test_cases_are_printed_and_the_report_has_no_personal_data(tmp_path, capsys)
         "mpi_vta", "python", "numpy", "pynq", "machine", "kernel", "image_name", "config", "clock_mhz",
         "cma_total_mib", "cma_free_mib",
     }  # fmt: skip
-    assert RankResult.from_dict(entry).cases[0].name == "add_immediate"
+    assert from_json(RankResult, entry).cases[0].name == "add_immediate"
 
 
 def test_faults_are_printed_last_with_status_1(tmp_path, capsys):

@@ -9,8 +9,9 @@ from mpi_vta.errors import ConfigError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
+from mpi_vta.json_fields import from_json, to_json
 from mpi_vta.study.experiment import Experiment, IllegalConfig
-from mpi_vta.study.points import StudyBuild, points_from_dict, points_of, points_to_dict
+from mpi_vta.study.points import PointTable, StudyBuild, points_of
 
 HASHES = {"a": "1", "b": "2"}
 
@@ -52,8 +53,11 @@ def test_points_survive_the_way_to_another_rank():
     points = points_of(
         experiment(), (None, StudyBuild(config("pynq_4x8"), 80.0), StudyBuild(IllegalConfig("odd", "too odd")))
     )
-    data = json.loads(json.dumps(points_to_dict(points)))
-    assert points_from_dict(data, "here") == points
+    data = json.loads(json.dumps(to_json(PointTable.of(points))))
+    assert from_json(PointTable, data).points == points
+    data["rows"][0]["build"] = 2
+    with pytest.raises(ValueError, match="point 0 is of a cluster or build that is not there"):
+        from_json(PointTable, data)
 
 
 def test_key_changes_with_all_that_decides():

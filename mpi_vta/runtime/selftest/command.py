@@ -17,6 +17,7 @@ from mpi_vta.disk import write_atomically
 from mpi_vta.errors import DeviceError, MpiVtaError
 from mpi_vta.hw.board import Board
 from mpi_vta.hw.paths import HW_ROOT
+from mpi_vta.json_fields import from_json
 from mpi_vta.runtime.devices.bitstream import identify
 from mpi_vta.runtime.devices.protocol import Device, DeviceSetup
 from mpi_vta.runtime.devices.registry import open_device
@@ -149,7 +150,7 @@ def run_selftest(options: SelftestOptions, transport: Transport | None) -> int:
     )
     if parts is None:
         return 0
-    results = [RankResult.from_dict(json.loads(part)) for part in parts]
+    results = [from_json(RankResult, json.loads(part)) for part in parts]
     if options.report is not None:
         report = {"format": FORMAT_VERSION, "ranks": [asdict(result) for result in results]}
         write_atomically(options.report, (json.dumps(report, indent=1) + "\n").encode(), "the report")

@@ -68,9 +68,3 @@ class RankResult:
     cases: tuple[CaseResult, ...]
     measured_clock_mhz: float | None
     faults: tuple[str, ...]
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> RankResult:
-        """Read what `dataclasses.asdict` gave of it."""
-        cases = tuple(CaseResult(**entry) for entry in data["cases"])
-        return cls(**{**data, "cases": cases, "faults": tuple(data["faults"])})

@@ -1,4 +1,4 @@
-# make run | test | lint | slow | golden | mutation | versions | browser-test | board-test | torch-test | cluster-test | openmpi-test | slurm-test | rtl-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
+# make run | test | lint | slow | long | golden | mutation | versions | browser-test | board-test | torch-test | cluster-test | openmpi-test | slurm-test | rtl-test | clean. Needs Python >= 3.10 with venv, nothing else; a second call installs nothing.
 PYTHON ?= $(or $(shell command -v python3.11),$(shell command -v python3))
 VENV := .venv
 BOARD_VENV ?= .venv-board
@@ -15,14 +15,14 @@ NEWEST ?= 3.13
 QUICK := tests/isa tests/graph tests/simulator/test_vectors.py tests/schedule tests/trace/test_trace.py tests/trace/test_study_file.py tests/test_artifact.py
 RTL ?= rtl and not slow
 
-.PHONY: run test lint slow golden mutation versions browser-test board-test torch-test cluster-test openmpi-test slurm-test rtl-test clean
+.PHONY: run test lint slow long golden mutation versions browser-test board-test torch-test cluster-test openmpi-test slurm-test rtl-test clean
 
 run: $(VENV)/.installed
 	for model in $(MODEL); do $(RUN) mpirun -f hostfile python -m mpi_vta.pipeline --model $$model || exit; done
 
 # the tests that start mpirun take the cores themselves, so they run one at a time after the others
 test: lint
-	$(RUN) pytest -n 2 -m "not slow and not mpi and not browser and not board and not torch and not cluster and not slurm and not openmpi and not rtl"
+	$(RUN) pytest -n 2 -m "not slow and not long and not mpi and not browser and not board and not torch and not cluster and not slurm and not openmpi and not rtl"
 	$(RUN) pytest -m "mpi and not slow"
 
 lint: $(VENV)/.installed-dev
@@ -32,7 +32,12 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/lint-imports
 
 slow: $(VENV)/.installed-dev
-	$(RUN) pytest -m "slow and not board and not torch and not cluster and not browser and not slurm and not openmpi and not rtl"
+	$(RUN) pytest -n 2 -m "slow and not mpi and not board and not torch and not cluster and not browser and not slurm and not openmpi and not rtl"
+	$(RUN) pytest -m "slow and mpi"
+
+# what CI has no time for: all 10 000 damaged files, the largest networks
+long: $(VENV)/.installed-dev
+	$(RUN) pytest -n 2 -m long
 
 # what tests/golden compares with, written anew; ONLY="program digits" for the cases of that name alone
 golden: $(VENV)/.installed-dev

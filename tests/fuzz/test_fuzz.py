@@ -15,7 +15,8 @@ from fuzz.targets import SLOW_TARGETS, TARGETS
 
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("worker.py")
-DEFAULT_SHARE, SLOW_SHARE = 3, 105  # inputs for each of a target's shares, which add up to about 100
+# inputs for each of a target's shares, which add up to about 100
+DEFAULT_SHARE, SLOW_SHARE, LONG_SHARE = 3, 20, 105
 PROCESS_S = 1500
 
 
@@ -37,10 +38,12 @@ def test_damaged_files_are_read_or_refused(kind):
     fuzz(kind, 0, DEFAULT_SHARE * TARGETS[kind].share)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("kind", TARGETS)
-def test_many_damaged_files_are_read_or_refused(kind):
-    assert fuzz(kind, 1000, SLOW_SHARE * TARGETS[kind].share)["refused"] > 0
+@pytest.mark.parametrize(
+    "share", [pytest.param(SLOW_SHARE, marks=pytest.mark.slow), pytest.param(LONG_SHARE, marks=pytest.mark.long)]
+)
+def test_many_damaged_files_are_read_or_refused(kind, share):
+    assert fuzz(kind, 1000, share * TARGETS[kind].share)["refused"] > 0
 
 
 @pytest.mark.slow
@@ -49,8 +52,8 @@ def test_damage_that_the_hdf5_library_sees_is_read_or_refused(kind):
     fuzz(kind, 0, 30)
 
 
-def test_the_slow_inputs_are_ten_thousand():
-    assert SLOW_SHARE * sum(target.share for target in TARGETS.values()) >= 10_000
+def test_the_long_inputs_are_ten_thousand():
+    assert LONG_SHARE * sum(target.share for target in TARGETS.values()) >= 10_000
 
 
 def nodes_of_the_code():

@@ -4,13 +4,7 @@ import pytest
 from golden.cases import default_cases, recorded, run_cases, slow_cases
 
 DEFAULT, RUNS, SLOW = default_cases(), run_cases(), slow_cases()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MPI_VTA_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
+LONG = ("program resnet18 ultra96_1x16", "program yolo ultra96_1x16")
 
 
 def test_file_holds_exactly_these_cases():
@@ -28,7 +22,8 @@ def test_runs_stay(name):
     assert RUNS[name]() == recorded()[name]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name in LONG else pytest.mark.slow) for name in SLOW]
+)
 def test_whole_networks_stay(name):
     assert SLOW[name]() == recorded()[name]

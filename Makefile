@@ -23,7 +23,7 @@ run: $(VENV)/.installed
 # the tests that start mpirun take the cores themselves, so they run one at a time after the others
 test: lint
 	$(RUN) pytest -n 2 -m "not slow and not long and not mpi and not browser and not board and not torch and not cluster and not slurm and not openmpi and not rtl"
-	$(RUN) pytest -m "mpi and not slow"
+	$(RUN) pytest -m "mpi and not slow and not long"
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -35,9 +35,10 @@ slow: $(VENV)/.installed-dev
 	$(RUN) pytest -n 2 -m "slow and not mpi and not board and not torch and not cluster and not browser and not slurm and not openmpi and not rtl"
 	$(RUN) pytest -m "slow and mpi"
 
-# what CI has no time for: all 10 000 damaged files, the largest networks
+# what CI has no time for: all 10 000 damaged files, the largest networks, many kills, long jobs
 long: $(VENV)/.installed-dev
-	$(RUN) pytest -n 2 -m long
+	$(RUN) pytest -n 2 -m "long and not mpi"
+	$(RUN) pytest -m "long and mpi"
 
 # what tests/golden compares with, written anew; ONLY="program digits" for the cases of that name alone
 golden: $(VENV)/.installed-dev

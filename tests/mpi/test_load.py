@@ -14,7 +14,7 @@ RANK_0_TIMES_BYTES = 28  # what rank 0 has to keep per image
 RANK_0_NOTES_BYTES = 3_200_000  # MPI's own buffers for the notes of all ranks: they grow for a while, then stay
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.mpi
 def test_memory_of_17_ranks_stays_over_10_000_images(start):
     ended = start(0, ROOT / "benchmarks" / "load.py", "--json", timeout_s=1800)
@@ -27,9 +27,14 @@ def test_memory_of_17_ranks_stays_over_10_000_images(start):
     assert sum(size > MOST_GROWTH_BYTES for size in grown) <= MOST_STEPS, grown
 
 
-@pytest.mark.slow
 @pytest.mark.mpi
-@pytest.mark.parametrize(("ranks", "model"), [(64, "resnet18"), (128, "digits")])
+@pytest.mark.parametrize(
+    ("ranks", "model"),
+    [
+        pytest.param(64, "resnet18", marks=pytest.mark.long),
+        pytest.param(128, "digits", marks=pytest.mark.slow),
+    ],
+)
 def test_many_more_ranks_than_cores_start_run_and_end_under_the_default_watchdog(start, ranks, model):
     arguments = ("-m", "mpi_vta.pipeline", "--model", model, "--strategy", "scatter-gather", "--device", "timing")
     ended = start(ranks, *arguments, "--images", 2 * ranks, "--json", timeout_s=1800)

@@ -359,9 +359,14 @@ def test_outputs_changed_while_the_job_runs_give_no_hash(waiting, tmp_path):
     assert (status, stdout) == (2, "")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("models", "images", "kills"), [(("digits",), 2000, 100), (("digits", "residual"), 600, 40)], ids=["one", "two"]
+    ("models", "images", "kills"),
+    [
+        pytest.param(("digits",), 600, 8, marks=pytest.mark.slow),
+        pytest.param(("digits", "residual"), 200, 4, marks=pytest.mark.slow),
+        pytest.param(("digits",), 2000, 100, marks=pytest.mark.long),
+        pytest.param(("digits", "residual"), 600, 40, marks=pytest.mark.long),
+    ],
 )
 def test_random_kills_are_resumed_to_the_same_bits(pipeline, killed_at, undisturbed, tmp_path, models, images, kills):
     alone = {name: undisturbed("--images", images, model=name) for name in models}

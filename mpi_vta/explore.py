@@ -28,6 +28,7 @@ from mpi_vta.study.sweep import Sweep, over_all_ranks
 from mpi_vta.study.table import print_study
 from mpi_vta.text_table import counted
 from mpi_vta.trace.study_file import Study, read_study
+from mpi_vta.trace.study_rows import PointRow
 
 # In a log, a line about the progress at most so often
 _LINE_INTERVAL_S = 30.0
@@ -145,8 +146,8 @@ def _sweep(
     known = f", {have} of them done before" if have else ""
     progress.phase(f"{experiment.name}: {counted(len(points), 'point')}{known}, on {counted(sweep.ranks, 'rank')}")
 
-    def keep(index: int, rows: Any) -> None:
-        results.add(index, rows)
+    def keep(index: int, row: PointRow) -> None:
+        results.add(index, row)
         progress.step(len(points) - len(results.missing), len(points))
 
     sweep.run(points, missing, graphs, keep)
@@ -180,13 +181,12 @@ def _list(points: Sequence[Point]) -> None:
 
 
 def _summary(study: Study, path: Path) -> dict[str, Any]:
-    valid = study.tables["points"]["valid"]
     return {
         "name": study.attributes["name"],
         "file": str(path),
         "complete": study.complete,
-        "points": len(valid),
-        "valid": int(valid.sum()),
+        "points": len(study.points),
+        "valid": sum(row.valid for row in study.points),
         "time": "modelled",
     }
 

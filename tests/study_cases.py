@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from mpi_vta.study.groups import Group, groups_of
 from mpi_vta.trace.study_file import Study
+from mpi_vta.trace.study_rows import BoardTypeRow, ModelRow, PointRow
 
 STRATEGIES = ("scatter-gather", "pipeline")
 
 
 def row(point, boards, strategy, images_per_s, latency_ms, joule, **other):
-    return {
+    values = {
         "point": point,
         "models": "net",
         "cluster": "stack",
@@ -22,39 +23,30 @@ def row(point, boards, strategy, images_per_s, latency_ms, joule, **other):
         "valid": True,
         "throughput_images_per_s": images_per_s,
         "steady_images_per_s": 1.02 * images_per_s,
-        "latency_p50_ms": latency_ms,
+        "latency_ms": latency_ms,
         "energy_j_per_image": joule,
         "network_j_per_image": joule / 4,
         "average_power_w": images_per_s * joule,
         "images_per_s_per_w": 1 / joule,
         "speedup": images_per_s / 10,
         "ideal_fraction": images_per_s / 10 / boards,
-        "notes": "",
         "key": f"key{point}",
+        "types": (BoardTypeRow("z", boards, 1, 0.5),),
         **other,
     }
+    part = ModelRow(
+        model="net",
+        ranks=",".join(map(str, range(boards))),
+        throughput_images_per_s=values["throughput_images_per_s"],
+        bottleneck_rank=1,
+        period_ms=12.5,
+        division="a..b x2; c",
+        bottleneck="nic_in" if strategy == "pipeline" else "vta",
+    )
+    return PointRow(**{"parts": (part,), **values})
 
 
 def study_of(rows, *, complete=True, name="small"):
-    models = [
-        {
-            "point": entry["point"],
-            "model": "net",
-            "ranks": ",".join(map(str, range(entry["boards"]))),
-            "throughput_images_per_s": entry["throughput_images_per_s"],
-            "bottleneck_rank": 1,
-            "period_ms": 12.5,
-            "division": "a..b x2; c",
-            "bottleneck": "nic_in" if entry["strategy"] == "pipeline" else "vta",
-        }
-        for entry in rows
-        if entry["valid"]
-    ]
-    types = [
-        {"point": entry["point"], "board": "z", "boards": entry["boards"], "boards_used": 1, "vta_busy": 0.5}
-        for entry in rows
-        if entry["valid"]
-    ]
     attributes = {
         "name": name,
         "argv": f"python -m mpi_vta.explore {name}.toml",
@@ -63,7 +55,7 @@ def study_of(rows, *, complete=True, name="small"):
         "graph_sha256": '{"resnet18": ""}',
         "complete": complete,
     }
-    return Study.of_rows(attributes, {"points": rows, "models": models, "board_types": types})
+    return Study(attributes, tuple(rows))
 
 
 def throughput_rows():
@@ -75,7 +67,7 @@ def throughput_rows():
     for strategy in STRATEGIES:
         bare = {"models": "net", "cluster": "stack", "objective": "throughput", "images": 64, "config": "one"}
         bare |= {"boards": 4, "strategy": strategy, "valid": False, "reason": "only 3 boards"}
-        rows.append({"point": len(rows), **bare})
+        rows.append(PointRow(point=len(rows), **bare))
     return rows
 
 

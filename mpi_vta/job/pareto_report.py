@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from mpi_vta.plans.figures import HEADINGS, OBJECTIVES
 from mpi_vta.schedule.pareto import Pareto
-from mpi_vta.schedule.problem import OBJECTIVES
 from mpi_vta.text_table import counted, print_lines, print_table
 
 ENERGY_NOTE = "energy is a modelled estimate from the power figures of the board and cluster files"
@@ -36,7 +36,7 @@ def pareto_summary(found: Pareto) -> dict[str, Any]:
 
 def print_pareto(title: str, summary: Mapping[str, Any], stream: TextIO) -> None:
     """Print the front as a table."""
-    heads = ("strategy", "boards", "used", "stages", "in flight", "images/s", "latency ms", "J per image")
+    heads = ("strategy", "boards", "used", "stages", "in flight", *(HEADINGS[key] for key, _ in OBJECTIVES.values()))
     rows = [
         (
             row["strategy"],

@@ -18,6 +18,7 @@ from mpi_vta.errors import PlanError, about
 from mpi_vta.graph.ir import Graph
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
+from mpi_vta.plans.figures import OBJECTIVES
 from mpi_vta.plans.plan import Plan
 from mpi_vta.runtime.progress import Progress
 from mpi_vta.schedule.assembly import assemble
@@ -27,8 +28,6 @@ from mpi_vta.schedule.cost import CompiledCosts, time_program
 from mpi_vta.schedule.problem import Draft, Placement, Problem
 from mpi_vta.schedule.strategies import AUTO, make_plan
 from mpi_vta.text_table import counted
-
-COMPARED = ("throughput_images_per_s", "latency_ms", "energy_j_per_image")
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,7 @@ class Planned:
         """The planner's own plan in short, JSON-able; None if nothing was chosen by hand."""
         if self.alternative is None:
             return None
-        figures = {name: self.alternative.predicted[name] for name in COMPARED}
+        figures = {name: self.alternative.predicted[name] for name, _ in OBJECTIVES.values()}
         return {"strategy": self.alternative.strategy, "boards": len(self.alternative.ranks), **figures}
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from mpi_vta.statement import Statement
 
+SPLIT_BOUND = "split, bound"
 _IDLE = "{idle:count board} {idle:stays|stay} idle: "
 
 
@@ -36,7 +37,7 @@ class Note(Statement):
         "one order of cuts": "the graph has many branches: cuts were sought along its topological order only",
         "split": "one image group takes {group_ms:.3f} ms, on the fastest board alone {alone_ms:.3f} ms: {times:.2f} "
         "times as long (modelled)",
-        "split, bound": "what bounds it: the slowest parts of {runs} runs of layers take {launches_ms:.3f} ms, "
+        SPLIT_BOUND: "what bounds it: the slowest parts of {runs} runs of layers take {launches_ms:.3f} ms, "
         "{overhead_ms:.3f} ms of that to launch; gathering, messages and waiting for them take the other "
         "{waiting_ms:.3f} ms (modelled)",
         "not split": "no layer is split: the longest, {layer}, takes {layer_us:.1f} us, a part of it on another board "

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import PlanError
+from mpi_vta.plans.figures import LATENCY, THROUGHPUT
 from mpi_vta.plans.notes import Note
 from mpi_vta.schedule.cut_points import CutPoints
 from mpi_vta.schedule.division import Wish
@@ -167,7 +168,7 @@ def _as_stage(units: Sequence[int], cuts: CutPoints, allowed: NDArray[np.bool_],
 def comparison(chosen: Plan, planner: Plan) -> Note:
     """Return what was chosen by hand beside what the planner would have got."""
     own, other = (
-        Note("figures", images_per_s=plan.predicted["throughput_images_per_s"], latency_ms=plan.predicted["latency_ms"])
+        Note("figures", images_per_s=plan.predicted[THROUGHPUT], latency_ms=plan.predicted[LATENCY])
         for plan in (chosen, planner)
     )
     return Note("by hand", chosen=own, planner=other, strategy=planner.strategy)

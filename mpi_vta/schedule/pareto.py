@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from mpi_vta.errors import PlanError
+from mpi_vta.plans.figures import OBJECTIVES
 from mpi_vta.plans.plan import Plan
-from mpi_vta.schedule.problem import OBJECTIVES, Problem
+from mpi_vta.schedule.problem import Problem
 from mpi_vta.schedule.strategies import STRATEGIES, make_plan
 from mpi_vta.text_table import counted
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -12,6 +11,7 @@ from mpi_vta.graph.window import Window
 from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
+from mpi_vta.plans.figures import OBJECTIVES
 from mpi_vta.plans.network import NetworkModel
 from mpi_vta.plans.notes import Note
 from mpi_vta.schedule.by_hand import ByHand, wish_of
@@ -19,13 +19,6 @@ from mpi_vta.schedule.cost import Costs
 from mpi_vta.schedule.cut_points import CutPoints, find_cut_points
 from mpi_vta.schedule.division import Wish
 from mpi_vta.text_table import counted
-
-# objective -> (key of `Plan.predicted`, 1 if more is better, -1 if less is)
-OBJECTIVES: Mapping[str, tuple[str, int]] = {
-    "throughput": ("throughput_images_per_s", 1),
-    "latency": ("latency_ms", -1),
-    "energy": ("energy_j_per_image", -1),
-}
 
 
 @dataclass(frozen=True)

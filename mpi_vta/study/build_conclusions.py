@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from mpi_vta.study.groups import DOUBT, Group, Row
-from mpi_vta.study.phrases import counted_boards, figure, listed
+from mpi_vta.study.finding import Finding
+from mpi_vta.study.groups import Group
+from mpi_vta.trace.study_rows import PointRow
 
 
-def which_build(groups: Sequence[Group]) -> list[str]:
-    """Say which build is best for each model and mix."""
+def which_build(groups: Sequence[Group]) -> Iterator[Finding]:
+    """Find which build is best for each model and mix."""
     compared: dict[tuple[str, str, int], list[Group]] = {}
     for group in groups:
         if compares_builds(group):
             compared.setdefault((group.study, group.cluster, group.boards[-1]), []).append(group)
-    return [text for alike in compared.values() for text in best_builds(alike)]
+    for alike in compared.values():
+        yield from best_builds(alike)
 
 
 def compares_builds(group: Group) -> bool:
@@ -22,38 +24,28 @@ def compares_builds(group: Group) -> bool:
     return len(group.configs) > 1 and group.objective == "throughput"
 
 
-def best_builds(groups: Sequence[Group]) -> list[str]:
-    """Say which build is best for models on the same boards, whether it surely fits, and the best for GEMM batch 1."""
-    boards = groups[0].boards[-1]
-    rows_of = [[row for row in group.valid if row["boards"] == boards] for group in groups]
-    best = [max(rows, key=group.merit) for group, rows in zip(groups, rows_of, strict=True)]
-    sure = [max(fit, key=group.merit) for group, rows in zip(groups, rows_of, strict=True) if (fit := _sure(rows))]
-    single = [
-        max(alone, key=group.merit)
-        for group, rows in zip(groups, rows_of, strict=True)
-        if (alone := [row for row in _sure(rows) if gemm_batch(row["config"]) == 1])
-    ]
-    builds = len({row["config"] for rows in rows_of for row in rows})
-    sentences = [
-        f"Of {builds} builds on {counted_boards(boards)} of {groups[0].cluster} most images a second come from "
-        f"{_told(best)}."
-    ]
-    if doubtful := dict.fromkeys((row["config"], text) for row in best for text in doubts(row)):
-        sentences += [f"Whether `{config}` fits is in doubt: {text}." for config, text in doubtful]
+def best_builds(groups: Sequence[Group]) -> Iterator[Finding]:
+    """Find which build is best for models on the same boards, whether it surely fits, and the best for GEMM batch 1."""
+    boards, cluster = groups[0].boards[-1], groups[0].cluster
+    best = _best(groups, lambda row: True)
+    sure = _best(groups, lambda row: not row.fit_doubt)
+    single = _best(groups, lambda row: not row.fit_doubt and gemm_batch(row.config) == 1)
+    builds = len({row.config for group in groups for row in group.valid if row.boards == boards})
+    yield Finding("best builds", builds=builds, boards=boards, cluster=cluster, best=_told(best))
+    if doubtful := dict.fromkeys((row.config, row.fit_doubt) for row in best if row.fit_doubt):
+        for config, doubt in doubtful:
+            yield Finding("doubt", config=config, doubt=doubt)
         if sure:
-            sentences.append(f"Of those that surely fit it is {_told(sure)}.")
-    if single and any(gemm_batch(row["config"]) != 1 for row in sure):
-        sentences.append(f"With one image in a launch it is {_told(single)}.")
-    return sentences
+            yield Finding("best sure builds", best=_told(sure))
+    if single and any(gemm_batch(row.config) != 1 for row in sure):
+        yield Finding("best single builds", best=_told(single))
 
 
-def _sure(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if not doubts(row)]
-
-
-def doubts(row: Row) -> list[str]:
-    """Return why it is in doubt that the row's build fits its boards; empty if it surely does."""
-    return [note.removeprefix(DOUBT) for note in row["notes"].split(" | ") if note.startswith(DOUBT)]
+def _best(groups: Sequence[Group], counts: Callable[[PointRow], bool]) -> list[PointRow]:
+    """Return the best row on all boards that counts, of each group that has one."""
+    boards = groups[0].boards[-1]
+    rows_of = [(group, [row for row in group.valid if row.boards == boards and counts(row)]) for group in groups]
+    return [max(rows, key=group.merit) for group, rows in rows_of if rows]
 
 
 def gemm_batch(config: str) -> int | None:
@@ -67,12 +59,10 @@ def gemm_shape(config: str) -> str:
     return config.split("_i")[0].rpartition("_")[2]
 
 
-def _told(rows: Sequence[Row]) -> str:
-    """Return the builds of rows, each with the models for which it was chosen and its figures."""
-    texts: dict[str, list[str]] = {}
-    for row in rows:
-        texts.setdefault(row["config"], []).append(
-            f"{row['models']}: {figure(row['throughput_images_per_s'])} images/s, median latency "
-            f"{figure(row['latency_p50_ms'])} ms, {figure(row['energy_j_per_image'])} J"
-        )
-    return listed([f"`{config}` ({'; '.join(told)})" for config, told in texts.items()])
+def _told(rows: Sequence[PointRow]) -> list[Finding]:
+    """Return the builds of rows, each with the rows for which it was chosen."""
+    configs = dict.fromkeys(row.config for row in rows)
+    return [
+        Finding("build", config=name, rows=[Finding("build's figures", row=row) for row in rows if row.config == name])
+        for name in configs
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mpi_vta.trace.study_file import TABLES
+from mpi_vta.trace.study_rows import TABLES
 
 BEGIN, END = "<!-- columns -->\n", "<!-- end of columns -->\n"
 

@@ -1,16 +1,16 @@
-"""What follows from studies together: questions answered in sentences, every figure of which is computed."""
+"""What follows from studies together: questions, and findings that answer them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 from mpi_vta.study.board_conclusions import how_many_boards, mixed_boards, several_models, small_memories, what_energy
 from mpi_vta.study.build_conclusions import which_build
+from mpi_vta.study.finding import Finding
 from mpi_vta.study.groups import Group
 from mpi_vta.study.strategy_conclusions import best_strategy, how_soon, other_strategies, what_sets_the_pace
 
-_QUESTIONS: dict[str, Callable[[Sequence[Group]], list[str]]] = {
+_QUESTIONS: dict[str, Callable[[Sequence[Group]], Iterator[Finding]]] = {
     "Which strategy gives most images a second?": best_strategy,
     "What do the others lose?": other_strategies,
     "Is it VTA or the network?": what_sets_the_pace,
@@ -24,24 +24,8 @@ _QUESTIONS: dict[str, Callable[[Sequence[Group]], list[str]]] = {
 }
 
 
-@dataclass(frozen=True)
-class Conclusion:
-    """A question and its answer.
-
-    Attributes
-    ----------
-    question : str
-        What is asked.
-    sentences : tuple of str
-        The answer.
-    """
-
-    question: str
-    sentences: tuple[str, ...]
-
-
-def conclusions(groups: Sequence[Group]) -> list[Conclusion]:
-    """Return what follows from groups of one or several studies; questions that they do not answer are left out."""
+def conclusions(groups: Sequence[Group]) -> dict[str, tuple[Finding, ...]]:
+    """Return what follows from groups of one or several studies, by question; those without an answer are left out."""
     valid = [group for group in groups if group.valid]
-    found = [Conclusion(question, tuple(answer(valid))) for question, answer in _QUESTIONS.items()]
-    return [conclusion for conclusion in found if conclusion.sentences]
+    found = {question: tuple(answer(valid)) for question, answer in _QUESTIONS.items()}
+    return {question: answer for question, answer in found.items() if answer}

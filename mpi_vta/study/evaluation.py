@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -16,19 +17,20 @@ from mpi_vta.hw.parts import load_part
 from mpi_vta.hw.paths import is_shipped
 from mpi_vta.job.several import labels_of, part_of, share_cluster
 from mpi_vta.plans.network import NetworkModel
+from mpi_vta.plans.notes import SPLIT_BOUND
 from mpi_vta.plans.plan import Plan
 from mpi_vta.schedule.cost import CompiledCosts
 from mpi_vta.schedule.load import bottleneck, usages
 from mpi_vta.schedule.problem import Problem
 from mpi_vta.schedule.strategies import make_plan
-from mpi_vta.study.groups import DOUBT
 from mpi_vta.study.points import Point
+from mpi_vta.trace.study_rows import TABLES, BoardTypeRow, ModelRow, PointRow
 
 
-def evaluate(point: Point, costs: Mapping[str, CompiledCosts]) -> dict[str, list[dict[str, Any]]]:
-    """Return a point's rows, JSON-able, by table of `mpi_vta.trace.study_file.TABLES`.
+def evaluate(point: Point, costs: Mapping[str, CompiledCosts]) -> PointRow:
+    """Return a point's row, and with it those of its models and types of board.
 
-    What makes the point impossible is its row's ``reason``: too few boards, a build that does not suit them,
+    What makes the point impossible is the row's ``reason``: too few boards, a build that does not suit them,
     layers that do not compile or fit, or a strategy that finds nothing.
 
     Parameters
@@ -38,21 +40,21 @@ def evaluate(point: Point, costs: Mapping[str, CompiledCosts]) -> dict[str, list
     costs : mapping of str to CompiledCosts
         By model.
     """
-    about = {
-        "point": point.index,
-        "models": "+".join(point.model_names),
-        "cluster": point.cluster.name,
-        "boards": point.boards,
-        "config": point.config_names,
-        "strategy": point.strategy,
-        "objective": point.objective,
-        "images": point.images,
-    }
+    row = PointRow(
+        point=point.index,
+        models="+".join(point.model_names),
+        cluster=point.cluster.name,
+        boards=point.boards,
+        config=point.config_names,
+        strategy=point.strategy,
+        objective=point.objective,
+        images=point.images,
+    )
     try:
         cluster = point.built_cluster()
         parts, plans = _plans(point, cluster, [costs[model] for model in point.models])
     except (ConfigError, CompileError, PlanError) as fault:
-        return {"points": [{**about, "valid": False, "reason": str(fault)}], "models": [], "board_types": []}
+        return replace(row, reason=str(fault))
     network = NetworkModel.of(cluster)
     used = {
         ranks[place]: usage
@@ -61,24 +63,23 @@ def evaluate(point: Point, costs: Mapping[str, CompiledCosts]) -> dict[str, list
     }
     makespan_ns = max(round(plan.predicted["makespan_ms"] * 1e6) for plan in plans)
     energy = job_energy([board.power for board in cluster.boards], cluster.power, used, makespan_ns)
-    models = [
-        _model_row(point, name, ranks, plan, part_of(cluster, ranks))
-        for name, ranks, plan in zip(labels_of(point.models), parts, plans, strict=True)
-    ]
-    return {
-        "points": [
-            {
-                **about,
-                "valid": True,
-                **_figures(point, plans, makespan_ns / 1e6),
-                "notes": " | ".join((*_doubts(point, cluster), *(str(note) for plan in plans for note in plan.notes))),
-                **energy.figures(point.images * len(plans)),
-                "peak_power_w": _peak_w(cluster, plans),
-            }
-        ],
-        "models": models,
-        "board_types": _board_types(point, cluster, used, makespan_ns),
+    figures: dict[str, Any] = {
+        **_figures(point, plans, makespan_ns / 1e6),
+        **energy.figures(point.images * len(plans)),
+        "peak_power_w": _peak_w(cluster, plans),
     }
+    return replace(
+        row,
+        valid=True,
+        fit_doubt=_fit_doubt(point, cluster),
+        notes=" | ".join(str(note) for plan in plans for note in plan.notes),
+        parts=tuple(
+            _model_row(name, ranks, plan, part_of(cluster, ranks))
+            for name, ranks, plan in zip(labels_of(point.models), parts, plans, strict=True)
+        ),
+        types=_board_types(cluster, used, makespan_ns),
+        **figures,
+    )
 
 
 def _plans(
@@ -97,15 +98,15 @@ def _plans(
     return parts, plans
 
 
-def _doubts(point: Point, cluster: Cluster) -> list[str]:
-    """Return a note for every part that the point's build may be too large for."""
-    notes = []
+def _fit_doubt(point: Point, cluster: Cluster) -> str:
+    """Return why parts may be too small for the point's build; nothing if they surely are not."""
+    found = []
     for board in dict.fromkeys(cluster.boards) if point.build is not None else ():
         if is_shipped("parts", board.part):
             resources = check_build(board.config, load_part(board.part), board.clock_mhz).resources
             if resources is not None and resources.doubt:
-                notes.append(f"{DOUBT}{resources.doubt} that {board.part} has (modelled)")
-    return list(dict.fromkeys(notes))
+                found.append(f"{resources.doubt} that {board.part} has (modelled)")
+    return "; ".join(dict.fromkeys(found))
 
 
 def _peak_w(cluster: Cluster, plans: Sequence[Plan]) -> float:
@@ -125,7 +126,7 @@ def _figures(point: Point, plans: Sequence[Plan], makespan_ms: float) -> dict[st
         "throughput_images_per_s": images * 1e3 / makespan_ms if len(plans) > 1 else alone["throughput_images_per_s"],
         "steady_images_per_s": math.fsum(figures.get("steady_images_per_s", math.nan) for figures in predicted),
         "latency_alone_ms": max(figures["latency_alone_ms"] for figures in predicted),
-        "latency_p50_ms": max(figures["latency_ms"] for figures in predicted),
+        "latency_ms": max(figures["latency_ms"] for figures in predicted),
         "latency_p99_ms": max(figures["latency_p99_ms"] for figures in predicted),
         "makespan_ms": makespan_ms,
         "speedup": alone.get("speedup", math.nan),
@@ -136,41 +137,40 @@ def _figures(point: Point, plans: Sequence[Plan], makespan_ms: float) -> dict[st
     }
 
 
-def _model_row(point: Point, name: str, ranks: tuple[int, ...], plan: Plan, cluster: Cluster) -> dict[str, Any]:
+def _model_row(name: str, ranks: tuple[int, ...], plan: Plan, cluster: Cluster) -> ModelRow:
     rank, resource, period_ns = bottleneck(plan, NetworkModel.of(cluster))
-    return {
-        "point": point.index,
-        "model": name,
-        "ranks": ",".join(map(str, ranks)),
-        "strategy_used": plan.strategy,
-        "throughput_images_per_s": plan.predicted["throughput_images_per_s"],
-        "steady_images_per_s": plan.predicted.get("steady_images_per_s", math.nan),
-        "latency_alone_ms": plan.predicted["latency_alone_ms"],
-        "latency_p50_ms": plan.predicted["latency_ms"],
-        "latency_p99_ms": plan.predicted["latency_p99_ms"],
-        "bottleneck_rank": ranks[rank],
-        "bottleneck": resource,
-        "period_ms": float(period_ns) / plan.group_images / 1e6,
-        "division": division_text(plan),
-        "plan_sha256": hashlib.sha256(plan.to_json().encode()).hexdigest(),
-    }
+    known = {column.name for column in TABLES["models"]} & plan.predicted.keys()
+    figures: dict[str, Any] = {name: plan.predicted[name] for name in known}
+    for note in plan.notes:
+        if note.what == SPLIT_BOUND:
+            figures |= {f"split_{name}": value for name, value in note.values.items()}
+    return ModelRow(
+        model=name,
+        ranks=",".join(map(str, ranks)),
+        strategy_used=plan.strategy,
+        bottleneck_rank=ranks[rank],
+        bottleneck=resource,
+        period_ms=float(period_ns) / plan.group_images / 1e6,
+        division=division_text(plan),
+        plan_sha256=hashlib.sha256(plan.to_json().encode()).hexdigest(),
+        **figures,
+    )
 
 
-def _board_types(point: Point, cluster: Cluster, used: Mapping[int, Usage], makespan_ns: int) -> list[dict[str, Any]]:
+def _board_types(cluster: Cluster, used: Mapping[int, Usage], makespan_ns: int) -> tuple[BoardTypeRow, ...]:
     ranks_of: dict[str, list[int]] = {}
     for rank, board in enumerate(cluster.boards):
         ranks_of.setdefault(board.name, []).append(rank)
     busy_ns = [used.get(rank, Usage()).vta_ns for rank in range(len(cluster.boards))]
-    return [
-        {
-            "point": point.index,
-            "board": name,
-            "boards": len(ranks),
-            "boards_used": sum(busy_ns[rank] > 0 for rank in ranks),
-            "vta_busy": sum(busy_ns[rank] for rank in ranks) / len(ranks) / makespan_ns,
-        }
+    return tuple(
+        BoardTypeRow(
+            board=name,
+            boards=len(ranks),
+            boards_used=sum(busy_ns[rank] > 0 for rank in ranks),
+            vta_busy=sum(busy_ns[rank] for rank in ranks) / len(ranks) / makespan_ns,
+        )
         for name, ranks in ranks_of.items()
-    ]
+    )
 
 
 def division_text(plan: Plan) -> str:

@@ -15,7 +15,7 @@ from mpi_vta.hw.parts import load_part
 from mpi_vta.hw.paths import HW_ROOT, find_beside, inside
 from mpi_vta.hw.targets import FASTEST_MHZ
 from mpi_vta.hw.toml_table import TomlTable
-from mpi_vta.schedule.problem import OBJECTIVES
+from mpi_vta.plans.figures import OBJECTIVES
 from mpi_vta.schedule.strategies import AUTO, STRATEGIES
 
 REMEDY = "see docs/experiments.md"

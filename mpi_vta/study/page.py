@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mpi_vta.disk import write_atomically
 from mpi_vta.errors import ArtifactError
-from mpi_vta.study.conclusions import Conclusion, conclusions
+from mpi_vta.plans.figures import HEADINGS, OBJECTIVES
+from mpi_vta.statement import figure, listed, sentence
+from mpi_vta.study.conclusions import conclusions
+from mpi_vta.study.finding import Finding
 from mpi_vta.study.findings import findings
-from mpi_vta.study.groups import FIGURES, Group, groups_of
-from mpi_vta.study.phrases import figure, listed, sentence
+from mpi_vta.study.groups import Group, groups_of
 from mpi_vta.text_table import counted
 from mpi_vta.trace.study_file import Study, read_study
 
@@ -94,7 +96,7 @@ def _weights(studies: Sequence[Study]) -> str:
     return f"Times do not depend on weights: {'; '.join(told)}."
 
 
-def _learnt(studies: Sequence[Study], found: Sequence[Conclusion]) -> list[str]:
+def _learnt(studies: Sequence[Study], found: Mapping[str, Sequence[Finding]]) -> list[str]:
     if not found:
         return []
     links = listed([f"[{name}](#{name})" for name in (str(study.attributes["name"]) for study in studies)])
@@ -103,7 +105,7 @@ def _learnt(studies: Sequence[Study], found: Sequence[Conclusion]) -> list[str]:
         "",
         f"All of it is modelled, from the studies {links}; the commands that make them are there.",
         "",
-        *(line for conclusion in found for line in (f"**{conclusion.question}** {' '.join(conclusion.sentences)}", "")),
+        *(line for question, told in found.items() for line in (f"**{question}** {' '.join(map(str, told))}", "")),
     ]
 
 
@@ -130,7 +132,7 @@ def _pictures(groups: Sequence[Group]) -> dict[str, list[Group]]:
 
 def _section(study: Study, folder: str) -> list[str]:
     name, attributes, groups = study.attributes["name"], study.attributes, groups_of(study)
-    images = ", ".join(sorted({str(row["images"]) for group in groups for row in group.rows}))
+    images = ", ".join(sorted({str(row.images) for group in groups for row in group.rows}))
     lines = [
         f"## {name}",
         "",
@@ -140,7 +142,7 @@ def _section(study: Study, folder: str) -> list[str]:
     ]
     for group in groups:
         lines += [f"### {group.models} on {group.cluster}, for {group.objective} (modelled)", ""]
-        lines += [*(f"- {sentence}" for sentence in findings(group)), ""]
+        lines += [*(f"- {finding}" for finding in findings(group)), ""]
         if group.valid:
             lines += [*_table(group), "", *_front(group), ""]
     for suffix in _pictures(groups):
@@ -150,35 +152,33 @@ def _section(study: Study, folder: str) -> list[str]:
             f"{sentence(_CAPTIONS[suffix])}; modelled, by `{command_of(study)}`.",
             "",
         ]
-    reasons = Counter(row["reason"] for group in groups for row in group.rows if not row["valid"])
+    reasons = Counter(row.reason for group in groups for row in group.rows if not row.valid)
     lines += [
-        f"- {count} of {counted(len(study.rows()), 'point')} not valid: {why}" for why, count in reasons.most_common()
+        f"- {count} of {counted(len(study.points), 'point')} not valid: {why}" for why, count in reasons.most_common()
     ]
     return [*lines, ""] if reasons else lines
 
 
 def _table(group: Group) -> list[str]:
     """Return the objective's figure by boards (and build) and strategy, and latency and energy of the best."""
-    other = [figure for objective, figure in FIGURES.items() if objective != group.objective]
+    other = [name for name, _ in OBJECTIVES.values() if name != group.column]
     heads = [
         *(["VTA build"] if len(group.configs) > 1 else []),
         "boards",
         *(f"{strategy}, {group.heading}" for strategy in group.strategies),
-        *(f"best: {heading}" for _, heading, _ in other),
+        *(f"best: {HEADINGS[name]}" for name in other),
         "W",
     ]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for config, boards in _shown_lines(group):
-        rows = {
-            row["strategy"]: row for row in group.valid if row["boards"] == boards and config in ("", row["config"])
-        }
+        rows = {row.strategy: row for row in group.valid if row.boards == boards and config in ("", row.config)}
         best = max(rows.values(), key=group.merit)
         cells = [
             *([config] if len(group.configs) > 1 else []),
             str(boards),
-            *(figure(rows[name][group.column]) if name in rows else "-" for name in group.strategies),
-            *(figure(best[column]) for column, _, _ in other),
-            f"{best['average_power_w']:.1f}",
+            *(figure(group.figure(rows[name])) if name in rows else "-" for name in group.strategies),
+            *(figure(getattr(best, name)) for name in other),
+            f"{best.average_power_w:.1f}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
@@ -186,12 +186,10 @@ def _table(group: Group) -> list[str]:
 
 def _shown_lines(group: Group) -> list[tuple[str, int]]:
     """Return build and boards of the lines of a table: all, or with many builds the best."""
-    lines = list(dict.fromkeys((row["config"] if len(group.configs) > 1 else "", row["boards"]) for row in group.valid))
+    lines = list(dict.fromkeys((row.config if len(group.configs) > 1 else "", row.boards) for row in group.valid))
     if len(group.configs) <= MOST_BUILDS:
         return lines
-    merits = {
-        line: max(group.merit(row) for row in group.valid if (row["config"], row["boards"]) == line) for line in lines
-    }
+    merits = {line: max(group.merit(row) for row in group.valid if (row.config, row.boards) == line) for line in lines}
     return sorted(lines, key=lambda line: -merits[line])[:MOST_BUILDS]
 
 
@@ -206,8 +204,8 @@ def _front(group: Group) -> list[str]:
         f"{'|---' * len(heads)}|",
     ]
     for row in group.front:
-        busy = ", ".join(f"{100 * kind['vta_busy']:.0f} %" for kind in group.types_of[row["point"]])
-        cells = " | ".join(figure(row[name]) for name in figures)
-        build = f" {row['config']} |" if several else ""
-        lines.append(f"|{build} {row['boards']} | {row['strategy']} | {cells} | {busy} |")
+        busy = ", ".join(f"{100 * kind.vta_busy:.0f} %" for kind in row.types)
+        cells = " | ".join(figure(getattr(row, name)) for name in figures)
+        build = f" {row.config} |" if several else ""
+        lines.append(f"|{build} {row.boards} | {row.strategy} | {cells} | {busy} |")
     return lines

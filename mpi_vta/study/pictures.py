@@ -14,10 +14,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from mpi_vta.plans.figures import HEADINGS, OBJECTIVES
 from mpi_vta.schedule.strategies import AUTO, STRATEGIES
 from mpi_vta.study.build_conclusions import gemm_shape
-from mpi_vta.study.groups import FIGURES, Group, Row
+from mpi_vta.study.groups import Group
 from mpi_vta.trace.figures.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, WIDTH_INCHES, legend_below
+from mpi_vta.trace.study_rows import PointRow
 
 DOTS_PER_INCH = 90
 COLOURS = 128
@@ -37,12 +39,12 @@ _OTHER = (PURPLE, "v")
 
 def draw_figures(groups: Sequence[Group], command: str) -> bytes:
     """Return a PNG with throughput, latency and energy against the number of boards, a column per group."""
-    figure, rows = _panels(len(FIGURES), groups, command)
+    figure, rows = _panels(len(OBJECTIVES), groups, command)
     for number, group in enumerate(groups):
-        for (column, heading, _), axes in zip(FIGURES.values(), rows[:, number], strict=True):
+        for (name, _), axes in zip(OBJECTIVES.values(), rows[:, number], strict=True):
             for place, strategy in enumerate(group.strategies):
                 points = [
-                    (boards, row[column])
+                    (boards, getattr(row, name))
                     for boards in group.boards
                     if (row := group.best(boards, strategy)) is not None
                 ]
@@ -51,10 +53,10 @@ def draw_figures(groups: Sequence[Group], command: str) -> bytes:
                 style = {"color": colour, "marker": mark, "markersize": 8 - place, "linewidth": 2.4 - 0.4 * place}
                 if points:
                     axes.plot(*zip(*points, strict=True), **style, fillstyle="none")
-            axes.set_ylim(0, ROOM * max(row[column] for row in group.valid))
+            axes.set_ylim(0, ROOM * max(getattr(row, name) for row in group.valid))
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(visible=True, color=GREY, linewidth=0.4)
-            axes.set_ylabel(f"{heading} (modelled)", fontsize=8)
+            axes.set_ylabel(f"{HEADINGS[name]} (modelled)", fontsize=8)
         rows[0, number].set_title(f"{group.models} on {group.cluster}, for {group.objective}", fontsize=9)
         rows[-1, number].set_xlabel("boards")
     legend_below(figure, _handles(groups))
@@ -68,7 +70,7 @@ def draw_fronts(groups: Sequence[Group], command: str) -> bytes:
         axes = rows[0, number]
         for size, strategy in zip(count(8, -1), group.strategies, strict=False):
             colour, mark = _STYLES.get(strategy, _OTHER)
-            places = [_place(row) for row in group.valid if row["strategy"] == strategy]
+            places = [_place(row) for row in group.valid if row.strategy == strategy]
             if places:
                 axes.plot(*zip(*places, strict=True), mark, color=colour, markersize=size, fillstyle="none")
         for row in group.front:
@@ -76,7 +78,7 @@ def draw_fronts(groups: Sequence[Group], command: str) -> bytes:
         axes.set_title(f"{group.models} on {group.cluster}, for {group.objective}", fontsize=9)
         axes.set_xlabel("images/s (modelled)")
         axes.set_ylabel("J per image (modelled)", fontsize=8)
-        axes.set_ylim(0, ROOM * max(row["energy_j_per_image"] for row in group.valid))
+        axes.set_ylim(0, ROOM * max(row.energy_j_per_image for row in group.valid))
         axes.margins(x=0.1)
         axes.grid(visible=True, color=GREY, linewidth=0.4)
     # where points lie on the paper is known when everything else has its place
@@ -87,18 +89,18 @@ def draw_fronts(groups: Sequence[Group], command: str) -> bytes:
     return _png(figure)
 
 
-def _place(row: Row) -> tuple[float, float]:
-    return row["throughput_images_per_s"], row["energy_j_per_image"]
+def _place(row: PointRow) -> tuple[float, float]:
+    return row.throughput_images_per_s, row.energy_j_per_image
 
 
 def _name_front(axes: Any, group: Group) -> None:
     """Write the names of the front's points, or every shape of builds once, where no other name and no point is."""
     builds = len(group.configs) > 1
-    dots = {row["point"]: axes.transData.transform(_place(row)) for row in group.valid}
+    dots = {row.point: axes.transData.transform(_place(row)) for row in group.valid}
     taken = [(x, y, _POINT) for x, y in dots.values()]
     named: dict[str, tuple[float, float]] = {}
     for row in (*group.front, *(group.valid if builds else ())):
-        name, (x, y) = _name(group, row), dots[row["point"]]
+        name, (x, y) = _name(group, row), dots[row.point]
         if name in named and (builds or hypot(x - named[name][0], y - named[name][1]) < _NAME_AGAIN):
             continue
         half = _LETTER * len(name) / 2
@@ -118,9 +120,9 @@ def _free(frame: Any, taken: Sequence[tuple[float, float, float]], x: float, y: 
     return inside and all(abs(x - a) > half + width or abs(y - b) > _HEIGHT for a, b, width in taken)
 
 
-def _name(group: Group, row: Row) -> str:
+def _name(group: Group, row: PointRow) -> str:
     """Return what tells points apart: the number of boards, or GEMM batch and block where builds are compared."""
-    return str(row["boards"]) if len(group.configs) == 1 else gemm_shape(row["config"])
+    return str(row.boards) if len(group.configs) == 1 else gemm_shape(row.config)
 
 
 def _panels(rows: int, groups: Sequence[Group], command: str) -> tuple[Figure, Any]:

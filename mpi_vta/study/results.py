@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mpi_vta.errors import InputError
-from mpi_vta.trace.study_file import TABLES, Study, read_study, write_study
+from mpi_vta.trace.study_file import Study, read_study, write_study
+from mpi_vta.trace.study_rows import PointRow
 
 # A file is written at most so often, and so that writing takes no more than a small part of the time
 _LEAST_INTERVAL_S = 1.0
 _WRITING_SHARE = 0.05
-
-Rows = Mapping[str, Sequence[Mapping[str, Any]]]
-"""What `mpi_vta.study.evaluation.evaluate` returns for a point: rows by table."""
 
 
 class Results:
@@ -33,7 +32,7 @@ class Results:
 
     def __init__(self, path: Path, attributes: Mapping[str, Any], keys: Sequence[str]) -> None:
         self._path, self._attributes, self._keys = path, attributes, keys
-        self._rows: dict[int, Rows] = {}
+        self._rows: dict[int, PointRow] = {}
         self._interval_s = _LEAST_INTERVAL_S
         self._saved_at = time.monotonic()
 
@@ -62,20 +61,15 @@ class Results:
                 allowed=f"a result of {self._attributes['name']}",
                 remedy="choose another --output",
             )
-        numbers = {row["key"]: row["point"] for row in old.rows("points")}
-        rows = {table: _by_point(old.rows(table)) for table in TABLES}
+        by_key = {row.key: row for row in old.points}
         for index, key in enumerate(self._keys):
-            if key in numbers:
-                of_point = {table: rows[table].get(numbers[key], []) for table in TABLES}
-                self._rows[index] = {
-                    table: [{**row, "point": index} for row in of_table] for table, of_table in of_point.items()
-                }
-        return len(set(numbers) - set(self._keys))
+            if key in by_key:
+                self._rows[index] = replace(by_key[key], point=index)
+        return len(by_key.keys() - set(self._keys))
 
-    def add(self, index: int, rows: Rows) -> None:
-        """Keep the rows of a point, and write the file if that was not done for a while."""
-        (point,) = rows["points"]
-        self._rows[index] = {**rows, "points": [{**point, "key": self._keys[index]}]}
+    def add(self, index: int, row: PointRow) -> None:
+        """Keep the row of a point, and write the file if that was not done for a while."""
+        self._rows[index] = replace(row, key=self._keys[index])
         if time.monotonic() - self._saved_at > self._interval_s:
             self.save()
 
@@ -90,13 +84,5 @@ class Results:
 
     def study(self) -> Study:
         """Return what there is."""
-        in_order = [self._rows[index] for index in sorted(self._rows)]
-        rows = {table: [row for rows in in_order for row in rows[table]] for table in TABLES}
-        return Study.of_rows({**self._attributes, "complete": not self.missing}, rows)
-
-
-def _by_point(rows: Sequence[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
-    grouped: dict[int, list[dict[str, Any]]] = {}
-    for row in rows:
-        grouped.setdefault(row["point"], []).append(row)
-    return grouped
+        in_order = tuple(self._rows[index] for index in sorted(self._rows))
+        return Study({**self._attributes, "complete": not self.missing}, in_order)

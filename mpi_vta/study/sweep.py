@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from mpi_vta.schedule.strategies import AUTO, STRATEGIES
 from mpi_vta.study.evaluation import evaluate
 from mpi_vta.study.hand_out import hand_out, take_points
 from mpi_vta.study.points import Point, PointTable
+from mpi_vta.trace.study_rows import PointRow
 
 FORMAT_VERSION = 2
 _GO = -1
@@ -51,7 +52,7 @@ class Sweep:
         points: Sequence[Point],
         missing: Sequence[int],
         graphs: Mapping[str, Graph],
-        keep: Callable[[int, Mapping[str, Any]], None],
+        keep: Callable[[int, PointRow], None],
     ) -> None:
         """Evaluate the missing points over all ranks, once.
 
@@ -64,14 +65,14 @@ class Sweep:
         graphs : mapping of str to Graph
             The int8 graph of every model.
         keep : callable
-            Takes the index of a point and its rows, as `evaluate` returns them, as they come.
+            Takes the index of a point and its row as they come.
         """
         self.begun = True
         self._transport.broadcast(json.dumps({"status": _GO}).encode())
         self._transport.broadcast(_pack(points, graphs))
         order = sorted(missing, key=lambda index: (points[index].strategy not in _SLOW, -points[index].boards, index))
         evaluator = _evaluator(points, graphs, self.ranks)
-        hand_out(self._transport, order, evaluator, lambda index, rows: keep(index, json.loads(rows)))
+        hand_out(self._transport, order, evaluator, lambda index, row: keep(index, PointRow.of(json.loads(row))))
 
 
 def over_all_ranks(command: Callable[[Sweep], int]) -> int:
@@ -109,7 +110,7 @@ def follow(transport: Transport) -> int:
 def _evaluator(points: Sequence[Point], graphs: Mapping[str, Graph], ranks: int) -> Callable[[int], bytes]:
     workers = max(1, (os.cpu_count() or 1) // ranks)
     costs = {model: open_costs(graph, Silent(), workers, model) for model, graph in graphs.items()}
-    return lambda index: json.dumps(evaluate(points[index], costs)).encode()
+    return lambda index: json.dumps(asdict(evaluate(points[index], costs))).encode()
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TextIO
 
+from mpi_vta.statement import figure as shown
 from mpi_vta.study.groups import Group, groups_of
-from mpi_vta.study.phrases import figure as shown
 from mpi_vta.text_table import counted, print_lines, print_table
 from mpi_vta.trace.study_file import Study
 
@@ -23,23 +23,20 @@ def print_study(study: Study, stream: TextIO) -> None:
             _print_front(group, stream)
         else:
             print(f"{group.case}, for {group.objective}: no point can be run", file=stream)
-    reasons = Counter(row["reason"] for row in study.rows() if not row["valid"])
+    reasons = Counter(row.reason for row in study.points if not row.valid)
     for reason, count in reasons.most_common():
         print_lines([f"not valid   {counted(count, 'point')}: {reason}"], stream)
 
 
 def _print_figures(group: Group, stream: TextIO) -> None:
     several = len(group.configs) > 1
-    figures = {
-        (row["config"], row["boards"], row["strategy"]): row[group.column] if row["valid"] else None
-        for row in group.rows
-    }
-    lines = list(dict.fromkeys((row["config"], row["boards"]) for row in group.rows))
+    figures = {(row.config, row.boards, row.strategy): group.figure(row) if row.valid else None for row in group.rows}
+    lines = list(dict.fromkeys((row.config, row.boards) for row in group.rows))
     shown = lines
     if len(lines) > MOST_ROWS:
         best = sorted(group.valid, key=group.merit, reverse=True)
-        shown = list(dict.fromkeys((row["config"], row["boards"]) for row in best))[:MOST_ROWS]
-    images = group.rows[0]["images"]
+        shown = list(dict.fromkeys((row.config, row.boards) for row in best))[:MOST_ROWS]
+    images = group.rows[0].images
     heads = (*(["VTA build"] if several else []), "boards", *group.strategies)
     rows = [
         (
@@ -63,10 +60,10 @@ def _print_front(group: Group, stream: TextIO) -> None:
     heads = (*(["VTA build"] if several else []), "boards", "strategy", *figures.values())
     rows = [
         (
-            *([row["config"]] if several else []),
-            str(row["boards"]),
-            row["strategy"],
-            *(shown(row[name]) for name in figures),
+            *([row.config] if several else []),
+            str(row.boards),
+            row.strategy,
+            *(shown(getattr(row, name)) for name in figures),
         )
         for row in group.front[:MOST_OF_FRONT]
     ]

@@ -51,7 +51,7 @@ def test_same_file_on_any_number_of_ranks(explore, tmp_path):
     assert "not valid   10 points: cluster mixed4: 5 boards, it has 4" in ended.stdout
     assert "digits on mixed4, 16 images: images/s, modelled" in ended.stdout
     study = read_study(tmp_path / "r.h5")
-    assert (study.complete, len(study.rows())) == (True, 40)
+    assert (study.complete, len(study.points)) == (True, 40)
     assert study.attributes["argv"] == "python -m mpi_vta.explore small.toml --output r.h5"
     assert study.attributes["experiment"] == EXPERIMENT
     assert study.attributes["seed"] == 0
@@ -80,7 +80,7 @@ def test_killed_sweep_goes_on_where_it_was(explore, cache, tmp_path):
 
 def _rows(path):
     try:
-        return len(read_study(path).rows())
+        return len(read_study(path).points)
     except ArtifactError:
         return 0
 
@@ -88,9 +88,7 @@ def _rows(path):
 def test_figures_are_those_of_simulated_runs(explore, start, cache, tmp_path):
     assert explore(0, "-o", "r.h5").status == 0
     rows = {
-        row["strategy"]: row
-        for row in read_study(tmp_path / "r.h5").rows()
-        if (row["models"], row["boards"]) == ("digits", 4)
+        row.strategy: row for row in read_study(tmp_path / "r.h5").points if (row.models, row.boards) == ("digits", 4)
     }
     for strategy in ("scatter-gather", "core-assignment", "pipeline", "fused"):
         row = rows[strategy]
@@ -110,13 +108,13 @@ def test_figures_are_those_of_simulated_runs(explore, start, cache, tmp_path):
         assert (ended.status, ended.stderr) == (0, "")
         run = json.loads(ended.stdout)
         for name in ("throughput_images_per_s", "speedup", "ideal_fraction"):
-            assert row[name] == run[name]
+            assert getattr(row, name) == run[name]
         steady = math.nan if run["steady_images_per_s"] is None else run["steady_images_per_s"]
-        assert row["steady_images_per_s"] == pytest.approx(steady, rel=0, abs=0, nan_ok=True)
-        assert row["latency_alone_ms"] == run["predicted_latency_alone_ms"]
+        assert row.steady_images_per_s == pytest.approx(steady, rel=0, abs=0, nan_ok=True)
+        assert row.latency_alone_ms == run["predicted_latency_alone_ms"]
         for name in ("energy_j_per_image", "network_j_per_image", "average_power_w", "images_per_s_per_w"):
-            assert row[name] == run["energy"][name]
-        assert (row["latency_p50_ms"], row["latency_p99_ms"]) == (run["latency_ms"]["p50"], run["latency_ms"]["p99"])
+            assert getattr(row, name) == run["energy"][name]
+        assert (row.latency_ms, row.latency_p99_ms) == (run["latency_ms"]["p50"], run["latency_ms"]["p99"])
 
 
 @pytest.mark.parametrize("ranks", [0, 2])

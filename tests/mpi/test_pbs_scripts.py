@@ -63,7 +63,7 @@ def test_a_task_of_an_array_sweeps_its_own_experiment(pbs, tmp_path, variable):
     assert ended.status == 0, ended.stderr
     assert [path.name for path in (folder / "out").iterdir()] == ["study-b.h5"]
     study = read_study(folder / "out" / "study-b.h5")
-    assert (study.complete, len(study.rows())) == (True, 2)
+    assert (study.complete, len(study.points)) == (True, 2)
 
 
 def test_a_task_beyond_the_experiments_is_refused(pbs):

@@ -71,7 +71,7 @@ def begun_sweep(slurm, folder, **environ):
 
 def rows(folder):
     try:
-        return len(read_study(result(folder, "a")).rows())
+        return len(read_study(result(folder, "a")).points)
     except ArtifactError:
         return 0
 
@@ -81,8 +81,8 @@ def test_an_array_sweeps_one_experiment_per_task(undisturbed, tmp_path):
         path = tmp_path / f"{name}.h5"
         path.write_bytes(data)
         study = read_study(path)
-        assert (study.complete, len(study.rows())) == (True, POINTS)
-        assert {row["cluster"] for row in study.rows()} == {CLUSTERS[name]}
+        assert (study.complete, len(study.points)) == (True, POINTS)
+        assert {row.cluster for row in study.points} == {CLUSTERS[name]}
 
 
 @pytest.mark.parametrize("launcher", ["mpirun", "srun"])

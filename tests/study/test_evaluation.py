@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from schedule_cases import FakeCosts, chain, plan_with
@@ -14,7 +14,7 @@ from mpi_vta.schedule.strategies import STRATEGIES
 from mpi_vta.study.evaluation import division_text, evaluate
 from mpi_vta.study.experiment import IllegalConfig
 from mpi_vta.study.points import Point, StudyBuild
-from mpi_vta.trace.study_file import TABLES, Study
+from mpi_vta.trace.study_rows import PointRow
 
 GRAPH = chain(6)
 COSTS = FakeCosts(GRAPH, {f"n{i}": 300_000 * (i + 1) for i in range(6)}, gathered_bytes=2000)
@@ -34,32 +34,33 @@ def point(**changed):
     return Point(**{**parts, **changed})
 
 
-def rows_of(wanted):
-    rows = evaluate(wanted, {"m.onnx": COSTS, "n.onnx": COSTS})
-    Study.of_rows({}, json.loads(json.dumps(rows)))
-    return rows
+def row_of(wanted):
+    row = evaluate(wanted, {"m.onnx": COSTS, "n.onnx": COSTS})
+    # as it goes from rank to rank
+    assert repr(PointRow.of(json.loads(json.dumps(asdict(row))))) == repr(row)
+    return row
 
 
-def test_a_build_that_may_not_fit_has_a_note():
+def test_a_build_that_may_not_fit_says_why():
     builds = [StudyBuild(VTAConfig.load(find("vta_configs", name, ".json"))) for name in ("pynq_2x16", "pynq_1x16")]
     pynqs = Cluster.load("pynq4")
-    notes = [rows_of(point(cluster=pynqs, boards=2, build=build))["points"][0]["notes"] for build in builds]
-    assert notes[0].startswith("fits in doubt: ")
-    assert "of 53,200 that XC7Z020 has (modelled)" in notes[0]
-    assert "doubt" not in notes[1]
+    doubts = [row_of(point(cluster=pynqs, boards=2, build=build)).fit_doubt for build in builds]
+    assert doubts[0].endswith("of 53,200 that XC7Z020 has (modelled)")
+    assert doubts[1] == ""
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_figures_are_those_of_the_plan(strategy):
     wanted = point(strategy=strategy)
-    (row,) = rows_of(wanted)["points"]
+    row = row_of(wanted)
     plan = plan_with(strategy, GRAPH, wanted.cluster, 14, 40, COSTS)
-    assert (row["point"], row["valid"], row["models"], row["strategy_used"]) == (4, True, "m", strategy)
-    named = {"latency_ms": "latency_p50_ms", "latency_p99_ms": "latency_p99_ms"}
+    assert (row.point, row.valid, row.models, row.strategy_used) == (4, True, "m", strategy)
     for key in (
         "throughput_images_per_s",
         "steady_images_per_s",
         "latency_alone_ms",
+        "latency_ms",
+        "latency_p99_ms",
         "makespan_ms",
         "energy_j_per_image",
         "network_j_per_image",
@@ -67,39 +68,37 @@ def test_figures_are_those_of_the_plan(strategy):
         "peak_power_w",
         "images_per_s_per_w",
         "speedup",
-        *named,
     ):
-        assert row[named.get(key, key)] == pytest.approx(plan.predicted.get(key, math.nan), rel=0, abs=0, nan_ok=True)
-    assert (row["steady_images_per_s"] > 0) == (strategy in ("pipeline", "core-assignment"))
-    assert row["cycles"] == sum(stage.cycles for stage in plan.stages)
+        assert getattr(row, key) == pytest.approx(plan.predicted.get(key, math.nan), rel=0, abs=0, nan_ok=True)
+    assert (row.steady_images_per_s > 0) == (strategy in ("pipeline", "core-assignment"))
+    assert row.cycles == sum(stage.cycles for stage in plan.stages)
 
 
 def test_busy_share_per_board_type():
-    rows = rows_of(point(strategy="pipeline", boards=17))["board_types"]
-    assert [(row["board"], row["boards"]) for row in rows] == [("pynq_z1", 12), ("ultra96", 5)]
-    assert sum(row["boards_used"] for row in rows) <= 6
-    assert all(0 <= row["vta_busy"] <= 1 for row in rows)
+    rows = row_of(point(strategy="pipeline", boards=17)).types
+    assert [(row.board, row.boards) for row in rows] == [("pynq_z1", 12), ("ultra96", 5)]
+    assert sum(row.boards_used for row in rows) <= 6
+    assert all(0 <= row.vta_busy <= 1 for row in rows)
 
 
 def test_auto_says_whose_plan_it_is():
-    (row,) = rows_of(point(strategy="auto"))["points"]
-    assert (row["strategy"], row["strategy_used"] in STRATEGIES) == ("auto", True)
+    row = row_of(point(strategy="auto"))
+    assert (row.strategy, row.strategy_used in STRATEGIES) == ("auto", True)
 
 
 def test_several_models_share_the_boards():
-    rows = rows_of(point(models=("m.onnx", "n.onnx", "m.onnx"), boards=12))
-    (row,) = rows["points"]
-    assert row["models"] == "m+n+m"
-    assert [entry["model"] for entry in rows["models"]] == ["m-1", "n", "m-2"]
-    ranks = sorted(int(rank) for entry in rows["models"] for rank in entry["ranks"].split(","))
+    row = row_of(point(models=("m.onnx", "n.onnx", "m.onnx"), boards=12))
+    assert row.models == "m+n+m"
+    assert [entry.model for entry in row.parts] == ["m-1", "n", "m-2"]
+    ranks = sorted(int(rank) for entry in row.parts for rank in entry.ranks.split(","))
     assert ranks == list(range(12))
-    assert row["throughput_images_per_s"] == pytest.approx(3 * 40e3 / row["makespan_ms"])
-    assert row["latency_p50_ms"] == max(entry["latency_p50_ms"] for entry in rows["models"])
+    assert row.throughput_images_per_s == pytest.approx(3 * 40e3 / row.makespan_ms)
+    assert row.latency_ms == max(entry.latency_ms for entry in row.parts)
     # equal boards, equal work
-    single = rows_of(point(boards=4))["points"][0]
-    assert row["makespan_ms"] == single["makespan_ms"]
-    assert row["average_power_w"] - 2 == pytest.approx(3 * (single["average_power_w"] - 2))
-    assert row["peak_power_w"] - 2 == pytest.approx(3 * (single["peak_power_w"] - 2))
+    single = row_of(point(boards=4))
+    assert row.makespan_ms == single.makespan_ms
+    assert row.average_power_w - 2 == pytest.approx(3 * (single.average_power_w - 2))
+    assert row.peak_power_w - 2 == pytest.approx(3 * (single.peak_power_w - 2))
 
 
 @pytest.mark.parametrize(
@@ -115,18 +114,17 @@ def test_several_models_share_the_boards():
     ],
 )
 def test_impossible_point_is_a_row_with_the_reason(changed, words):
-    rows = rows_of(point(**changed))
-    (row,) = rows["points"]
-    assert not row["valid"]
-    assert words in row["reason"]
-    assert (rows["models"], rows["board_types"]) == ([], [])
+    row = row_of(point(**changed))
+    assert not row.valid
+    assert words in row.reason
+    assert (row.parts, row.types) == ((), ())
 
 
 def test_model_too_large_for_every_board_is_a_row():
     large = replace(COSTS, memory_bytes=1 << 40)
-    (row,) = evaluate(point(strategy="scatter-gather"), {"m.onnx": large})["points"]
-    assert not row["valid"]
-    assert "memory" in row["reason"]
+    row = evaluate(point(strategy="scatter-gather"), {"m.onnx": large})
+    assert not row.valid
+    assert "memory" in row.reason
 
 
 def test_division_in_words():
@@ -143,8 +141,10 @@ def test_division_in_words():
     )
 
 
-def test_every_row_has_the_columns_of_its_table():
-    rows = rows_of(point())
-    for table, columns in TABLES.items():
-        missing = {column.name for column in columns} - set(rows[table][0]) - {"reason", "key"}
-        assert not missing, table
+def test_a_split_says_what_bounds_it():
+    (part,) = row_of(point(strategy="core-assignment", boards=4, images=1, objective="latency")).parts
+    assert part.split_runs >= 1
+    assert part.split_launches_ms > part.split_overhead_ms > 0
+    assert part.split_launches_ms + part.split_waiting_ms == pytest.approx(part.latency_alone_ms)
+    (whole,) = row_of(point(strategy="pipeline")).parts
+    assert whole.split_runs == -1

@@ -19,10 +19,10 @@ def test_best_by_boards_and_strategy():
     group = group_of(throughput_rows())
     assert group.boards == (1, 2, 3)
     assert group.strategies == ("scatter-gather", "pipeline")
-    assert group.best()["throughput_images_per_s"] == 30
-    assert group.best(2, "pipeline")["throughput_images_per_s"] == 16
+    assert group.best().throughput_images_per_s == 30
+    assert group.best(2, "pipeline").throughput_images_per_s == 16
     assert group.best(4) is None
-    assert group_of(latency_rows()).best()["latency_p50_ms"] == 19.8
+    assert group_of(latency_rows()).best().latency_ms == 19.8
 
 
 def test_level_are_those_within_a_thousandth():
@@ -31,7 +31,7 @@ def test_level_are_those_within_a_thousandth():
 
 
 def test_front_is_what_nothing_beats_in_all_three():
-    found = [(row["boards"], row["strategy"]) for row in group_of(throughput_rows()).front]
+    found = [(row.boards, row.strategy) for row in group_of(throughput_rows()).front]
     assert found == [(3, "scatter-gather"), (3, "pipeline"), (2, "pipeline"), (1, "pipeline")]
 
 

@@ -1,6 +1,7 @@
 """Pictures of studies: the names of points can be read."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from PIL import Image
@@ -54,5 +55,5 @@ def test_every_shape_of_builds_is_named_once_within_the_picture(named):
 
 
 def test_a_strategy_that_cannot_be_run_is_drawn_as_nothing():
-    rows = [*throughput_rows(), {**throughput_rows()[-1], "point": 99, "strategy": "fused"}]
+    rows = [*throughput_rows(), replace(throughput_rows()[-1], point=99, strategy="fused")]
     Image.open(io.BytesIO(draw_figures([group_of(rows)], "c"))).verify()

@@ -5,24 +5,22 @@ import pytest
 from mpi_vta.errors import ArtifactError, InputError
 from mpi_vta.study.results import Results
 from mpi_vta.trace.study_file import read_study
+from mpi_vta.trace.study_rows import BoardTypeRow, ModelRow, PointRow
 
 NAME = {"name": "e", "argv": "explore e.toml"}
 KEYS = ["k0", "k1", "k2", "k3"]
 
 
-def rows(index):
+def row(index):
     about = {"point": index, "models": "m", "boards": index, "valid": index != 1, "energy_j_per_image": 0.1 * index}
-    return {
-        "points": [about],
-        "models": [{"point": index, "model": name} for name in "ab"],
-        "board_types": [{"point": index, "board": "z", "vta_busy": 0.5}],
-    }
+    parts = tuple(ModelRow(model=name) for name in "ab")
+    return PointRow(**about, parts=parts, types=(BoardTypeRow(board="z", vta_busy=0.5),))
 
 
 def filled(path, indices, keys=KEYS):
     results = Results(path, NAME, keys)
     for index in indices:
-        results.add(index, rows(index))
+        results.add(index, row(index))
     results.save()
     return path.read_bytes()
 
@@ -40,7 +38,7 @@ def test_resumed_study_ends_like_an_undisturbed_one(tmp_path):
     assert resumed.resume() == 0
     assert resumed.missing == (1, 3)
     for index in resumed.missing:
-        resumed.add(index, rows(index))
+        resumed.add(index, row(index))
     assert resumed.save().complete
     assert path.read_bytes() == whole
 
@@ -52,16 +50,16 @@ def test_points_that_moved_are_found_by_key(tmp_path):
     assert moved.resume() == 2
     assert moved.missing == (0,)
     study = moved.study()
-    assert study.tables["points"]["boards"].tolist() == [3, 0]
-    assert study.tables["models"]["point"].tolist() == [1, 1, 2, 2]
+    assert [row.boards for row in study.points] == [3, 0]
+    assert study.columns("models")["point"].tolist() == [1, 1, 2, 2]
 
 
 def test_result_is_written_while_it_grows(tmp_path, monkeypatch):
     monkeypatch.setattr("mpi_vta.study.results._LEAST_INTERVAL_S", -1.0)
     path = tmp_path / "a.h5"
     results = Results(path, NAME, KEYS)
-    results.add(2, rows(2))
-    assert read_study(path).tables["points"]["point"].tolist() == [2]
+    results.add(2, row(2))
+    assert [row.point for row in read_study(path).points] == [2]
 
 
 def test_nothing_to_resume(tmp_path):

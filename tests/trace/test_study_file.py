@@ -10,21 +10,25 @@ import pytest
 
 from mpi_vta.errors import ArtifactError
 from mpi_vta.trace.seal import sealed
-from mpi_vta.trace.study_file import TABLES, Study, read_study, write_study
+from mpi_vta.trace.study_file import Study, read_study, write_study
+from mpi_vta.trace.study_rows import TABLES, BoardTypeRow, ModelRow, PointRow
 
-ROWS = {
-    "points": [
-        {"point": 0, "models": "résumé", "valid": True, "energy_j_per_image": 1 / 3},
-        {"point": 1, "models": "b", "reason": "too large"},
-    ],
-    "models": [{"point": 0, "model": "a"}],
-    "board_types": [],
-}
+ROWS = (
+    PointRow(
+        point=0,
+        models="résumé",
+        valid=True,
+        energy_j_per_image=1 / 3,
+        parts=(ModelRow(model="a"),),
+        types=(BoardTypeRow(board="z"), BoardTypeRow(board="u")),
+    ),
+    PointRow(point=1, models="b", reason="too large"),
+)
 
 
 @pytest.fixture
 def study():
-    return Study.of_rows({"name": "e", "argv": "explore e.toml", "complete": True}, ROWS)
+    return Study({"name": "e", "argv": "explore e.toml", "complete": True}, ROWS)
 
 
 def test_round_trip(tmp_path, study):
@@ -32,11 +36,37 @@ def test_round_trip(tmp_path, study):
     found = read_study(tmp_path / "s.h5")
     assert (found.attributes["name"], found.complete) == ("e", True)
     assert found.attributes["time"] == "modelled"
-    row, other = found.rows()
-    assert (row["models"], row["energy_j_per_image"], row["valid"]) == ("résumé", 1 / 3, True)
-    assert (other["reason"], other["valid"], other["boards"]) == ("too large", False, -1)
-    assert [entry["model"] for entry in found.rows("models")] == ["a"]
-    assert found.rows("board_types") == []
+    row, other = found.points
+    assert (row.models, row.energy_j_per_image, row.valid) == ("résumé", 1 / 3, True)
+    assert (other.reason, other.valid, other.boards) == ("too large", False, -1)
+    assert [[part.model for part in row.parts] for row in found.points] == [["a"], []]
+    assert found.frame("board_types")[["point", "board"]].to_numpy().tolist() == [[0, "z"], [0, "u"]]
+
+
+def test_file_of_version_1_has_its_names_and_doubts(tmp_path, study):
+    write_study(tmp_path / "s.h5", study)
+    with changed(tmp_path / "s.h5") as file:
+        file.attrs["version"] = 1
+        for table in ("points", "models"):
+            file[table].move("latency_ms", "latency_p50_ms")
+            file[f"{table}/latency_p50_ms"][:] = 2.5
+            del file[f"{table}/latency_alone_ms"]
+        for name in ("split_runs", "split_launches_ms", "split_overhead_ms", "split_waiting_ms"):
+            del file[f"models/{name}"]
+        del file["points/fit_doubt"], file["points/notes"]
+        file["points/notes"] = [b"one | fits in doubt: much | three", b""]
+    row, other = read_study(tmp_path / "s.h5").points
+    assert (row.latency_ms, row.parts[0].latency_ms, row.fit_doubt, other.fit_doubt) == (2.5, 2.5, "much", "")
+    assert np.isnan(row.latency_alone_ms)
+    assert row.parts[0].split_runs == -1
+
+
+def test_point_without_its_models_is_refused(tmp_path, study):
+    write_study(tmp_path / "s.h5", study)
+    with changed(tmp_path / "s.h5") as file:
+        file["models/point"][:] = 7
+    with pytest.raises(ArtifactError, match="point 0 has no models or no boards"):
+        read_study(tmp_path / "s.h5")
 
 
 def test_same_study_same_bytes(tmp_path, study):
@@ -57,11 +87,6 @@ def test_data_frame(study):
     assert frame.dtypes["energy_j_per_image"] == np.float64
     assert pd.isna(frame["energy_j_per_image"][1])
     assert frame["valid"].tolist() == [True, False]
-
-
-def test_unknown_column_is_refused():
-    with pytest.raises(ValueError, match="table points has no column color"):
-        Study.of_rows({}, {**ROWS, "points": [{"color": 1}]})
 
 
 def test_no_file(tmp_path):

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from mpi_vta.errors import PlanError
+from mpi_vta.plans.figures import OBJECTIVES
 from mpi_vta.plans.notes import Note
 from mpi_vta.plans.plan import Plan
 from mpi_vta.plans.resources import VTA
 from mpi_vta.schedule.assembly import assemble
 from mpi_vta.schedule.load import bottleneck
 from mpi_vta.schedule.memory import MemoryShortage
-from mpi_vta.schedule.problem import OBJECTIVES, Problem
+from mpi_vta.schedule.problem import Problem
 from mpi_vta.schedule.strategies import core_assignment, fused, pipeline, scatter_gather
 from mpi_vta.schedule.strategy import Strategy
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mpi_vta.errors import PlanError
-from mpi_vta.plans.notes import Note
+from mpi_vta.plans.notes import SPLIT_BOUND, Note
 from mpi_vta.schedule.assembly import compose, one_image_ns
 from mpi_vta.schedule.predict import predict
 from mpi_vta.schedule.problem import Draft, Placement, Problem
@@ -90,7 +90,7 @@ def _notes(problem: Problem, placements: tuple[Placement, ...], least_ns: int) -
     notes = [
         Note("split", group_ms=least_ns / 1e6, alone_ms=alone_ns / 1e6, times=alone_ns / least_ns),
         Note(
-            "split, bound",
+            SPLIT_BOUND,
             runs=len(slowest),
             launches_ms=launches_ns / 1e6,
             overhead_ms=overhead_ns / 1e6,

@@ -3,7 +3,7 @@
 `to_json` gives objects that `from_json` reads back. A type may be a dataclass, ``int`` (with a `Range`), ``float``,
 ``bool``, ``str``, ``X | Y | None`` (the first that fits), ``tuple[X, ...]``, ``tuple[X, Y]``, ``Mapping[str, X]`` or
 ``Any``. A dataclass is read from an object, or from a list of its fields in order; what its method ``check_read``, if
-there is one, refuses with `ValueError` is refused here.
+there is one, refuses with `ValueError` is refused here. One with a class method ``from_text`` is a text, its `str`.
 """
 
 from __future__ import annotations
@@ -33,8 +33,10 @@ Exponent = Annotated[int, Range(-1024, 1024)]
 
 
 def to_json(value: Any) -> Any:
-    """Return dataclasses as objects, tuples as lists, mappings as objects; everything else as it is."""
+    """Return dataclasses as objects or texts, tuples as lists, mappings as objects; everything else as it is."""
     if is_dataclass(value) and not isinstance(value, type):
+        if hasattr(value, "from_text"):
+            return str(value)
         return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {key: to_json(entry) for key, entry in value.items()}
@@ -76,7 +78,7 @@ def _read(kind: Any, value: Any, where: str) -> Any:
     if origin in (dict, Mapping):
         return {name: _read(kinds[1], entry, f"{where}.{name}") for name, entry in _object(value, where).items()}
     if is_dataclass(kind):
-        return _dataclass(kind, value, where)
+        return kind.from_text(_text(value, where)) if hasattr(kind, "from_text") else _dataclass(kind, value, where)
     raise TypeError(f"no JSON is read as {kind}")
 
 

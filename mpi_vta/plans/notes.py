@@ -14,6 +14,11 @@ _IDLE = "{idle:count board} {idle:stays|stay} idle: "
 class Note(Statement):
     """A note on a plan; times in ms and us are modelled."""
 
+    @classmethod
+    def from_text(cls, text: str) -> Note:
+        """Return a note that JSON has the words of."""
+        return cls("text", text=text)
+
     TEMPLATES: ClassVar[Mapping[str, str]] = {
         # a note as a plan's file has it
         "text": "{text}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
@@ -178,9 +178,7 @@ class Plan:
 
     def to_json(self) -> str:
         """Return the plan as readable JSON."""
-        notes = [str(note) for note in self.notes]
-        data = {"format": "plan", "version": FORMAT_VERSION, **to_json(self), "notes": notes}
-        return json.dumps(data, indent=2) + "\n"
+        return json.dumps({"format": "plan", "version": FORMAT_VERSION, **to_json(self)}, indent=2) + "\n"
 
     def save(self, path: Path) -> None:
         """Write the plan to a file."""
@@ -194,18 +192,10 @@ class Plan:
             found = (data.pop("format"), data.pop("version"))
             if found != ("plan", FORMAT_VERSION):
                 raise PlanError(f"holds {found[0]} version {found[1]}", where=where, allowed="plan version 1")
-            notes = from_json(_Notes, {"notes": data.pop("notes", [])}).notes
-            return replace(from_json(cls, data), notes=tuple(Note("text", text=text) for text in notes))
+            return from_json(cls, data)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
             what = f"{fault} is missing" if isinstance(fault, KeyError) else str(fault)
             raise PlanError(f"not a readable plan ({what})", where=where, allowed="what --dry-run writes") from fault
-
-
-@dataclass(frozen=True)
-class _Notes:
-    """The notes of a plan's file."""
-
-    notes: tuple[str, ...]
 
 
 def _grouped(places: Iterable[int]) -> dict[int, tuple[int, ...]]:

@@ -102,7 +102,7 @@ def test_notes_of_a_plan_file_are_made_anew(request_of, tmp_path):
     assert plan.notes
     plan.save(tmp_path / "plan.json")
     found = prepare_one(request_of("--plan", tmp_path / "plan.json", "--images", "3"), 3).job.plan
-    assert len(set(found.notes)) == len(found.notes)
+    assert len(set(map(str, found.notes))) == len(found.notes)
 
 
 def test_plan_by_hand_is_run_on_its_boards_beside_the_planner_s_figures(request_of):

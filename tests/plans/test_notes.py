@@ -4,6 +4,7 @@ from string import Formatter
 
 import pytest
 
+from mpi_vta.json_fields import to_json
 from mpi_vta.plans.notes import Note
 
 
@@ -49,3 +50,9 @@ def test_times_say_modelled():
         timed = any(name and name.endswith(("_ms", "_us")) for _, name, *_ in Formatter().parse(template))
         # a part of a sentence that says it
         assert not timed or "(modelled" in template or what == "figures", what
+
+
+def test_json_has_the_words():
+    text = str(Note("no turn", boards=1))
+    assert to_json((Note("no turn", boards=1),)) == [text]
+    assert str(Note.from_text(text)) == text

@@ -81,7 +81,7 @@ class _FeedHeader:
 
 @dataclass(frozen=True)
 class _Header:
-    plan: Plan
+    plan: str
     network: NetworkModel
     board: Board
     groups: Count
@@ -104,7 +104,7 @@ class Assignment:
         """Serialise the assignment."""
         job, feed = self.job, self.feed
         header = _Header(
-            job.plan,
+            job.plan.to_json(),
             job.network,
             job.board,
             job.groups,
@@ -132,7 +132,14 @@ class Assignment:
             for stage in read.stages
         }
         job = RankJob(
-            read.plan, read.network, read.board, programs, read.groups, read.model, read.ranks, read.options.verify
+            Plan.from_json(read.plan, where),
+            read.network,
+            read.board,
+            programs,
+            read.groups,
+            read.model,
+            read.ranks,
+            read.options.verify,
         )
         feed = None
         if read.feed is not None:

@@ -8,6 +8,7 @@ from mpi_vta.codegen.program import Binding, Program, Segment
 from mpi_vta.errors import ArtifactError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.plans.network import NetworkModel
+from mpi_vta.plans.notes import Note
 from mpi_vta.plans.plan import SINK, SOURCE, Edge, Plan, Stage
 from mpi_vta.runtime.assignment import FORMAT_VERSION, Assignment, RunOptions
 from mpi_vta.runtime.rank import RankJob
@@ -17,7 +18,8 @@ from mpi_vta.runtime.rank import RankJob
 def assignment():
     cluster = Cluster.default(2)
     board = cluster.boards[0]
-    plan = Plan("m", "pipeline", 1, (Stage(0, ("a",), (1,), 5, (7,), (2,)),), (Edge("x", SOURCE, 0, 4),), 2)
+    stages, edges = (Stage(0, ("a",), (1,), 5, (7,), (2,)),), (Edge("x", SOURCE, 0, 4),)
+    plan = Plan("m", "pipeline", 1, stages, edges, 2, notes=(Note("text", text="a note"),))
     binding = Binding("x", "x", (1, 1, 2, 2), -3, 64)
     empty, segments = np.zeros(0, np.int16), (Segment("x", "input", 64),)
     program = Program("p", board.config, np.zeros((0, 2), np.uint64), empty, empty, segments, (binding,), (), (), {})

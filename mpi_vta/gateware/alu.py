@@ -1,4 +1,4 @@
-"""The tensor ALU: one operation on every lane of an accumulator element.
+"""One lane of the tensor ALU.
 
 An operation is an entry of `OPERATIONS`; `isa.table.AluOpcode` says which there are.
 """
@@ -51,7 +51,7 @@ OPERATIONS: Mapping[AluOpcode, Callable[[Lane], Value]] = {
 
 
 class Alu(wiring.Component):
-    """``result = op(dst, src or imm)`` on all lanes; combinational.
+    """``result = op(dst, src or imm)`` on one lane; combinational.
 
     Attributes
     ----------
@@ -59,58 +59,53 @@ class Alu(wiring.Component):
         `isa.table.AluOpcode`.
     use_imm, imm : In(1), In(signed 16)
         Take the immediate instead of `src`.
-    dst, src : In(32 * batch * block)
-        Accumulator elements.
-    result : Out(32 * batch * block)
-        The new element; int32, wrapping round. Shifts are by -15..15, the portable subset's amounts.
+    dst, src : In(32)
+        Lanes of accumulator elements.
+    result : Out(32)
+        That of the new element; int32, wrapping round. Shifts are by -15..15, the portable subset's amounts.
     """
 
     def __init__(self, config: VTAConfig) -> None:
-        self.lanes = config.batch * config.block
         widths = {field.name: field.width(config) for field in FORMAT_OF[Opcode.ALU].fields}
         super().__init__(
             {
                 "opcode": In(widths["alu_opcode"]),
                 "use_imm": In(widths["use_imm"]),
                 "imm": In(signed(widths["imm"])),
-                "dst": In(LANE_BITS * self.lanes),
-                "src": In(LANE_BITS * self.lanes),
-                "result": Out(LANE_BITS * self.lanes),
+                "dst": In(LANE_BITS),
+                "src": In(LANE_BITS),
+                "result": Out(LANE_BITS),
             }
         )
 
     def elaborate(self, platform: Any) -> Module:
         """Return the logic."""
         m = Module()
-        for index in range(self.lanes):
-            lane = self._lane(m, index)
-            result = self.result.word_select(index, LANE_BITS)
-            with m.Switch(self.opcode):
-                for opcode, operation in OPERATIONS.items():
-                    with m.Case(opcode):
-                        m.d.comb += result.eq(operation(lane))
+        lane = self._lane(m)
+        with m.Switch(self.opcode):
+            for opcode, operation in OPERATIONS.items():
+                with m.Case(opcode):
+                    m.d.comb += self.result.eq(operation(lane))
         return m
 
-    def _lane(self, m: Module, index: int) -> Lane:
-        """Return one lane's operands, and what its operations share."""
-        dst, src = (element.word_select(index, LANE_BITS) for element in (self.dst, self.src))
-        operand = Signal(signed(LANE_BITS), name=f"operand{index}")
-        total = Signal(LANE_BITS + 2, name=f"total{index}")
+    def _lane(self, m: Module) -> Lane:
+        """Return the operands, and what the operations share."""
+        dst, src = self.dst, self.src
+        operand, total = Signal(signed(LANE_BITS)), Signal(LANE_BITS + 2)
         subtracts = self.opcode != AluOpcode.ADD
         m.d.comb += operand.eq(Mux(self.use_imm, self.imm, src.as_signed()))
         # one carry chain: the lowest bit makes the carry into a subtraction, the highest its sign
         second = operand.as_unsigned() ^ subtracts.replicate(LANE_BITS)
         m.d.comb += total.eq(Cat(Const(1, 1), dst, dst[-1]) + Cat(subtracts, second, second[-1]))
-        shifted = _shifted(m, dst, operand, index)
-        return Lane(dst, operand, total[1:-1], total[-1], shifted)
+        return Lane(dst, operand, total[1:-1], total[-1], _shifted(m, dst, operand))
 
 
-def _shifted(m: Module, dst: Value, operand: Value, index: int) -> Value:
+def _shifted(m: Module, dst: Value, operand: Value) -> Value:
     """Return dst shifted by -MAX_SHIFT..MAX_SHIFT: left by n is right by 16 - n of what stands 16 bits higher."""
     span = MAX_SHIFT + 1
     amount_bits = MAX_SHIFT.bit_length()
-    wide = Signal(signed(LANE_BITS + span), name=f"wide{index}")
-    shifted = Signal(LANE_BITS, name=f"shifted{index}")
+    wide = Signal(signed(LANE_BITS + span))
+    shifted = Signal(LANE_BITS)
     below = Cat(Const(0, span), dst).as_signed()
     m.d.comb += [
         wide.eq(Mux(operand[-1], below, dst.as_signed())),

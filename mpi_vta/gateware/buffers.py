@@ -9,11 +9,14 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from mpi_vta.errors import ConfigError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.table import MemoryType
 
 ADDRESS_BITS = 16
 """Of an element in a buffer, as ``sram_base``."""
+MOST_LANES = 512
+"""Beats of an element: a move has at most 2^16 elements, and 26 bits count its beats."""
 
 
 class Elements:
@@ -69,6 +72,25 @@ class Elements:
     def lane_bits(self) -> int:
         """Bits of an element that one beat carries."""
         return self.bits >> self.log_lanes
+
+
+def check_buffers(config: VTAConfig, bus_bits: int) -> None:
+    """Refuse buffers that cannot be made.
+
+    Raises
+    ------
+    ConfigError
+        If an element takes too many beats, or the micro-op buffer is smaller than a bus word.
+    """
+    for memory in MemoryType:
+        lanes = Elements(config, memory, bus_bits).lanes
+        if lanes > MOST_LANES:
+            what = f"a {memory.name.lower()} element of {lanes:,} bus words"
+            raise ConfigError(what, where=config.name, allowed=f"up to {MOST_LANES}")
+    uops = Elements(config, MemoryType.UOP, bus_bits)
+    if uops.log_depth < uops.log_per_word:
+        what = f"a buffer of {1 << uops.log_depth} micro-ops on a bus of {bus_bits} bits"
+        raise ConfigError(what, where=config.name, allowed=f"{1 << uops.log_per_word} and up")
 
 
 class WritePort(data.StructLayout):

@@ -17,6 +17,8 @@ from mpi_vta.isa.table import FORMAT_OF, MemoryType, Opcode
 BURST_BEATS = 256
 BYTE_ADDRESS_BITS = 32
 LENGTH_BITS = 9
+AREA_BITS = 17
+"""Of a move's elements, at most those of a buffer."""
 _ROW_BITS = 26  # beats of a run: 2^16 elements of up to 512 beats
 
 
@@ -63,7 +65,7 @@ class MoveBursts(wiring.Component):
                 "size": Out(3),
                 "take": In(1),
                 "last": Out(1),
-                "area": Out(17),
+                "area": Out(AREA_BITS),
             }
         )
 
@@ -83,7 +85,7 @@ class MoveBursts(wiring.Component):
         m.d.comb += [
             begin.eq(self.base + of_kind(lambda kind: (move.dram_base << kind.log_bytes)[:BYTE_ADDRESS_BITS])),
             together.eq((move.x_stride == move.x_size) | (move.y_size == 1)),
-            self.area.eq(move.x_size * move.y_size),
+            self.area.eq(_area(move.x_size, move.y_size)),
             elements.eq(Mux(together, self.area, move.x_size)),
         ]
 
@@ -124,3 +126,13 @@ class MoveBursts(wiring.Component):
             with m.Else():
                 m.d.sync += [current.eq(current + to_border), left.eq(left - to_border)]
         return m
+
+
+def _area(columns: Value, rows: Value) -> Value:
+    """Return a product out of adders, in a tree, which leaves the multipliers to the GEMM core."""
+    terms: list[Value] = [
+        ((columns & rows[bit].replicate(len(columns))) << bit)[:AREA_BITS] for bit in range(len(rows))
+    ]
+    while len(terms) > 1:
+        terms = [(first + second)[:AREA_BITS] for first, second in zip(terms[::2], terms[1::2], strict=True)]
+    return terms[0]

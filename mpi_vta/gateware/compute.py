@@ -12,6 +12,7 @@ rows clears two of them a cycle: the accumulator has two banks, of the even and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -19,11 +20,13 @@ from amaranth import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from mpi_vta.gateware.alu import LANE_BITS, Alu
-from mpi_vta.gateware.buffers import Buffer, Elements, MicroOpBuffer, loaded_element, loaded_lanes
+from mpi_vta.gateware.accumulator import Accumulator
+from mpi_vta.gateware.alu import LANE_BITS
+from mpi_vta.gateware.buffers import Buffer, Elements, MicroOpBuffer
 from mpi_vta.gateware.bursts import BYTE_ADDRESS_BITS
-from mpi_vta.gateware.decoder import INSTRUCTION_BITS, Decoder, instruction_layout, uop_layout
+from mpi_vta.gateware.decoder import INSTRUCTION_BITS, instruction_layout, is_nop, uop_layout
 from mpi_vta.gateware.gemm_array import GemmArray
+from mpi_vta.gateware.lane import CLIPS, Clip, Lane
 from mpi_vta.gateware.loader import Loader
 from mpi_vta.gateware.reader import Request
 from mpi_vta.hw.config import VTAConfig
@@ -35,15 +38,6 @@ OPERATE_STAGE = OPERAND_STAGE + GemmArray.LATENCY
 """The stage in which an accumulator row is operated on."""
 LAST_STAGE = OPERATE_STAGE + 2
 """The stage in which the second of the clips is written, and tokens are given."""
-_BANKS = 2
-_CLIPS = 2
-
-
-class Clip(data.StructLayout):
-    """A MIN or MAX with an immediate that a pass does on the way."""
-
-    def __init__(self) -> None:
-        super().__init__({"valid": 1, "is_max": 1, "imm": signed(16)})
 
 
 def continues(config: VTAConfig, first: Value, second: Value) -> Value:
@@ -160,7 +154,7 @@ class Compute(wiring.Component):
                 "alu_opcode": 3,
                 "use_imm": 1,
                 "imm": signed(16),
-                "clips": data.ArrayLayout(Clip(), _CLIPS),
+                "clips": data.ArrayLayout(Clip(), CLIPS),
                 "dst": config.log_acc_depth,
                 "src": config.log_inp_depth,
                 "wgt": config.log_wgt_depth,
@@ -170,14 +164,12 @@ class Compute(wiring.Component):
     def _sequence(self, m: Module, loader: Loader, uops: MicroOpBuffer) -> Any:
         """Take instructions and issue slots; return this cycle's slot, its indices without those of the micro-op."""
         config = self.config
-        m.submodules.decoder = decoder = Decoder(config)
-        m.d.comb += decoder.insn.eq(self.head)
         gemm_form, alu_form = (instruction_layout(FORMAT_OF[kind], config) for kind in (Opcode.GEMM, Opcode.ALU))
         head, alu_head = gemm_form(self.head), alu_form(self.head)
         word = Signal(INSTRUCTION_BITS)
         gemm, alu = gemm_form(word), alu_form(word)
         is_gemm = gemm.opcode == Opcode.GEMM
-        clips = Signal(data.ArrayLayout(Clip(), _CLIPS))
+        clips = Signal(data.ArrayLayout(Clip(), CLIPS))
         slot, marker = Signal(self._slot_layout()), Signal(_marker_layout())
         markers = [Signal(_marker_layout(), name=f"marker{stage}") for stage in range(1, LAST_STAGE + 1)]
         drained = ~Cat(*(stage.valid for stage in markers)).any()
@@ -191,9 +183,10 @@ class Compute(wiring.Component):
         m.d.sync += [later.eq(earlier) for earlier, later in pairwise(markers)]
 
         tokens = (~head.pop_prev | self.load_ready) & (~head.pop_next | self.store_ready)
-        is_load = (head.opcode == Opcode.LOAD) & ~decoder.nop
+        move = instruction_layout(FORMAT_OF[Opcode.LOAD], config)(self.head)
+        is_load = (head.opcode == Opcode.LOAD) & ~is_nop(move)
         is_pass = (head.opcode == Opcode.GEMM) | (head.opcode == Opcode.ALU)
-        is_acc = instruction_layout(FORMAT_OF[Opcode.LOAD], config)(self.head).memory_type == MemoryType.ACC
+        is_acc = move.memory_type == MemoryType.ACC
         taken, issuing, last, fused = Signal(), Signal(), Signal(), Signal()
 
         def give(fields: Any) -> list[Any]:
@@ -346,87 +339,56 @@ class Compute(wiring.Component):
             array.inp.eq(self.inp),
             array.wgt.eq(self.wgt),
         ]
-        bits = LANE_BITS * config.batch * config.block
-        found, result, source = Signal(bits), Signal(bits), Signal(bits)
-        asks, works, clips = stages[OPERATE_STAGE - 1], stages[OPERATE_STAGE], stages[OPERATE_STAGE + 1 :]
-        m.submodules.alu = alu = Alu(config)
-        sums = [
-            found.word_select(lane, LANE_BITS) + array.sums.word_select(lane, LANE_BITS)
-            for lane in range(config.batch * config.block)
-        ]
-        m.d.comb += [
-            alu.opcode.eq(works.alu_opcode),
-            alu.use_imm.eq(works.use_imm),
-            alu.imm.eq(works.imm),
-            alu.dst.eq(found),
-            alu.src.eq(source),
-            result.eq(Mux(works.is_gemm, Mux(works.reset, 0, Cat(*(value[:LANE_BITS] for value in sums))), alu.result)),
-        ]
-        with m.If(works.valid & works.is_source):
-            m.d.sync += source.eq(found)
-        # the two stages of clips: only what is to be clipped goes on, all else is written at once
-        clipped = result
-        for number, stage in enumerate(clips):
-            held = Signal(bits, name=f"held{number}")
-            m.d.sync += held.eq(clipped)
-            clipped = _clipped(held, stage.clips[number])
-        late = clips[-1]
+        asks, works, late = stages[OPERATE_STAGE - 1], stages[OPERATE_STAGE], stages[OPERATE_STAGE + CLIPS]
         now, is_late = works.valid & ~works.is_source & ~works.clips[0].valid, late.valid & late.clips[0].valid
-        row, element = Signal(config.log_acc_depth), Signal(bits)
-        m.d.comb += [row.eq(Mux(is_late, late.dst, works.dst)), element.eq(Mux(is_late, clipped, result))]
-        ask = Mux(asks.is_source, asks.src[: config.log_acc_depth], asks.dst)
-        self._accumulator(m, kind, ask, found, (now | is_late, row, element, works.pair & ~is_late), port)
+        row = Signal(config.log_acc_depth)
+        m.d.comb += row.eq(Mux(is_late, late.dst, works.dst))
+        lanes = self._lanes(m, works, stages[OPERATE_STAGE + 1 :], is_late)
+        m.submodules.acc = acc = Accumulator(config, kind, 1)
+        m.d.comb += [
+            acc.ask.eq(Mux(asks.is_source, asks.src[: config.log_acc_depth], asks.dst)),
+            acc.enable.eq(now | is_late),
+            acc.row.eq(row),
+            acc.pair.eq(works.pair & ~is_late),
+            acc.element.eq(Cat(*(lane.element for lane in lanes))),
+            acc.port.eq(port),
+        ]
+        for index, lane in enumerate(lanes):
+            m.d.comb += [
+                lane.even.eq(acc.even.word_select(index, LANE_BITS)),
+                lane.odd.eq(acc.odd.word_select(index, LANE_BITS)),
+                lane.from_odd.eq(acc.from_odd),
+                lane.passed.eq(acc.passed),
+            ]
         m.submodules.out = out = Buffer(Elements(config, MemoryType.OUT, 8 * config.out_bytes))
-        low = Cat(*(element.word_select(lane, LANE_BITS)[:8] for lane in range(config.batch * config.block)))
         m.d.comb += [
             out.enable.eq((now & ~(works.is_gemm & works.reset)) | is_late),
             out.write_address.eq(row),
-            out.write_element.eq(low),
+            out.write_element.eq(Cat(*(lane.element[:8] for lane in lanes))),
             out.read_address.eq(self.out_address),
             self.out.eq(out.element),
         ]
 
-    def _accumulator(
-        self, m: Module, kind: Elements, ask: Value, found: Signal, write: tuple[Value, ...], port: Any
-    ) -> None:
-        """Read a row and write one, or two neighbours with one content, in the same cycle; a loader writes lanes."""
-        enable, row, element, pair = write
-        log_depth = self.config.log_acc_depth - 1
-        loads, loaded = loaded_lanes(kind, port, 1), loaded_element(m, kind, port)
-        banks = []
-        for number in range(_BANKS):
-            bank = Buffer(kind, log_depth)
-            m.submodules[f"acc{number}"] = bank
-            banks.append(bank)
-            mine = enable & (pair | (row[0] == number))
-            # of a pair that begins with an odd row, the even one lies one further
-            place = (row[1:] + row[0])[:log_depth] if number == 0 else row[1:]
+    def _lanes(self, m: Module, works: Any, behind: Sequence[Any], is_late: Value) -> list[Lane]:
+        """Return the lanes, which do what the slot in the stage of operations, and those in the stages behind, say."""
+        lanes = []
+        for index in range(self.config.batch * self.config.block):
+            m.submodules[f"lane{index}"] = lane = Lane(self.config)
+            lanes.append(lane)
             m.d.comb += [
-                bank.enable.eq(
-                    Mux(mine, -1, Mux(port.address[0] == number, loads, 0)),
-                ),
-                bank.write_address.eq(Mux(mine, Mux(pair, place, row[1:]), port.address[1:])),
-                bank.write_element.eq(Mux(mine, element, loaded)),
-                bank.read_address.eq(ask[1:]),
+                lane.sum.eq(self.array.sums.word_select(index, LANE_BITS)[: len(lane.sum)]),
+                lane.opcode.eq(works.alu_opcode),
+                lane.use_imm.eq(works.use_imm),
+                lane.imm.eq(works.imm),
+                lane.is_gemm.eq(works.is_gemm),
+                lane.reset.eq(works.reset),
+                lane.keeps.eq(works.valid & works.is_source),
+                lane.is_late.eq(is_late),
+                *(lane.clips[number].eq(stage.clips[number]) for number, stage in enumerate(behind)),
             ]
-        odd, passed, newest = Signal(), Signal(), Signal(len(element))
-        m.d.sync += [
-            odd.eq(ask[0]),
-            passed.eq(enable & ((row == ask) | (pair & ((row + 1)[: len(row)] == ask)))),
-            newest.eq(element),
-        ]
-        m.d.comb += found.eq(Mux(passed, newest, Mux(odd, banks[1].element, banks[0].element)))
+        return lanes
 
 
 def _marker_layout() -> data.StructLayout:
     """Return what follows an instruction's last slot down the pipeline: the tokens that it gives."""
     return data.StructLayout({"valid": 1, "push_prev": 1, "push_next": 1, "finish": 1})
-
-
-def _clipped(element: Signal, clip: Any) -> Value:
-    lanes = []
-    for lane in range(len(element) // LANE_BITS):
-        value = element.word_select(lane, LANE_BITS).as_signed()
-        keeps = ~clip.valid | ((value < clip.imm) ^ clip.is_max)
-        lanes.append(Mux(keeps, value, clip.imm)[:LANE_BITS])
-    return Cat(*lanes)

@@ -9,18 +9,18 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from mpi_vta.errors import ConfigError
-from mpi_vta.gateware.buffers import Buffer, Elements, loaded_element, loaded_lanes
+from mpi_vta.gateware.buffers import Buffer, Elements, check_buffers, loaded_element, loaded_lanes
 from mpi_vta.gateware.compute import Compute
-from mpi_vta.gateware.decoder import INSTRUCTION_BITS, Decoder, instruction_layout
+from mpi_vta.gateware.decoder import INSTRUCTION_BITS, instruction_layout, is_nop
 from mpi_vta.gateware.fetch import Fetch
-from mpi_vta.gateware.gemm_array import GemmArray
+from mpi_vta.gateware.gemm_array import GemmArray, check_array
 from mpi_vta.gateware.loader import Loader
 from mpi_vta.gateware.queues import InstructionQueue, TokenQueue
 from mpi_vta.gateware.reader import Reader, Request, read_channel
 from mpi_vta.gateware.registers import Registers, register_channel
 from mpi_vta.gateware.store import Store, write_channel
 from mpi_vta.hw.config import VTAConfig
-from mpi_vta.hw.multipliers import Multipliers
+from mpi_vta.hw.multipliers import Multipliers, packed_multipliers
 from mpi_vta.isa.table import FORMAT_OF, MemoryType, Opcode, Unit
 
 QUEUE_DEPTH = 512
@@ -34,6 +34,20 @@ def bus_width(config: VTAConfig, bus_bits: int | None) -> int:
         allowed = " or ".join(map(str, BUS_WIDTHS))
         raise ConfigError(f"a memory bus of {chosen} bits", where=config.name, allowed=allowed)
     return chosen
+
+
+def check_core(config: VTAConfig, bus_bits: int | None, multipliers: Multipliers | None = None) -> int:
+    """Return the bits of the memory port of a core; refuse one that cannot be made.
+
+    Raises
+    ------
+    ConfigError
+        If the bus is neither 64 nor 128 bits wide, or the GEMM core or a buffer cannot be made.
+    """
+    bits = bus_width(config, bus_bits)
+    check_array(config, multipliers or packed_multipliers(config))
+    check_buffers(config, bits)
+    return bits
 
 
 class Core(wiring.Component):
@@ -57,11 +71,11 @@ class Core(wiring.Component):
     Raises
     ------
     ConfigError
-        If the bus is neither 64 nor 128 bits wide.
+        If the bus is neither 64 nor 128 bits wide, or the GEMM core or a buffer cannot be made.
     """
 
     def __init__(self, config: VTAConfig, bus_bits: int | None = None, multipliers: Multipliers | None = None) -> None:
-        self.config, self.bus_bits = config, bus_width(config, bus_bits)
+        self.config, self.bus_bits = config, check_core(config, bus_bits, multipliers)
         self.array = GemmArray(config, multipliers)
         super().__init__(
             {
@@ -193,12 +207,10 @@ class Load(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the logic."""
         m, config = Module(), self.config
-        m.submodules.decoder = decoder = Decoder(config)
         m.submodules.loader = loader = Loader(config, self.kinds)
         head = instruction_layout(FORMAT_OF[Opcode.LOAD], config)(self.head)
         pushes, ends, takes = Signal(), Signal(), Signal()
         m.d.comb += [
-            decoder.insn.eq(self.head),
             loader.insn.eq(self.head),
             loader.base.eq(Mux(loader.memory == MemoryType.WGT, self.wgt_base, self.inp_base)),
             self.request.eq(loader.request),
@@ -208,10 +220,10 @@ class Load(wiring.Component):
             takes.eq(self.head_valid & ~loader.busy & ~ends & (~head.pop_next | self.ready)),
             self.pop.eq(takes),
             self.pop_token.eq(takes & head.pop_next),
-            loader.start.eq(takes & ~decoder.nop),
+            loader.start.eq(takes & ~is_nop(head)),
             self.push_token.eq(pushes & (loader.done | ends)),
         ]
-        m.d.sync += ends.eq(takes & decoder.nop)
+        m.d.sync += ends.eq(takes & is_nop(head))
         with m.If(takes):
             m.d.sync += pushes.eq(head.push_next)
         ports = ((self.inp_address, self.inp), (self.wgt_address, self.wgt))

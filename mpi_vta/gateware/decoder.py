@@ -56,6 +56,12 @@ def uop_layout(config: VTAConfig) -> data.FlexibleLayout:
     return _view(placed_uop_fields(config), 8 * config.uop_bytes)
 
 
+def is_nop(move: Any) -> Value:
+    """Return whether an instruction, seen as a LOAD, is a move of nothing, which only carries tokens."""
+    sizes = Cat(move.x_size, move.y_size, move.y_pad_0, move.y_pad_1, move.x_pad_0, move.x_pad_1)
+    return ((move.opcode == Opcode.LOAD) | (move.opcode == Opcode.STORE)) & ~sizes.any()
+
+
 class Decoder(wiring.Component):
     """One instruction's unit, whether it only carries tokens, and what is wrong with it; combinational.
 
@@ -89,10 +95,9 @@ class Decoder(wiring.Component):
                     m.d.comb += self.unit.eq(unit)
             with m.Default():
                 m.d.comb += self.unit.eq(Unit.COMPUTE)
-        is_load, is_store = move.opcode == Opcode.LOAD, move.opcode == Opcode.STORE
         pads = Cat(move.y_pad_0, move.y_pad_1, move.x_pad_0, move.x_pad_1).any()
         no_x, no_y = ~move.x_size.any(), ~move.y_size.any()
-        m.d.comb += self.nop.eq((is_load | is_store) & no_x & no_y & ~pads)
+        m.d.comb += self.nop.eq(is_nop(move))
         for reason, broken in self._rules(move, loops, alu, pads, no_x | no_y):
             with m.If(broken):
                 m.d.comb += self.error.eq(reason)

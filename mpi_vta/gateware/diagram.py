@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from mpi_vta.gateware.core import Core
@@ -103,11 +103,17 @@ def mermaid(core: Core) -> str:
     lines = ["flowchart LR"]
     for part, cell in modules[top].cells.items():
         if cell.kind in modules:
-            inner = [name for name, held in modules[cell.kind].cells.items() if held.kind in modules]
-            label = f"{_plain(part)}<br/>({', '.join(map(_plain, inner))})" if inner else _plain(part)
+            inner = [_plain(name) for name, held in modules[cell.kind].cells.items() if held.kind in modules]
+            label = f"{_plain(part)}<br/>({', '.join(_grouped(inner))})" if inner else _plain(part)
             lines.append(f'    {_plain(part)}["{label}"]')
     lines += [f"    {_plain(source)} --> {_plain(target)}" for source, target in edges(modules, top)]
     return "\n".join(lines)
+
+
+def _grouped(names: list[str]) -> list[str]:
+    """Return names with those that only a number tells apart as one: ``lane0`` to ``lane15`` are ``16 lanes``."""
+    numbers = Counter(name.rstrip("0123456789") for name in names)
+    return [f"{number} {name}s" if number > 1 else name for name, number in numbers.items()]
 
 
 def _plain(name: str) -> str:

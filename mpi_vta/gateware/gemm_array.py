@@ -17,7 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 from amaranth import Array, Cat, Const, Module, Signal, Value, signed
-from amaranth.lib import wiring
+from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from mpi_vta.errors import ConfigError
@@ -78,32 +78,95 @@ class GemmArray(wiring.Component):
         inp, wgt = Signal.like(self.inp), Signal.like(self.wgt)
         m.d.sync += [inp.eq(self.inp), wgt.eq(self.wgt)]
         left = self.multipliers.packed
-        sums: dict[tuple[int, int], Value] = {}
+        sums: list[Value] = []
         digits: dict[int, Digits] = {}
+        constants: dict[tuple[int, int], Signal] = {}
         for row in range(config.batch):
             for out in range(0, config.block, 2):
-                packed = min(left, config.block)
-                left -= packed
-                terms = [], []  # type: tuple[list[Value], list[Value]]
+                pair = OutputPair(config, min(left, config.block))
+                left -= pair.packed
+                m.submodules[f"pair{row * config.block // 2 + out // 2}"] = pair
+                width = INT8_BITS * config.block
+                m.d.comb += [
+                    pair.inp.eq(inp.word_select(row, width)),
+                    pair.wgt.eq(wgt.word_select(out // 2, 2 * width)),
+                ]
                 for tap in range(config.block):
-                    x = _element(inp, row * config.block + tap)
-                    pair = [_element(wgt, (out + half) * config.block + tap) for half in (0, 1)]
-                    if tap < packed:
-                        # every constant is odd, or tools move its zero bits out of the slice; together they add 0
-                        bias = 1 - packed if tap == 0 else 1
-                        low, high = packed_products(m, x, pair[0], pair[1], bias)
+                    index = row * config.block + tap
+                    x = _element(inp, index)
+                    if tap < pair.packed:
+                        bias = packed_bias(pair.packed, tap)
+                        if (index, bias) not in constants:
+                            constants[index, bias] = packed_constant(m, x, bias)
+                        m.d.comb += pair.constants[tap].eq(constants[index, bias])
                     else:
-                        index = row * config.block + tap
                         if index not in digits:
                             digits[index] = weight_digits(m, x)
-                        low, high = (lut_product(m, digits[index], w) for w in pair)
-                    terms[0].append(low)
-                    terms[1].append(high)
-                for half in (0, 1):
-                    sums[row, out + half] = adder_tree(m, terms[half])
-        lanes = [sums[row, out] for row in range(config.batch) for out in range(config.block)]
-        m.d.comb += self.sums.eq(Cat(*(_extended(lane, SUM_BITS) for lane in lanes)))
+                        m.d.comb += pair.digits[tap - pair.packed].eq(digits[index])
+                sums += [pair.sums[half] for half in (0, 1)]
+        m.d.comb += self.sums.eq(Cat(*(_extended(lane, SUM_BITS) for lane in sums)))
         return m
+
+
+class OutputPair(wiring.Component):
+    """Two sums of products of one row of inputs, each with weights of its own; what all pairs share comes from outside.
+
+    Parameters
+    ----------
+    config : VTAConfig
+        The build.
+    packed : int
+        Of these, the first ones whose two products a DSP slice makes.
+
+    Attributes
+    ----------
+    inp : In(8 * block)
+        Inputs of one row, registered.
+    wgt : In(16 * block)
+        Weights of the first sum, then of the second.
+    constants : In
+        `packed_constant` of each of the first `packed` inputs.
+    digits : In
+        `weight_digits` of each of the others.
+    sums : Out
+        Both sums.
+    """
+
+    def __init__(self, config: VTAConfig, packed: int) -> None:
+        self.block, self.packed = config.block, packed
+        block = config.block
+        super().__init__(
+            {
+                "inp": In(INT8_BITS * block),
+                "wgt": In(2 * INT8_BITS * block),
+                "constants": In(data.ArrayLayout(PRODUCT_BITS, packed)),
+                "digits": In(data.ArrayLayout(Digits(), block - packed)),
+                "sums": Out(data.ArrayLayout(signed(sum_bits(config)), 2)),
+            }
+        )
+
+    def elaborate(self, platform: Any) -> Module:
+        """Return the logic."""
+        m = Module()
+        terms: tuple[list[Value], list[Value]] = [], []
+        for tap in range(self.block):
+            x = _element(self.inp, tap)
+            weights = [_element(self.wgt, half * self.block + tap) for half in (0, 1)]
+            if tap < self.packed:
+                products = packed_products(m, x, weights[0], weights[1], self.constants[tap])
+            else:
+                digits = self.digits[tap - self.packed]
+                products = lut_product(m, x, digits, weights[0]), lut_product(m, x, digits, weights[1])
+            for half in (0, 1):
+                terms[half].append(products[half])
+        for half in (0, 1):
+            m.d.comb += self.sums[half].eq(adder_tree(m, terms[half]))
+        return m
+
+
+def sum_bits(config: VTAConfig) -> int:
+    """Return the bits of a sum of as many products as a block has inputs."""
+    return PRODUCT_BITS + config.log_block
 
 
 def check_array(config: VTAConfig, multipliers: Multipliers) -> None:
@@ -122,7 +185,7 @@ def check_array(config: VTAConfig, multipliers: Multipliers) -> None:
         )
 
 
-def _element(word: Signal, index: int) -> Value:
+def _element(word: Value, index: int) -> Value:
     return word.word_select(index, INT8_BITS).as_signed()
 
 
@@ -130,36 +193,48 @@ def _extended(value: Value, bits: int) -> Value:
     return Cat(value, value[-1].replicate(bits - len(value)))
 
 
-def packed_products(m: Module, x: Value, w0: Value, w1: Value, bias: int) -> tuple[Value, Value]:
+def packed_bias(packed: int, tap: int) -> int:
+    """Return what is added to the first product of a slice; over all slices of a sum it is 0.
+
+    Every constant is odd, or tools move its zero bits out of the slice.
+    """
+    return 1 - packed if tap == 0 else 1
+
+
+def packed_constant(m: Module, x: Value, bias: int) -> Signal:
+    """Return the slice's constant for an input, a cycle later."""
+    constant = Signal(PRODUCT_BITS)
+    m.d.sync += constant.eq((1 << (PRODUCT_BITS - 1)) + bias - (x << (INT8_BITS - 1)))
+    return constant
+
+
+def packed_products(m: Module, x: Value, w0: Value, w1: Value, constant: Value) -> tuple[Value, Value]:
     """Return ``w0 * x + bias`` and ``w1 * x``, two cycles after the operands, from one slice."""
     a = Cat(w0[:-1], ~w0[-1], Const(0, INT8_BITS), w1).as_signed()
     product, biased = Signal(signed(2 * PRODUCT_BITS)), Signal(signed(2 * PRODUCT_BITS))
-    constant = Signal(PRODUCT_BITS)
-    m.d.sync += [
-        constant.eq((1 << (PRODUCT_BITS - 1)) + bias - (x << (INT8_BITS - 1))),
-        product.eq(a * x),
-        biased.eq(product + constant),
-    ]
+    m.d.sync += [product.eq(a * x), biased.eq(product + constant)]
     low = Cat(biased[: PRODUCT_BITS - 1], ~biased[PRODUCT_BITS - 1]).as_signed()
     return low, biased[PRODUCT_BITS:].as_signed()
 
 
-Digits = tuple[Array[Value], Array[Value]]
+class Digits(data.StructLayout):
+    """What digits of weights need of an input: 3 times it, and its negative."""
+
+    def __init__(self) -> None:
+        super().__init__({"triple": signed(INT8_BITS + 2), "minus": signed(INT8_BITS + 1)})
 
 
-def weight_digits(m: Module, x: Value) -> Digits:
-    """Return 0..3 times x, and x times 0, 1, -2, -1: by the value of two bits of a weight, and of its two top bits.
-
-    Made once per input, used by all of its outputs.
-    """
-    triple, minus = Signal(signed(INT8_BITS + 2)), Signal(signed(INT8_BITS + 1))
-    m.d.comb += [triple.eq((x << 1) + x), minus.eq(-x)]
-    return Array([Const(0), x, x << 1, triple]), Array([Const(0), x, minus << 1, minus])
+def weight_digits(m: Module, x: Value) -> Any:
+    """Return an input's `Digits`, made once and used by all of its outputs."""
+    digits = Signal(Digits())
+    m.d.comb += [digits.triple.eq((x << 1) + x), digits.minus.eq(-x)]
+    return digits
 
 
-def lut_product(m: Module, digits: Digits, w: Value) -> Value:
+def lut_product(m: Module, x: Value, digits: Any, w: Value) -> Value:
     """Return ``w * x`` two cycles after the operands, without a DSP slice: four digits of two bits."""
-    below, top = digits
+    below = Array([Const(0), x, x << 1, digits.triple])
+    top = Array([Const(0), x, digits.minus << 1, digits.minus])
     halves = []
     for lower in (0, INT8_BITS // 2):
         first, second = (w[lower + shift : lower + shift + DIGIT_BITS] for shift in (0, DIGIT_BITS))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from mpi_vta.disk import cache_directory, sources_hash
 from mpi_vta.errors import DeviceError, InputError
 from mpi_vta.gateware import registers
-from mpi_vta.gateware.core import Core, bus_width
+from mpi_vta.gateware.core import Core, check_core
 from mpi_vta.gateware.decoder import InstructionFault
 from mpi_vta.gateware.verilog import TOP, core_verilog, require_tools
 from mpi_vta.hw.config import VTAConfig
@@ -177,7 +177,7 @@ class VerilatedCore:
 
     def __init__(self, config: VTAConfig, bus_bits: int | None = None, multipliers: Multipliers | None = None) -> None:
         self.config = config
-        self.bus_bits = bus_width(config, bus_bits)
+        self.bus_bits = check_core(config, bus_bits, multipliers)
         self.multipliers = multipliers
 
     @cached_property

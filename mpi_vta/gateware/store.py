@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from mpi_vta.gateware.buffers import ADDRESS_BITS, Elements
 from mpi_vta.gateware.bursts import BYTE_ADDRESS_BITS, LENGTH_BITS, MoveBursts
-from mpi_vta.gateware.decoder import INSTRUCTION_BITS, Decoder, instruction_layout
+from mpi_vta.gateware.decoder import INSTRUCTION_BITS, instruction_layout, is_nop
 from mpi_vta.gateware.reader import CACHED, INCREMENTING
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.table import FORMAT_OF, MemoryType, Opcode
@@ -82,13 +82,11 @@ class Store(wiring.Component):
         m, config, axi = Module(), self.config, self.axi
         kind = Elements(config, MemoryType.OUT, self.bus_bits)
         m.submodules.bursts = bursts = MoveBursts(config, (kind,))
-        m.submodules.decoder = decoder = Decoder(config)
         form = instruction_layout(FORMAT_OF[Opcode.STORE], config)
         word = Signal(INSTRUCTION_BITS)
         head, move = form(self.head), form(word)
         streams, prepare, issued_all, unanswered = Signal(), Signal(), Signal(), Signal(8)
         m.d.comb += [
-            decoder.insn.eq(self.head),
             bursts.insn.eq(word),
             bursts.base.eq(self.base),
             bursts.prepare.eq(prepare),
@@ -102,7 +100,7 @@ class Store(wiring.Component):
                 m.d.comb += [self.pop.eq(1), self.pop_token.eq(head.pop_prev)]
                 m.d.sync += word.eq(self.head)
                 m.next = "prepare"
-                with m.If(decoder.nop):
+                with m.If(is_nop(head)):
                     m.next = "done"
             with m.State("prepare"):
                 m.d.comb += prepare.eq(1)

@@ -12,6 +12,7 @@ from amaranth.back import rtlil
 
 from mpi_vta.errors import InputError
 from mpi_vta.gateware.core import Core
+from mpi_vta.gateware.netlist import merged
 
 TOP = "vta_core"
 _PACKAGES = {"yosys": "yosys", "verilator": "verilator", "g++": "g++"}
@@ -35,9 +36,8 @@ def require_tools(names: Sequence[str], what: str) -> None:
 
 
 def core_rtlil(core: Core) -> str:
-    """Return a core as RTLIL."""
-    text: str = rtlil.convert(core, name=TOP, emit_src=False)
-    return text
+    """Return a core as RTLIL, each of its modules once."""
+    return merged(rtlil.convert(core, name=TOP, emit_src=False))
 
 
 def run_yosys(script: str, folder: Path) -> str:

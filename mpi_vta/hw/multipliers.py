@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from mpi_vta.hw.config import VTAConfig
 
-ADDRESS_DSP = 3
-"""DSP slices that the loaders' and the store's sizes take, as yosys counts them."""
-
 
 @dataclass(frozen=True)
 class Multipliers:
@@ -42,7 +39,7 @@ def packed_multipliers(config: VTAConfig) -> Multipliers:
 
 
 def multipliers_for(config: VTAConfig, dsp: int) -> Multipliers:
-    """Return as many pairs in DSP slices as the rest of the core leaves, the others in look-up tables.
+    """Return as many pairs in DSP slices as there are, the others in look-up tables; nothing else takes any.
 
     Parameters
     ----------
@@ -52,5 +49,5 @@ def multipliers_for(config: VTAConfig, dsp: int) -> Multipliers:
         DSP slices of the part.
     """
     pairs = product_pairs(config)
-    packed = min(pairs, max(0, dsp - ADDRESS_DSP))
+    packed = min(pairs, dsp)
     return Multipliers(packed, pairs - packed)

@@ -11,16 +11,7 @@ from mpi_vta.hw.enumeration import config_of
 from mpi_vta.isa.table import AluOpcode
 
 CONFIG = config_of("pynq", 0, 2, 10, 8, 7, 7)
-LANES = CONFIG.batch * CONFIG.block
 INT32 = np.iinfo(np.int32)
-
-
-def packed(values):
-    return int.from_bytes(np.asarray(values, dtype="<i4").tobytes(), "little")
-
-
-def unpacked(value):
-    return np.frombuffer(value.to_bytes(4 * LANES, "little"), dtype="<i4")
 
 
 def expected(opcode, dst, operand):
@@ -42,13 +33,12 @@ def test_results_wrap_and_keep_signs(opcode):
     rows, wanted = [], []
     for use_imm in (0, 1):
         imms = [-15, -1, 0, 1, 15] if opcode == AluOpcode.SHR else [-32768, -1, 0, 5, 32767]
-        for count, (first, second) in enumerate(pairs):
-            dst = np.array([first, second, ~first, -3], dtype=np.int64).astype(np.int32)
-            src = np.array([second, first, ~first, 7], dtype=np.int64).astype(np.int32)
+        for count, (dst, src) in enumerate(np.array(pairs, dtype=np.int64).astype(np.int32)):
             if opcode == AluOpcode.SHR:
                 src &= 15
-            imm = imms[count % len(imms)]
-            rows.append({"opcode": opcode, "use_imm": use_imm, "imm": imm, "dst": packed(dst), "src": packed(src)})
-            wanted.append(expected(opcode, dst, np.full(LANES, imm, dtype=np.int32) if use_imm else src))
-    found = [unpacked(value) for (value,) in run_comb(Alu(CONFIG), rows, ("result",))]
-    np.testing.assert_array_equal(found, wanted)
+            imm = np.int32(imms[count % len(imms)])
+            values = {name: int(value) for name, value in {"imm": imm, "dst": dst, "src": src}.items()}
+            rows.append({"opcode": int(opcode), "use_imm": use_imm} | values)
+            wanted.append(expected(opcode, dst, imm if use_imm else src))
+    found = [result for (result,) in run_comb(Alu(CONFIG), rows, ("result",))]
+    np.testing.assert_array_equal(np.array(found, dtype=np.uint32).view(np.int32), wanted)

@@ -14,7 +14,7 @@ from gateware.programs import RandomProgram
 from mpi_vta.codegen.compiler import compile_graph
 from mpi_vta.errors import ConfigError, InputError
 from mpi_vta.gateware import registers
-from mpi_vta.gateware.core import BUS_WIDTHS
+from mpi_vta.gateware.core import BUS_WIDTHS, check_core
 from mpi_vta.gateware.decoder import InstructionFault
 from mpi_vta.gateware.model import Memory, VerilatedCore
 from mpi_vta.gateware.verilog import require_tools
@@ -159,6 +159,21 @@ def test_an_illegal_instruction_is_named_and_not_executed():
 def test_a_bus_of_another_width_is_refused():
     with pytest.raises(ConfigError, match=r"a memory bus of 32 bits.*64 or 128"):
         VerilatedCore(config_named("pynq_1x16"), bus_bits=32)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "bus_bits", "message"),
+    [
+        ((0, 1, 10, 8, 7, 7), 64, r"a GEMM core of block 2; allowed: 4 and up"),
+        ((0, 7, 10, 8, 7, 7), 64, r"a wgt element of 2,048 bus words; allowed: up to 512"),
+        ((0, 2, 1, 8, 7, 7), 128, r"a buffer of 2 micro-ops on a bus of 128 bits; allowed: 4 and up"),
+    ],
+)
+def test_what_the_core_cannot_do_is_refused(sizes, bus_bits, message):
+    config = config_of("pynq", *sizes)
+    assert not config.legality_faults()
+    with pytest.raises(ConfigError, match=message):
+        check_core(config, bus_bits)
 
 
 def test_missing_tools_are_named_with_their_package(monkeypatch):

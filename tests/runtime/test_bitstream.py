@@ -9,10 +9,13 @@ import pytest
 from chip import ARM32, UNITS, VITIS, VIVADO, hwh_file
 
 from mpi_vta.errors import DeviceError
+from mpi_vta.gateware import registers
+from mpi_vta.gateware.project import INSTANCE, REGISTER_BYTES
 from mpi_vta.hw.board import Board
 from mpi_vta.runtime.devices.bitstream import PUBLISHED, Design, bit_part, published_bitstreams
 from mpi_vta.runtime.devices.hardware_description import read_description
 from mpi_vta.runtime.devices.protocol import DeviceSetup
+from mpi_vta.runtime.devices.register_map import published_map
 from mpi_vta.runtime.devices.registry import open_device
 
 PYNQ = Board.load("pynq_z1")
@@ -88,6 +91,40 @@ def test_unknown_file_wants_a_manifest_whatever_its_name(tmp_path):
         DeviceError, match=rf"not one of the published bitstreams; allowed: a manifest {NAME}.json besi"
     ):
         Design.check(bit(tmp_path / f"{NAME}.bit"), PYNQ)
+
+
+# as Vivado writes it of the block design that `mpi_vta.hardware project` makes, as far as the driver reads it
+CORE_HWH = """<EDKSYSTEM><MODULES>
+<MODULE INSTANCE="ps7" MODTYPE="processing_system7"><MEMORYMAP>
+<MEMRANGE INSTANCE="{core}" MEMTYPE="REGISTER" BASEVALUE="{base:#x}" HIGHVALUE="{high:#x}"
+ MASTERBUSINTERFACE="M_AXI_GP0" SLAVEBUSINTERFACE="s_axi"/></MEMORYMAP></MODULE>
+<MODULE INSTANCE="{core}" MODTYPE="vta_top"><MEMORYMAP>
+<MEMRANGE INSTANCE="ps7" MEMTYPE="MEMORY" BASEVALUE="0x0" HIGHVALUE="0x1FFFFFFF" MASTERBUSINTERFACE="m_axi"
+ SLAVEBUSINTERFACE="S_AXI_ACP"/></MEMORYMAP></MODULE></MODULES></EDKSYSTEM>
+"""
+
+
+def test_a_core_of_this_project_is_one_block_with_the_published_offsets(tmp_path):
+    path = tmp_path / f"{NAME}.hwh"
+    path.write_text(CORE_HWH.format(core=INSTANCE, base=0x4000_0000, high=0x4000_0000 + REGISTER_BYTES - 1))
+    found = read_description(path, "XC7Z020")
+    assert found.registers.units == {
+        "fetch": 0x4000_0000, "load": 0x4000_1000, "compute": 0x4000_2000, "store": 0x4000_3000
+    }  # fmt: skip
+    published = published_map("XC7Z020")
+    assert replace(found.registers, units=published.units, source=published.source) == published
+    assert (found.port, found.address_window_bytes) == ("acp", 1 << 29)
+    core = (registers.FETCH + registers.CONTROL, registers.INSN_COUNT, registers.INSN_ADDRESS, registers.COMPUTE_DONE)
+    base, units = 0x4000_0000, found.registers.units
+    stated = (units["fetch"], units["fetch"] + found.registers.insn_count, units["fetch"] + found.registers.insns[0])
+    assert (*stated, units["compute"] + found.registers.done) == tuple(base + offset for offset in core)
+
+
+def test_two_cores_in_one_design_are_refused(tmp_path):
+    path = tmp_path / f"{NAME}.hwh"
+    ranges = [("vta_core_0", 0x4000_0000, "REGISTER"), ("vta_core_1", 0x4001_0000, "REGISTER")]
+    with pytest.raises(DeviceError, match="no single address for the unit fetch, load, compute, store"):
+        read_description(hwh(path, ranges), "XC7Z020")
 
 
 @pytest.mark.parametrize(

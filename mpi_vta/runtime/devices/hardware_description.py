@@ -9,10 +9,12 @@ from xml.etree import ElementTree
 
 from mpi_vta.disk import read_text
 from mpi_vta.errors import DeviceError
-from mpi_vta.runtime.devices.register_map import UNITS, RegisterMap, stated_map
+from mpi_vta.runtime.devices.register_map import UNIT_SPAN_BYTES, UNITS, RegisterMap, stated_map
 
 # an instance as Vivado names it: fetch_0, or the same inside a hierarchy
 _INSTANCE = re.compile(r"(?:.*[/_])?(fetch|load|compute|store)(?:_\d+)?$")
+# the core of mpi_vta.hardware: all four units in one block
+_CORE = re.compile(r"(?:.*[/_])?vta_core(?:_\d+)?$")
 # the processing system's ports as seen from the logic: S_AXI_ACP, S_AXI_HP0, S_AXI_HPC0_FPD
 _PORT = re.compile(r"S_AXI_(ACP|HPC|HP)\d?(?:_FPD)?$")
 
@@ -62,9 +64,15 @@ def read_description(hwh: Path, part: str) -> HardwareDescription:
 def _units(root: ElementTree.Element, hwh: Path) -> dict[str, int]:
     found: dict[str, set[int]] = {unit: set() for unit in UNITS}
     for block in root.iter("MEMRANGE"):
-        match = _INSTANCE.fullmatch(block.get("INSTANCE", ""))
-        if match and block.get("MEMTYPE", "REGISTER") == "REGISTER":
+        name = block.get("INSTANCE", "")
+        if block.get("MEMTYPE", "REGISTER") != "REGISTER":
+            continue
+        if match := _INSTANCE.fullmatch(name):
             found[match[1]].add(_number(block.get("BASEVALUE", "0"), hwh))
+        elif _CORE.fullmatch(name):
+            base = _number(block.get("BASEVALUE", "0"), hwh)
+            for index, unit in enumerate(UNITS):
+                found[unit].add(base + index * UNIT_SPAN_BYTES)
     unclear = [unit for unit in UNITS if len(found[unit]) != 1]
     if unclear:
         raise DeviceError(
@@ -90,7 +98,8 @@ def _ports(root: ElementTree.Element) -> tuple[set[str], int | None]:
     ports, window = set(), None
     for module in root.iter("MODULE"):
         # what the units reach, not what other masters of the design do
-        if not _INSTANCE.fullmatch(module.get("INSTANCE", "")):
+        name = module.get("INSTANCE", "")
+        if not _INSTANCE.fullmatch(name) and not _CORE.fullmatch(name):
             continue
         for block in module.iter("MEMRANGE"):
             match = _PORT.fullmatch(block.get("SLAVEBUSINTERFACE", ""))

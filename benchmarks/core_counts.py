@@ -1,4 +1,4 @@
-"""yosys' counts of cores of many shapes and sizes: ``python benchmarks/core_counts.py``; known parts are not counted anew.
+"""yosys' counts of cores of many shapes and sizes: ``python benchmarks/core_counts.py``; known parts are kept.
 
 Writes ``benchmarks/core_counts.json``, to which `mpi_vta.hw.resources` is fitted (``benchmarks/resource_fit.py``).
 Some minutes of processor time per core whose parts are in no cache.

@@ -29,7 +29,7 @@ from pathlib import Path
 BIN = Path(sys.executable).parent
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP, signal.SIGSEGV)
 LEFT = (("/dev/shm", "mpich_*"), ("/dev/shm", "ucx_*"), ("/tmp", "hydra_*"))
-GUARDIAN, PROXY = "mpi_vta.runtime.guardian", "hydra_pmi_proxy"
+GUARDIAN, PROXY = "mpi_vta.runtime.faults.guardian", "hydra_pmi_proxy"
 GONE_WITHIN_S = 60.0
 # many times the watchdog's limit, as other work may have the processors
 LONGEST_END_S = 300.0

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
-from mpi_vta.runtime.pairing import find_launcher
+from mpi_vta.runtime.faults.pairing import find_launcher
 
 # command -> what it is for; each is mpi_vta.<command>, or the __main__ of that package, with a `main(argv)`
 COMMANDS: Mapping[str, str] = {

@@ -16,11 +16,11 @@ from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.link_text import with_link
 from mpi_vta.hw.paths import find
 from mpi_vta.one_line_parser import OneLineParser
-from mpi_vta.runtime.failure import abort_all_on_uncaught
-from mpi_vta.runtime.guardian import begin_mpi
+from mpi_vta.runtime.faults.failure import abort_all_on_uncaught
+from mpi_vta.runtime.faults.guardian import begin_mpi
+from mpi_vta.runtime.faults.pairing import check_pairing, find_launcher
 from mpi_vta.runtime.introduction import Statement, introduce
 from mpi_vta.runtime.link_probe import fit_link, median_link, probe_links
-from mpi_vta.runtime.pairing import check_pairing, find_launcher
 from mpi_vta.text_table import counted
 
 

@@ -15,11 +15,11 @@ from typing import TextIO
 from mpi_vta.errors import MpiVtaError
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.diagnosis import EVERYWHERE, Fault, diagnose, guarded_network
-from mpi_vta.runtime.guardian import begin_mpi
+from mpi_vta.runtime.faults.guardian import begin_mpi
+from mpi_vta.runtime.faults.leftovers import leave_nothing_behind, sweep
+from mpi_vta.runtime.faults.pairing import find_launcher
 from mpi_vta.runtime.host_facts import HostFacts, collect, ipv4_addresses
 from mpi_vta.runtime.introduction import IntroductionError, Statement, introduce
-from mpi_vta.runtime.leftovers import leave_nothing_behind, sweep
-from mpi_vta.runtime.pairing import find_launcher
 from mpi_vta.standard_output import reader_may_leave
 
 WRONG_STATUS = 1

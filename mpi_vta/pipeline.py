@@ -24,7 +24,7 @@ from mpi_vta.job.request import JobRequest
 from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.assignment import VIRTUAL, WALL
 from mpi_vta.runtime.devices.registry import make_ready
-from mpi_vta.runtime.guardian import WATCHDOG_S
+from mpi_vta.runtime.faults.guardian import WATCHDOG_S
 from mpi_vta.runtime.progress import Progress, shown_progress
 from mpi_vta.runtime.report import print_plan, print_report
 from mpi_vta.runtime.session import Leader, RunResult, take_part

@@ -13,7 +13,7 @@ from mpi_vta.command_end import status_of
 from mpi_vta.errors import InputError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
-from mpi_vta.runtime.pairing import find_launcher
+from mpi_vta.runtime.faults.pairing import find_launcher
 
 if TYPE_CHECKING:
     from mpi_vta.job.planning import PlanWishes

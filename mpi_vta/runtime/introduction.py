@@ -22,8 +22,8 @@ from mpi_vta.codegen import program
 from mpi_vta.errors import LaunchError
 from mpi_vta.graph import ir
 from mpi_vta.plans import plan
-from mpi_vta.runtime.attended_clock import AttendedClock
-from mpi_vta.runtime.process import ProcessId
+from mpi_vta.runtime.faults.attended_clock import AttendedClock
+from mpi_vta.runtime.faults.process import ProcessId
 from mpi_vta.runtime.transport.protocol import MessageRequest, Pause, Transport
 from mpi_vta.trace import schema
 

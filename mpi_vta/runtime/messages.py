@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.errors import IntegrityError
+from mpi_vta.runtime.faults.watchdog import Watchdog
 from mpi_vta.runtime.transport.protocol import MessageRequest, Transport, wait
-from mpi_vta.runtime.watchdog import Watchdog
 
 HEADER_BYTES = 8
 CHECKSUM_BYTES = 8

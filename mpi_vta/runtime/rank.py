@@ -16,11 +16,11 @@ from mpi_vta.plans.network import NetworkModel
 from mpi_vta.plans.plan import SINK, SOURCE, Edge, Plan
 from mpi_vta.runtime.devices.protocol import Device
 from mpi_vta.runtime.endpoint import Endpoint
+from mpi_vta.runtime.faults.watchdog import Watchdog
 from mpi_vta.runtime.messages import Inbound, Outbound
 from mpi_vta.runtime.piece_copier import PieceCopier
 from mpi_vta.runtime.stage import BoardStage
 from mpi_vta.runtime.transport.protocol import Transport
-from mpi_vta.runtime.watchdog import Watchdog
 from mpi_vta.schedule.clock import TimeInterval
 from mpi_vta.schedule.timeline import (
     Assemble,

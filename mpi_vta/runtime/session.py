@@ -28,19 +28,19 @@ from mpi_vta.runtime.devices.protocol import DeviceSetup
 from mpi_vta.runtime.devices.registry import carries_data, open_device
 from mpi_vta.runtime.devices.sensor import find_sensor
 from mpi_vta.runtime.endpoint import Endpoint
-from mpi_vta.runtime.failure import Ending
-from mpi_vta.runtime.guardian import begin_mpi
+from mpi_vta.runtime.faults.failure import Ending
+from mpi_vta.runtime.faults.guardian import begin_mpi
+from mpi_vta.runtime.faults.leftovers import leave_nothing_behind
+from mpi_vta.runtime.faults.pairing import check_pairing, find_launcher
+from mpi_vta.runtime.faults.roll_call import RollCall
+from mpi_vta.runtime.faults.watchdog import DONE, WORKING, Watchdog
 from mpi_vta.runtime.introduction import IntroductionError, Statement, introduce
-from mpi_vta.runtime.leftovers import leave_nothing_behind
 from mpi_vta.runtime.output_set import OutputPlace, OutputSet, PartOutputs
-from mpi_vta.runtime.pairing import check_pairing, find_launcher
 from mpi_vta.runtime.power_sampling import PowerSampler
 from mpi_vta.runtime.rank import RankJob, RankRun, edge_name
 from mpi_vta.runtime.rank_report import RankReport
-from mpi_vta.runtime.roll_call import RollCall
 from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.runtime.wall import WallClock, WallRun
-from mpi_vta.runtime.watchdog import DONE, WORKING, Watchdog
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.trace.schema import RankInfo
 from mpi_vta.trace.writer import RankTrace
@@ -185,7 +185,7 @@ def join(first: RankWork, other: RankWork, limit_s: float) -> int:
         return fault.exit_status
     # now no rank needs the names of what MPI has opened at its start
     leave_nothing_behind(os.environ)
-    ending.call_roll(limit_s, statements)
+    ending.call_roll(limit_s, [said.process for said in statements])
     status = first(transport, ending) if transport.rank == 0 else other(transport, ending)
     ending.roll_call.close()
     return status

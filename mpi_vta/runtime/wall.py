@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from mpi_vta.plans.plan import SINK, SOURCE
 from mpi_vta.runtime.devices.protocol import Device
 from mpi_vta.runtime.endpoint import Endpoint
+from mpi_vta.runtime.faults.watchdog import Watchdog
 from mpi_vta.runtime.rank import RankJob, RankRun
 from mpi_vta.runtime.stage import BoardStage
 from mpi_vta.runtime.transport.protocol import Pause, Transport
-from mpi_vta.runtime.watchdog import Watchdog
 from mpi_vta.schedule.clock import TimeInterval
 from mpi_vta.schedule.timeline import Finish, Launch, Receive, Send, Start, rank_steps
 from mpi_vta.trace.schema import EventKind

@@ -14,9 +14,9 @@ from mpi_vta.schedule.advice import reasons
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.load import bottleneck
 from mpi_vta.schedule.memory import most_in_flight
-from mpi_vta.schedule.pieces import assembled_bytes, find_traffic
 from mpi_vta.schedule.predict import Prediction, predict
 from mpi_vta.schedule.problem import Draft, Placement, Problem
+from mpi_vta.schedule.split.traffic import assembled_bytes, find_traffic
 from mpi_vta.schedule.validate import check_shares, edges_between, validate
 from mpi_vta.text_table import counted
 

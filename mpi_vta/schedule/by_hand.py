@@ -15,7 +15,7 @@ from mpi_vta.errors import PlanError
 from mpi_vta.plans.figures import LATENCY, THROUGHPUT
 from mpi_vta.plans.notes import Note
 from mpi_vta.schedule.cut_points import CutPoints
-from mpi_vta.schedule.division import Wish
+from mpi_vta.schedule.division.fluid_model import Wish
 from mpi_vta.text_table import counted
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.window import Window
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.schedule.cache import ProgramCache, ProgramTiming
-from mpi_vta.schedule.split import part_graph
+from mpi_vta.schedule.split.part_graph import part_graph
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from mpi_vta.plans.notes import Note
 from mpi_vta.schedule.by_hand import ByHand, wish_of
 from mpi_vta.schedule.cost import Costs
 from mpi_vta.schedule.cut_points import CutPoints, find_cut_points
-from mpi_vta.schedule.division import Wish
+from mpi_vta.schedule.division.fluid_model import Wish
 from mpi_vta.text_table import counted
 
 

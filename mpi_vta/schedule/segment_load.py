@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.hw.board import Board
-from mpi_vta.schedule.division import NEVER_NS, BoardType
+from mpi_vta.schedule.division.fluid_model import NEVER_NS, BoardType
 from mpi_vta.schedule.problem import Problem
 from mpi_vta.schedule.segments import Segments, find_segments
 

@@ -8,10 +8,10 @@ from functools import cached_property
 
 from mpi_vta.graph.window import Window
 from mpi_vta.hw.board import Board
-from mpi_vta.schedule.exchange import Exchanged, Holding, exchange_ns
-from mpi_vta.schedule.grid import Grid, useful_grids
 from mpi_vta.schedule.problem import Placement, Problem
-from mpi_vta.schedule.split import PartWindows, in_proportion, part_windows
+from mpi_vta.schedule.split.exchange import Exchanged, Holding, exchange_ns
+from mpi_vta.schedule.split.grid import Grid, useful_grids
+from mpi_vta.schedule.split.windows import PartWindows, in_proportion, part_windows
 
 # Longest run of units that is split; of longer ones the halo rows outweigh what they save
 MOST_UNITS = 4

@@ -11,7 +11,7 @@ from mpi_vta.graph.window import Window
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.plans.faults import number_faults
 from mpi_vta.plans.plan import SINK, SOURCE, Edge, Plan, Stage
-from mpi_vta.schedule.pieces import Placed, WholeLayers, find_traffic
+from mpi_vta.schedule.split.traffic import Placed, WholeLayers, find_traffic
 
 _REMEDY = "mend the file, or let the planner make one"
 

@@ -17,7 +17,7 @@ from mpi_vta.errors import MpiVtaError
 from mpi_vta.graph.ir import Graph
 from mpi_vta.job.planning import open_costs
 from mpi_vta.json_fields import to_json
-from mpi_vta.runtime.guardian import WATCHDOG_S
+from mpi_vta.runtime.faults.guardian import WATCHDOG_S
 from mpi_vta.runtime.progress import Silent
 from mpi_vta.runtime.session import join
 from mpi_vta.runtime.transport.protocol import Transport

@@ -133,8 +133,8 @@ def ranks_of(name):
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             words = path.read_text().split("\0")
-            if "mpi_vta.runtime.guardian" in words:
-                at = words.index("mpi_vta.runtime.guardian")
+            if "mpi_vta.runtime.faults.guardian" in words:
+                at = words.index("mpi_vta.runtime.faults.guardian")
                 rank = Path("/proc", words[at + 2], "cmdline").read_text()
                 if name in rank:
                     found[int(words[at + 4])] = int(words[at + 2])

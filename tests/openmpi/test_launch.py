@@ -62,7 +62,7 @@ def test_bits_are_those_of_mpich(environ, plan_and_bits, tmp_path, clock):
 def test_an_error_on_one_rank_ends_all(environ, tmp_path):
     program = tmp_path / "fails.py"
     program.write_text(
-        "from mpi_vta.runtime.failure import abort_all_on_uncaught\n"
+        "from mpi_vta.runtime.faults.failure import abort_all_on_uncaught\n"
         "from mpi_vta.runtime.transport.mpi import MpiTransport\n"
         "rank = MpiTransport()\n"
         "abort_all_on_uncaught(rank)\n"

@@ -9,6 +9,7 @@ import pytest
 import mpi_vta
 from mpi_vta.errors import LaunchError
 from mpi_vta.runtime import introduction
+from mpi_vta.runtime.faults.process import Neighbour, ProcessId
 from mpi_vta.runtime.introduction import (
     FRAME_BYTES,
     IntroductionError,
@@ -17,7 +18,6 @@ from mpi_vta.runtime.introduction import (
     introduce,
     own_facts,
 )
-from mpi_vta.runtime.process import Neighbour, ProcessId
 from mpi_vta.runtime.transport.local import LocalTransport, LocalWorld, run_ranks
 
 SIZES = (1, 2, 5)

@@ -12,10 +12,10 @@ from runtime.test_piece_copier import divisions, plan_of
 from runtime.test_rank import BOARD, CONFIG, NETWORK, chain, program
 
 from mpi_vta.runtime.endpoint import Endpoint
+from mpi_vta.runtime.faults.watchdog import Watchdog
 from mpi_vta.runtime.rank import RankJob, RankRun
 from mpi_vta.runtime.transport.local import LocalWorld, run_ranks
 from mpi_vta.runtime.wall import WallClock, WallRun
-from mpi_vta.runtime.watchdog import Watchdog
 from mpi_vta.schedule.predict import predict
 from mpi_vta.schedule.timeline import Receive, Send, edge_peers, rank_steps
 from mpi_vta.schedule.validate import validate

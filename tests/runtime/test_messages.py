@@ -8,10 +8,10 @@ from runtime.test_rank import BOARD, CONFIG, NETWORK, SHAPE, Adder, chain, expec
 
 from mpi_vta.errors import IntegrityError
 from mpi_vta.runtime.endpoint import Endpoint
+from mpi_vta.runtime.faults.watchdog import Watchdog
 from mpi_vta.runtime.rank import RankJob, RankRun
 from mpi_vta.runtime.transport.local import LocalWorld, run_ranks
 from mpi_vta.runtime.wall import WallClock, WallRun
-from mpi_vta.runtime.watchdog import Watchdog
 
 IMAGES = 5
 PLAN = chain([(0,), (1,), (2,)], 3)

@@ -10,10 +10,10 @@ from mpi_vta.graph.reference import execute
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.plans.plan import SINK, SOURCE, Plan, Stage
 from mpi_vta.runtime.piece_copier import PieceCopier
-from mpi_vta.schedule.grid import Grid
-from mpi_vta.schedule.pieces import assembled_bytes, find_traffic
 from mpi_vta.schedule.problem import Placement
-from mpi_vta.schedule.split import part_graph
+from mpi_vta.schedule.split.grid import Grid
+from mpi_vta.schedule.split.part_graph import part_graph
+from mpi_vta.schedule.split.traffic import assembled_bytes, find_traffic
 from mpi_vta.schedule.validate import validate
 
 CONFIG = Cluster.default(1).boards[0].config

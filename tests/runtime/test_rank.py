@@ -18,9 +18,9 @@ from mpi_vta.hw.cluster import Cluster
 from mpi_vta.plans.network import NetworkModel
 from mpi_vta.plans.plan import SINK, SOURCE, Edge, Plan, Stage
 from mpi_vta.runtime.endpoint import Endpoint
+from mpi_vta.runtime.faults.watchdog import Watchdog
 from mpi_vta.runtime.rank import RankJob, RankRun
 from mpi_vta.runtime.transport.local import run_ranks
-from mpi_vta.runtime.watchdog import Watchdog
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.predict import predict
 from mpi_vta.trace.schema import EventKind, RankInfo, rank_group

@@ -12,10 +12,10 @@ from runtime.test_rank import BOARD, CONFIG, NETWORK, SHAPE, Adder, chain, expec
 
 from mpi_vta.runtime.clock_comparison import ROUNDS, compare_clocks
 from mpi_vta.runtime.endpoint import Endpoint
+from mpi_vta.runtime.faults.watchdog import Watchdog
 from mpi_vta.runtime.rank import RankJob
 from mpi_vta.runtime.transport.local import run_ranks
 from mpi_vta.runtime.wall import WallClock, WallRun, Worker
-from mpi_vta.runtime.watchdog import Watchdog
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.predict import predict
 from mpi_vta.trace.clock_sync import fit_clock

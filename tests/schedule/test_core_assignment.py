@@ -11,8 +11,8 @@ from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.plans.network import NetworkModel
 from mpi_vta.plans.plan import Plan
-from mpi_vta.schedule.grid import Grid, useful_grids
 from mpi_vta.schedule.predict import predict
+from mpi_vta.schedule.split.grid import Grid, useful_grids
 from mpi_vta.schedule.strategies import STRATEGIES
 from mpi_vta.schedule.validate import validate
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpi_vta.errors import PlanError
-from mpi_vta.schedule.division import NEVER_NS, SLACK, BoardType, Wish, divide
+from mpi_vta.schedule.division.fluid_model import NEVER_NS, SLACK, BoardType, Wish
+from mpi_vta.schedule.division.search import divide
 
 
 def board_type(first_rank, count, load_ns, fixed_ns=(0, 0), **more):

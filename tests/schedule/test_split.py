@@ -12,7 +12,8 @@ from mpi_vta.codegen.compiler import compile_graph
 from mpi_vta.graph.reference import execute, execute_all
 from mpi_vta.graph.verify import verify
 from mpi_vta.graph.window import Window
-from mpi_vta.schedule.split import part_graph, part_windows
+from mpi_vta.schedule.split.part_graph import part_graph
+from mpi_vta.schedule.split.windows import part_windows
 
 BLOCK = 16
 

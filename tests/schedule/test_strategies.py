@@ -10,7 +10,8 @@ from schedule_cases import FakeCosts, chain, graphs, plan_with
 from mpi_vta.errors import ConfigError, PlanError
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.schedule.assembly import WINDOW_LOSS
-from mpi_vta.schedule.division import Wish, divide
+from mpi_vta.schedule.division.fluid_model import Wish
+from mpi_vta.schedule.division.search import divide
 from mpi_vta.schedule.problem import Problem
 from mpi_vta.schedule.segment_load import board_types
 from mpi_vta.schedule.strategies import STRATEGIES

@@ -10,8 +10,8 @@ from mpi_vta.graph.layout import packed_bytes
 from mpi_vta.graph.window import Window
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.plans.plan import SINK, SOURCE, Edge, Plan, Stage
-from mpi_vta.schedule.pieces import find_traffic
 from mpi_vta.schedule.problem import Placement
+from mpi_vta.schedule.split.traffic import find_traffic
 from mpi_vta.schedule.validate import edges_between, validate
 
 CONFIG = Cluster.default(1).boards[0].config

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mpi_vta.runtime.transport.protocol import wait
 
 with warnings.catch_warnings():
-    # every process would print it; `mpi_vta.runtime.pairing` says the same once, and more
+    # every process would print it; `mpi_vta.runtime.faults.pairing` says the same once, and more
     warnings.filterwarnings("ignore", "suspicious MPI execution environment", RuntimeWarning)
     from mpi4py import MPI
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mpi_vta.plans.notes import Note
-from mpi_vta.schedule.division import BoardType, Share, divide
+from mpi_vta.schedule.division.fluid_model import BoardType, Share
+from mpi_vta.schedule.division.search import divide
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.problem import Draft, Placement, Problem
 from mpi_vta.schedule.round_robin import repeating_turns

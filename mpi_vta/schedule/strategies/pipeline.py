@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mpi_vta.plans.notes import Note
-from mpi_vta.schedule.division import Division, divide
+from mpi_vta.schedule.division.fluid_model import Division
+from mpi_vta.schedule.division.search import divide
 from mpi_vta.schedule.problem import Draft, Placement, Problem
 from mpi_vta.schedule.segment_load import board_types
 from mpi_vta.schedule.strategy import Strategy

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 
 from mpi_vta.errors import SimulationError
-from mpi_vta.runtime.failure import abort_all_on_uncaught
+from mpi_vta.runtime.faults.failure import abort_all_on_uncaught
 from mpi_vta.runtime.transport.mpi import MpiTransport
 from mpi_vta.runtime.transport.protocol import wait
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mpi_vta.runtime.rank_position import RankPosition
-from mpi_vta.runtime.watchdog import DONE, WAITING
+from mpi_vta.runtime.faults.rank_position import RankPosition
+from mpi_vta.runtime.faults.watchdog import DONE, WAITING
 
 # for ending the job once a fault is found
 ENDING_S = 4.0

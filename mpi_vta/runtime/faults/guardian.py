@@ -21,12 +21,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
 from mpi_vta.child_process import end_with
-from mpi_vta.runtime.attended_clock import AttendedClock
-from mpi_vta.runtime.launch_watch import GUARDIAN, Absence, LaunchWatch
-from mpi_vta.runtime.pairing import find_launcher
-from mpi_vta.runtime.process import PROC, status_of
-from mpi_vta.runtime.rank_position import RankPosition
-from mpi_vta.runtime.rank_state import RANK_STATE_BYTES, RankState
+from mpi_vta.runtime.faults.attended_clock import AttendedClock
+from mpi_vta.runtime.faults.launch_watch import GUARDIAN, Absence, LaunchWatch
+from mpi_vta.runtime.faults.pairing import find_launcher
+from mpi_vta.runtime.faults.process import PROC, status_of
+from mpi_vta.runtime.faults.rank_position import RankPosition
+from mpi_vta.runtime.faults.rank_state import RANK_STATE_BYTES, RankState
 from mpi_vta.standard_output import say_error
 
 if TYPE_CHECKING:

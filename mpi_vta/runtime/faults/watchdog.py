@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mpi_vta.runtime.rank_position import NOTHING, RankPosition
-from mpi_vta.runtime.rank_state import RankState
+from mpi_vta.runtime.faults.rank_position import NOTHING, RankPosition
+from mpi_vta.runtime.faults.rank_state import RankState
 
 LOADING, WORKING, WAITING, DONE = "loading", "working", "waiting", "done"
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from mpi_vta.runtime.blame import Heard, judge, patience_s
-from mpi_vta.runtime.rank_position import RankPosition
-from mpi_vta.runtime.watchdog import DONE, LOADING, WAITING, WORKING
+from mpi_vta.runtime.faults.blame import Heard, judge, patience_s
+from mpi_vta.runtime.faults.rank_position import RankPosition
+from mpi_vta.runtime.faults.watchdog import DONE, LOADING, WAITING, WORKING
 
 PATIENCE = 6.0
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from mpi_vta.runtime import watchdog as watchdog_module
-from mpi_vta.runtime.watchdog import DONE, LOADING, WAITING, WORKING, Watchdog
+from mpi_vta.runtime.faults import watchdog as watchdog_module
+from mpi_vta.runtime.faults.watchdog import DONE, LOADING, WAITING, WORKING, Watchdog
 
 EDGES = ("x (source to stage 0)", "y (stage 0 to sink)")
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from mpi_vta.runtime.process import PROC, status_of
+from mpi_vta.runtime.faults.process import PROC, status_of
 
 SHARED_MEMORY, TEMPORARY = Path("/dev/shm"), Path("/tmp")
 _SEGMENT = re.compile(r"mpich_shm_[0-9a-f]+_\d+|mpich_shar_tmp\w{6}")

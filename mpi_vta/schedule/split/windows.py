@@ -1,21 +1,12 @@
-"""Parts of a run of layers: which rows and channels of each value a part makes and reads, and its own graph.
-
-A part is told which window of the last layer's result it owns. Walking the layers backwards gives what it needs
-of every value before; halo rows inside the run are computed by each part that needs them. A layer that mixes
-channels reads all channels of its input, so a part with some channels of the result needs all of that.
-"""
+"""Which rows and channels of each value a part of a run of layers makes and reads."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import gcd, lcm
-from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mpi_vta.graph.ir import Graph, Node, Value
+from mpi_vta.graph.ir import Graph, Node
 from mpi_vta.graph.window import Window
 
 _WINDOWED = ("conv2d", "max_pool2d", "avg_pool2d", "pad2d")
@@ -56,24 +47,11 @@ def part_windows(graph: Graph, nodes: Sequence[str], share: Window, block: int) 
     block : int
         Channels of a block.
     """
-    return _walk(graph.subgraph(nodes), nodes[-1], share, block)
+    return walk(graph.subgraph(nodes), nodes[-1], share, block)
 
 
-def part_graph(graph: Graph, nodes: Sequence[str], share: Window, block: int) -> Graph:
-    """Return a part as a graph of its own: its values hold the windows of `part_windows`, under the same names.
-
-    Parts of one run that are alike in shape, padding and weights give equal graphs, so that they share a program.
-    """
-    segment = graph.subgraph(nodes)
-    windows = _walk(segment, nodes[-1], share, block)
-    builder = _Builder(segment, windows)
-    for node in segment.nodes:
-        if node.output in windows.makes:
-            builder.add(node)
-    return builder.build(f"{graph.name}[{nodes[0]}..{nodes[-1]}] part", tuple(windows.owns))
-
-
-def _walk(segment: Graph, last: str, share: Window, block: int) -> PartWindows:
+def walk(segment: Graph, last: str, share: Window, block: int) -> PartWindows:
+    """Return what a part of a segment needs and makes, its layers walked backwards; see `part_windows`."""
     frame = next(segment.values[node.output].shape for node in segment.nodes if node.name == last)
     owns: dict[str, Window] = {}
     for name in segment.outputs:
@@ -85,7 +63,7 @@ def _walk(segment: Graph, last: str, share: Window, block: int) -> PartWindows:
         if node.output not in needed:
             continue
         made = needed[node.output] = _widened(segment, node, needed[node.output], block)
-        for name, exact in _reads(segment, node, made):
+        for name, exact in reads_of(segment, node, made):
             window = _whole_blocks(exact, segment.values[name].shape[1], block)
             needed[name] = needed[name] | window if name in needed else window
     reads = {name: needed[name] for name in segment.inputs if name in needed}
@@ -134,14 +112,14 @@ def _whole_groups(graph: Graph, node: Node, channels: tuple[int, int], block: in
     """Return the least channels with `channels` that whole groups make of whole blocks of the input."""
     if node.attrs.get("groups", 1) == 1:
         return channels
-    inputs, outputs = _group_channels(graph, node)
+    inputs, outputs = group_channels(graph, node)
     unit = lcm(*(block // gcd(block, each) for each in (inputs, outputs))) * outputs
     total = graph.values[node.output].shape[1]
     return channels[0] // unit * unit, min(-(-channels[1] // unit) * unit, total)
 
 
-def _group_channels(graph: Graph, node: Node) -> tuple[int, int]:
-    """Return the input and the output channels of a group."""
+def group_channels(graph: Graph, node: Node) -> tuple[int, int]:
+    """Return the input and the output channels of a group of a convolution."""
     groups, weight = node.attrs["groups"], graph.constants[node.params["weight"]]
     return weight.shape[1], weight.shape[0] // groups
 
@@ -172,7 +150,7 @@ def _window_rows(graph: Graph, node: Node) -> tuple[int, int, int]:
     return attrs["kernel"][0], attrs["strides"][0], attrs["pads"][0]
 
 
-def _source_rows(graph: Graph, node: Node, rows: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
+def source_rows(graph: Graph, node: Node, rows: tuple[int, int]) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return the input rows that some result rows read, and the padding above and below."""
     height = graph.values[node.inputs[0]].shape[2]
     span, stride, top = _window_rows(graph, node)
@@ -181,18 +159,18 @@ def _source_rows(graph: Graph, node: Node, rows: tuple[int, int]) -> tuple[tuple
     return (low, high), (low - first, max(end - high, 0))
 
 
-def _reads(graph: Graph, node: Node, made: Window) -> list[tuple[str, Window]]:
+def reads_of(graph: Graph, node: Node, made: Window) -> list[tuple[str, Window]]:
     """Return what a node reads of each of its inputs to make `made`."""
     shapes = [graph.values[name].shape for name in node.inputs]
     if node.op == "conv2d":
-        rows, _ = _source_rows(graph, node, made.rows)
+        rows, _ = source_rows(graph, node, made.rows)
         first = Window(rows, (0, shapes[0][1]))
         if node.attrs["groups"] > 1:
-            inputs, outputs = _group_channels(graph, node)
+            inputs, outputs = group_channels(graph, node)
             first = Window(rows, (made.channels[0] // outputs * inputs, made.channels[1] // outputs * inputs))
         return list(zip(node.inputs, (first, made), strict=False))
     if node.op in _WINDOWED:
-        return [(node.inputs[0], replace(made, rows=_source_rows(graph, node, made.rows)[0]))]
+        return [(node.inputs[0], replace(made, rows=source_rows(graph, node, made.rows)[0]))]
     if node.op == "upsample2d":
         scale = node.attrs["scales"][0]
         return [(node.inputs[0], replace(made, rows=(made.rows[0] // scale, made.rows[1] // scale)))]
@@ -210,71 +188,3 @@ def _reads(graph: Graph, node: Node, made: Window) -> list[tuple[str, Window]]:
             channel += shape[1]
         return found
     return [(name, made) for name in node.inputs]
-
-
-class _Builder:
-    """Writes the graph of one part."""
-
-    def __init__(self, segment: Graph, windows: PartWindows) -> None:
-        self._segment = segment
-        self._held = {**windows.reads, **windows.makes}
-        self._inputs = tuple(windows.reads)
-        self._values = {name: self._value(name, name, window) for name, window in self._held.items()}
-        self._nodes: list[Node] = []
-        self._constants: dict[str, NDArray[Any]] = {}
-
-    def add(self, node: Node) -> None:
-        """Add a node of the run, and the slices that it needs."""
-        made = self._held[node.output]
-        if node.op == "slice2d":
-            self._add_slice(node, made)
-            return
-        inputs = tuple(self._input(name, window) for name, window in _reads(self._segment, node, made))
-        if node.op == "concat" and len(inputs) == 1:
-            self._rename(node, inputs[0])
-            return
-        attrs, params = dict(node.attrs), dict(node.params)
-        if "pads" in attrs:
-            _, (top, bottom) = _source_rows(self._segment, node, made.rows)
-            attrs["pads"] = (top, attrs["pads"][1], bottom, attrs["pads"][3])
-        if attrs.get("groups", 1) > 1:
-            attrs["groups"] = (made.channels[1] - made.channels[0]) // _group_channels(self._segment, node)[1]
-        for name in params.values():
-            self._constants[name] = np.ascontiguousarray(self._segment.constants[name][slice(*made.channels)])
-        self._nodes.append(Node(node.name, node.op, inputs, node.output, attrs, params))
-
-    def build(self, name: str, outputs: tuple[str, ...]) -> Graph:
-        """Return the finished graph."""
-        nodes, values = tuple(self._nodes), self._values
-        return Graph(name, self._segment.dialect, self._inputs, outputs, nodes, values, self._constants)
-
-    def _value(self, name: str, origin: str, window: Window) -> Value:
-        known = self._segment.values[origin]
-        return Value(name, window.shape(known.shape[3]), known.dtype, known.scale_log2)
-
-    def _input(self, name: str, window: Window) -> str:
-        """Return the name under which a window of a value is there, sliced where the part holds more of it."""
-        held = self._held[name]
-        if window == held:
-            return name
-        inner = window.within(held)
-        sliced = f"{name}[{inner.channels[0]}:{inner.channels[1]},{inner.rows[0]}:{inner.rows[1]}]"
-        if sliced not in self._values:
-            self._values[sliced] = self._value(sliced, name, window)
-            self._nodes.append(_slice(sliced, name, sliced, inner, (0, self._values[name].shape[3])))
-        return sliced
-
-    def _add_slice(self, node: Node, made: Window) -> None:
-        ((name, window),) = _reads(self._segment, node, made)
-        inner = window.within(self._held[name])
-        self._nodes.append(_slice(node.name, name, node.output, inner, node.attrs["cols"]))
-
-    def _rename(self, node: Node, name: str) -> None:
-        """Let a concatenation of which one piece is left be a slice of all of that piece."""
-        shape = self._values[name].shape
-        self._nodes.append(_slice(node.name, name, node.output, Window.whole(shape), (0, shape[3])))
-
-
-def _slice(name: str, source: str, output: str, inner: Window, cols: tuple[int, int]) -> Node:
-    attrs = {"channels": inner.channels, "rows": inner.rows, "cols": cols}
-    return Node(name, "slice2d", (source,), output, attrs, {})

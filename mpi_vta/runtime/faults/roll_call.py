@@ -20,12 +20,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from mpi_vta.runtime.attended_clock import AttendedClock
-from mpi_vta.runtime.blame import AT_LAST, ENDING_S, PROCESS_OR_LINK, Blame, Heard, judge, patience_s
-from mpi_vta.runtime.process import Neighbour
-from mpi_vta.runtime.rank_position import RankPosition
+from mpi_vta.runtime.faults.attended_clock import AttendedClock
+from mpi_vta.runtime.faults.blame import AT_LAST, ENDING_S, PROCESS_OR_LINK, Blame, Heard, judge, patience_s
+from mpi_vta.runtime.faults.process import Neighbour
+from mpi_vta.runtime.faults.rank_position import RankPosition
+from mpi_vta.runtime.faults.watchdog import LOADING, Watchdog
 from mpi_vta.runtime.transport.protocol import Transport
-from mpi_vta.runtime.watchdog import LOADING, Watchdog
 from mpi_vta.standard_output import say_error
 
 EXIT_STATUS = 17

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mpi_vta.runtime import leftovers
-from mpi_vta.runtime.leftovers import leave_nothing_behind, sweep
+from mpi_vta.runtime.faults import leftovers
+from mpi_vta.runtime.faults.leftovers import leave_nothing_behind, sweep
 
 OLD_S = 3600
 

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from mpi_vta.runtime import guardian
-from mpi_vta.runtime.guardian import StopWatch, silence_s
-from mpi_vta.runtime.process import Status
-from mpi_vta.runtime.rank_state import RANK_STATE_BYTES, RankState
-from mpi_vta.runtime.watchdog import Watchdog
+from mpi_vta.runtime.faults import guardian
+from mpi_vta.runtime.faults.guardian import StopWatch, silence_s
+from mpi_vta.runtime.faults.process import Status
+from mpi_vta.runtime.faults.rank_state import RANK_STATE_BYTES, RankState
+from mpi_vta.runtime.faults.watchdog import Watchdog
 
 EDGES = ("x (source to stage 0)", "y (stage 0 to sink)")
 RANK = """
 import os, signal, sys, time
-from mpi_vta.runtime.guardian import guard
-from mpi_vta.runtime.watchdog import Watchdog
+from mpi_vta.runtime.faults.guardian import guard
+from mpi_vta.runtime.faults.watchdog import Watchdog
 
 watchdog = Watchdog(3, "node7", guard(3, float(os.environ.get("LIMIT_S", "0"))))
 """

@@ -14,12 +14,11 @@ from types import FrameType, TracebackType
 
 from mpi_vta.command_end import INTERNAL_STATUS, TRACEBACK_VARIABLE, error_line
 from mpi_vta.errors import MpiVtaError, OutputLostError
-from mpi_vta.runtime.guardian import SIGNAL_STATUS
-from mpi_vta.runtime.introduction import Statement
-from mpi_vta.runtime.process import Neighbour
-from mpi_vta.runtime.roll_call import RollCall
+from mpi_vta.runtime.faults.guardian import SIGNAL_STATUS
+from mpi_vta.runtime.faults.process import Neighbour, ProcessId
+from mpi_vta.runtime.faults.roll_call import RollCall
+from mpi_vta.runtime.faults.watchdog import Watchdog
 from mpi_vta.runtime.transport.protocol import Transport
-from mpi_vta.runtime.watchdog import Watchdog
 
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _GRACE_S = 3.0
@@ -71,10 +70,10 @@ class Ending:
         """Return one for a rank that nobody started as a process of its own."""
         return cls(transport, Watchdog(transport.rank, transport.host))
 
-    def call_roll(self, limit_s: float, statements: Sequence[Statement]) -> None:
-        """Begin a roll call of the ranks that have introduced themselves; see `RollCall`."""
-        hosts = {rank: said.process.host for rank, said in enumerate(statements)}
-        found = {rank: Neighbour.find(said.process) for rank, said in enumerate(statements)}
+    def call_roll(self, limit_s: float, processes: Sequence[ProcessId]) -> None:
+        """Begin a roll call of the ranks that have said which processes they are, by rank; see `RollCall`."""
+        hosts = {rank: process.host for rank, process in enumerate(processes)}
+        found = {rank: Neighbour.find(process) for rank, process in enumerate(processes)}
         neighbours = {rank: neighbour for rank, neighbour in found.items() if neighbour is not None}
         self.roll_call = RollCall(self._transport, self.watchdog, limit_s, hosts, neighbours)
         self.roll_call.start()

@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from mpi_vta.runtime import roll_call as roll_call_module
-from mpi_vta.runtime.attended_clock import LONGEST_STEP_S
-from mpi_vta.runtime.process import GONE, HANGS, STOPPED, Neighbour, ProcessId, Status
-from mpi_vta.runtime.roll_call import RollCall
+from mpi_vta.runtime.faults import roll_call as roll_call_module
+from mpi_vta.runtime.faults.attended_clock import LONGEST_STEP_S
+from mpi_vta.runtime.faults.process import GONE, HANGS, STOPPED, Neighbour, ProcessId, Status
+from mpi_vta.runtime.faults.roll_call import RollCall
+from mpi_vta.runtime.faults.watchdog import Watchdog
 from mpi_vta.runtime.transport.local import LocalTransport, LocalWorld
-from mpi_vta.runtime.watchdog import Watchdog
 
 LIMIT_S, STEP_S = 10, 0.25
 HOSTS = {0: "head", 1: "node1", 2: "node2"}

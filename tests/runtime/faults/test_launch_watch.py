@@ -2,8 +2,8 @@
 
 import pytest
 
-from mpi_vta.runtime import launch_watch, process
-from mpi_vta.runtime.launch_watch import GUARDIAN, LaunchWatch
+from mpi_vta.runtime.faults import launch_watch, process
+from mpi_vta.runtime.faults.launch_watch import GUARDIAN, LaunchWatch
 
 LAUNCHER, SIZE, LIMIT_S = 100, 3, 10.0
 HYDRA = {"PMI_SIZE": str(SIZE), "MPI_LOCALNRANKS": str(SIZE)}

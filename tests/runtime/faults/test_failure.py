@@ -9,8 +9,8 @@ import pytest
 
 from mpi_vta.command_end import error_line
 from mpi_vta.errors import PlanError
-from mpi_vta.runtime import failure
-from mpi_vta.runtime.failure import ENDING_SIGNALS, Ended, abort_all_on_uncaught, exit_status
+from mpi_vta.runtime.faults import failure
+from mpi_vta.runtime.faults.failure import ENDING_SIGNALS, Ended, abort_all_on_uncaught, exit_status
 
 
 class Recorder:

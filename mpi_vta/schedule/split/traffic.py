@@ -11,7 +11,7 @@ from mpi_vta.graph.layout import packed_bytes
 from mpi_vta.graph.window import Window
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.plans.plan import SINK, SOURCE, Edge, Part
-from mpi_vta.schedule.split import PartWindows, part_windows
+from mpi_vta.schedule.split.windows import PartWindows, part_windows
 
 
 class Placed(Protocol):

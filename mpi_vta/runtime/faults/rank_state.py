@@ -8,7 +8,7 @@ import socket
 import struct
 from collections.abc import Sequence
 
-from mpi_vta.runtime.rank_position import NOTHING, RankPosition
+from mpi_vta.runtime.faults.rank_position import NOTHING, RankPosition
 
 RANK_STATE_BYTES = 1 << 20
 _STATE = struct.Struct("<iiI")

@@ -3,7 +3,7 @@
 import pytest
 
 from mpi_vta.errors import LaunchError
-from mpi_vta.runtime.pairing import check_pairing, find_launcher
+from mpi_vta.runtime.faults.pairing import check_pairing, find_launcher
 
 
 @pytest.mark.parametrize(

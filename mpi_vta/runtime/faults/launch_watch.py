@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mpi_vta.runtime.attended_clock import AttendedClock
-from mpi_vta.runtime.pairing import Launcher, find_launcher
-from mpi_vta.runtime.process import PROC, status_of
+from mpi_vta.runtime.faults.attended_clock import AttendedClock
+from mpi_vta.runtime.faults.pairing import Launcher, find_launcher
+from mpi_vta.runtime.faults.process import PROC, status_of
 
-GUARDIAN = "mpi_vta.runtime.guardian"
+GUARDIAN = "mpi_vta.runtime.faults.guardian"
 # Hydra's word for the number of ranks on this host; other launchers end the job themselves when one ends early
 _HOST_RANKS = "MPI_LOCALNRANKS"
 # the first guardian of a host speaks; the others later, if it is gone too

@@ -1,38 +1,25 @@
-"""How a failure ends the job: one line, from one rank, and no rank left waiting."""
+"""How a failure of this rank, or a signal to it, becomes an event: the process's hooks."""
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
-import time
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from types import FrameType, TracebackType
 
-from mpi_vta.command_end import INTERNAL_STATUS, TRACEBACK_VARIABLE, error_line
+from mpi_vta.command_end import INTERNAL_STATUS, error_line
 from mpi_vta.errors import MpiVtaError, OutputLostError
 from mpi_vta.runtime.faults.guardian import SIGNAL_STATUS
+from mpi_vta.runtime.faults.handler import Ended, FaultHandler, Occurrence
 from mpi_vta.runtime.faults.process import Neighbour, ProcessId
 from mpi_vta.runtime.faults.roll_call import RollCall
+from mpi_vta.runtime.faults.transitions import Event
 from mpi_vta.runtime.faults.watchdog import Watchdog
 from mpi_vta.runtime.transport.protocol import Transport
 
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-_GRACE_S = 3.0
-# for files to be closed after a signal; then the job ends in any case
-_UNWINDING_S = 15.0
-_AGAIN_S = 0.05
-
-
-class Ended(BaseException):
-    """The batch system or the user wants the job to end; like KeyboardInterrupt nothing but `Ending` catches it."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        super().__init__(f"ended by {signal.Signals(number).name}")
 
 
 def exit_status(fault: BaseException) -> int:
@@ -57,13 +44,14 @@ class Ending:
     watchdog : Watchdog
         As given.
     roll_call : RollCall
-        Through which the fault is told; one that does nothing until `call_roll`.
+        Of this rank; one that does nothing until `call_roll`.
     """
 
     def __init__(self, transport: Transport, watchdog: Watchdog) -> None:
-        self._transport, self.watchdog = transport, watchdog
-        self.roll_call = RollCall(transport, watchdog, 0)
-        self._signalled = self._begun = False
+        self.watchdog, self._handler = watchdog, FaultHandler(transport)
+        self._handler.on_overdue = self.end
+        self._rank = transport.rank
+        self.roll_call = RollCall(self._handler, watchdog, 0)
 
     @classmethod
     def of(cls, transport: Transport) -> Ending:
@@ -75,7 +63,7 @@ class Ending:
         hosts = {rank: process.host for rank, process in enumerate(processes)}
         found = {rank: Neighbour.find(process) for rank, process in enumerate(processes)}
         neighbours = {rank: neighbour for rank, neighbour in found.items() if neighbour is not None}
-        self.roll_call = RollCall(self._transport, self.watchdog, limit_s, hosts, neighbours)
+        self.roll_call = RollCall(self._handler, self.watchdog, limit_s, hosts, neighbours)
         self.roll_call.start()
 
     def install(self) -> None:
@@ -92,16 +80,12 @@ class Ending:
                 self.end(args.exc_value)
 
         def on_signal(number: int, frame: FrameType | None) -> None:
-            if not self._signalled and not self._begun:
-                self._signalled = True
-                _later(_UNWINDING_S, lambda: self._end_unless_begun(number))
-                raise Ended(number)
+            self._handler.handle(Event.SIGNAL, Occurrence(fault=Ended(number)))
 
         def on_unraisable(what: sys.UnraisableHookArgs) -> None:
             if isinstance(what.exc_value, Ended):
                 # it came where nothing can be raised, in a finaliser or a callback of native code: once more, elsewhere
-                number, self._signalled = what.exc_value.number, False
-                _later(_AGAIN_S, lambda: signal.pthread_kill(threading.main_thread().ident or 0, number))
+                self._handler.handle(Event.SIGNAL_LOST, Occurrence(fault=what.exc_value))
             else:
                 sys.__unraisablehook__(what)
 
@@ -111,34 +95,15 @@ class Ending:
         for number in ENDING_SIGNALS:
             signal.signal(number, on_signal)
 
-    def _end_unless_begun(self, number: int) -> None:
-        """End the job on a signal of which native code has made nothing."""
-        if not self._begun:
-            self.end(Ended(number))
-
     def end(self, fault: BaseException) -> None:
         """End the job because of a fault; files were closed on the way here."""
-        self._begun = True
-        who, status = self.watchdog.position, exit_status(fault)
-        if os.environ.get(TRACEBACK_VARIABLE):
-            traceback.print_exception(type(fault), fault, fault.__traceback__)
-        if self.roll_call.told_to_end:
-            # rank 0 has said why, and ends this process
-            time.sleep(_GRACE_S)
-            os._exit(status)
-        if _is_consequence(fault) or (isinstance(fault, Ended) and self._transport.rank and not who.board):
-            # whoever knows the cause says so within a moment, and ends the job
-            time.sleep(_GRACE_S)
+        who = self.watchdog.position
+        early = isinstance(fault, Ended) and self._rank and not who.board
         if isinstance(fault, OutputLostError):
             # nothing is left to go on with
             who = replace(who, hint="")
-        self.roll_call.report(error_line(fault, who.name) + who.circumstances, status)
-
-
-def _later(after_s: float, what: Callable[[], None]) -> None:
-    timer = threading.Timer(after_s, what)
-    timer.daemon = True
-    timer.start()
+        about = Occurrence(error_line(fault, who.name) + who.circumstances, exit_status(fault), fault)
+        self._handler.handle(Event.CONSEQUENCE if early or _is_consequence(fault) else Event.FAULT, about)
 
 
 def _is_consequence(fault: BaseException) -> bool:

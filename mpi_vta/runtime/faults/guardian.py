@@ -16,9 +16,11 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from dataclasses import dataclass
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from mpi_vta.child_process import end_with
 from mpi_vta.runtime.faults.attended_clock import AttendedClock
@@ -27,6 +29,7 @@ from mpi_vta.runtime.faults.pairing import find_launcher
 from mpi_vta.runtime.faults.process import PROC, status_of
 from mpi_vta.runtime.faults.rank_position import RankPosition
 from mpi_vta.runtime.faults.rank_state import RANK_STATE_BYTES, RankState
+from mpi_vta.runtime.faults.transitions import GUARDIAN_TABLE, Deed, Machine, Sight, Watch
 from mpi_vta.standard_output import say_error
 
 if TYPE_CHECKING:
@@ -167,8 +170,101 @@ class StopWatch:
         return stopped_s if self._limit_s and stopped_s > self._limit_s + _STOPPED_S else 0.0
 
 
-def main(arguments: Sequence[str]) -> NoReturn:
-    """Hand signals on to the rank, wait for its end, and end the same way.
+@dataclass(frozen=True)
+class Seen:
+    """What a guardian has seen, besides what its table has a word for.
+
+    Attributes
+    ----------
+    line : str
+        What there is to say.
+    absent : int
+        Process that keeps MPI from beginning; 0 for none that can be seen.
+    """
+
+    line: str = ""
+    absent: int = 0
+
+
+class Guardian:
+    """Looks at one rank, and moves through the guardian's transition table.
+
+    Parameters
+    ----------
+    launcher, child : int
+        Process of the launcher, and of the rank.
+    memory : int
+        File descriptor of the rank's state.
+    rank : int
+        Its number.
+    limit_s : float
+        For how long it may be stopped; 0 for no limit.
+    """
+
+    def __init__(self, launcher: int, child: int, memory: int, rank: int, limit_s: float) -> None:
+        self._launcher, self._child, self._memory, self._rank = launcher, child, memory, rank
+        self._state, self._status = RankState(memory), 0
+        self._watch = StopWatch(child, limit_s)
+        self._launch = LaunchWatch(launcher, os.getpid(), limit_s, os.environ)
+        self._machine = Machine(
+            GUARDIAN_TABLE,
+            Watch.WATCHING,
+            {
+                Deed.CLOSE_RANK: lambda seen: _end_without_launcher(child),
+                Deed.KILL_ABSENT: _kill_absent,
+                Deed.SAY: lambda seen: say_error(seen.line),
+                Deed.KILL_RANK: lambda seen: os.kill(child, signal.SIGKILL),
+                Deed.SIGNALS_OFF: lambda seen: _set_signals(signal.SIG_DFL),
+                Deed.CLEAR: self._clear,
+                Deed.JUDGE: self._judge,
+                Deed.LET_OTHERS_SPEAK: lambda seen: time.sleep(silence_s(rank, _crash_place(memory))),
+                Deed.LET_PASS: lambda seen: time.sleep(_FORWARDING_S),
+                Deed.EXIT_ALIKE: lambda seen: os._exit(os.WEXITSTATUS(self._status)),
+                Deed.DIE_ALIKE: lambda seen: _die(os.WTERMSIG(self._status)),
+                Deed.DIE: lambda seen: _die(signal.SIGKILL),
+            },
+        )
+
+    def stand_by(self) -> None:
+        """Hand signals on to the rank, wait for its end, and end the same way; does not return."""
+
+        def hand_on(number: int, frame: object) -> None:
+            os.kill(self._child, number)
+
+        _set_signals(hand_on)
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKED)
+        while not _has_ended(self._child):
+            self._look()
+            signal.sigtimedwait((signal.SIGCHLD,), _LOOK_S)
+        self._machine.handle(Sight.ENDED, Seen())
+
+    def _look(self) -> None:
+        if os.getppid() != self._launcher:
+            self._machine.handle(Sight.LAUNCHER_GONE, Seen())
+        elif stopped_s := self._watch.overdue_s():
+            line = self._state.position(self._rank).line(f"was stopped (SIGSTOP) for {stopped_s:.1f} s")
+            self._machine.handle(Sight.STOPPED, Seen(line))
+        elif not self._state.mpi_has_begun and (absence := self._launch.absence()):
+            self._machine.handle(Sight.ABSENT, Seen(_absent_line(absence), absence.pid))
+
+    def _clear(self, seen: Seen) -> None:
+        self._status = _end_orphans(self._child)
+
+    def _judge(self, seen: Seen) -> None:
+        if os.WIFEXITED(self._status):
+            self._machine.handle(Sight.EXITED, seen)
+            return
+        number = os.WTERMSIG(self._status)
+        if number in ASKED or os.getppid() != self._launcher:
+            self._machine.handle(Sight.ASKED, seen)
+            return
+        line = last_words(self._state, self._rank, number, _crash_place(self._memory))
+        self._machine.handle(Sight.KILLED, Seen(line))
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Be the guardian of a rank, until its end.
 
     Parameters
     ----------
@@ -177,46 +273,18 @@ def main(arguments: Sequence[str]) -> NoReturn:
         stopped.
     """
     launcher, child, memory, rank = map(int, arguments[:4])
-    limit_s, state = float(arguments[4]), RankState(memory)
     ctypes.CDLL(None).prctl(_ADOPT_ORPHANS, 1)
-
-    def hand_on(number: int, frame: object) -> None:
-        os.kill(child, number)
-
-    for asked in ASKED:
-        signal.signal(asked, hand_on)
-    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGCHLD,))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ASKED)
-    watch, launch = StopWatch(child, limit_s), LaunchWatch(launcher, os.getpid(), limit_s, os.environ)
-    while not _has_ended(child):
-        if os.getppid() != launcher:
-            _end_without_launcher(child)
-        elif stopped_s := watch.overdue_s():
-            _end_job(child, state.position(rank).line(f"was stopped (SIGSTOP) for {stopped_s:.1f} s"))
-        elif not state.mpi_has_begun and (absence := launch.absence()):
-            if absence.pid:
-                os.kill(absence.pid, signal.SIGKILL)
-            _end_job(child, _absent_line(absence))
-        signal.sigtimedwait((signal.SIGCHLD,), _LOOK_S)
-    for asked in ASKED:
-        signal.signal(asked, signal.SIG_DFL)
-    status = _end_orphans(child)
-    if os.WIFEXITED(status):
-        os._exit(os.WEXITSTATUS(status))
-    number = os.WTERMSIG(status)
-    if number not in ASKED and os.getppid() == launcher:
-        place = _crash_place(memory)
-        time.sleep(silence_s(rank, place))
-        say_error(last_words(state, rank, number, place))
-        time.sleep(_FORWARDING_S)
-    # the launcher learns how the rank ended
-    os.kill(os.getpid(), number)
-    os._exit(SIGNAL_STATUS + number)
+    Guardian(launcher, child, memory, rank, float(arguments[4])).stand_by()
 
 
 def _has_ended(child: int) -> bool:
     # WNOWAIT: until its end was taken note of, no other process can have the rank's number
     return os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+
+
+def _set_signals(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
+    for asked in ASKED:
+        signal.signal(asked, handler)
 
 
 def _absent_line(absence: Absence) -> str:
@@ -225,13 +293,9 @@ def _absent_line(absence: Absence) -> str:
     return RankPosition(absence.rank, socket.gethostname()).line(absence.text)
 
 
-def _end_job(child: int, line: str) -> None:
-    """End a job whose ranks cannot: say why, end the rank, and let the launcher see an end that it cannot overlook."""
-    say_error(line)
-    os.kill(child, signal.SIGKILL)
-    _end_orphans(child)
-    time.sleep(_FORWARDING_S)
-    os.kill(os.getpid(), signal.SIGKILL)
+def _kill_absent(seen: Seen) -> None:
+    if seen.absent:
+        os.kill(seen.absent, signal.SIGKILL)
 
 
 def _end_without_launcher(child: int) -> None:
@@ -254,6 +318,12 @@ def _end_orphans(child: int) -> int:
                 os.kill(orphan, signal.SIGKILL)
                 os.waitpid(orphan, 0)
     return status
+
+
+def _die(number: int) -> None:
+    """End by a signal; with its status, should it be ignored here."""
+    os.kill(os.getpid(), number)
+    os._exit(SIGNAL_STATUS + number)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,6 @@ its process gets on, it is only slow. So more ranks than cores raise no false al
 from __future__ import annotations
 
 import json
-import os
-import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -21,15 +19,14 @@ from contextlib import contextmanager
 from typing import Any
 
 from mpi_vta.runtime.faults.attended_clock import AttendedClock
-from mpi_vta.runtime.faults.blame import AT_LAST, ENDING_S, PROCESS_OR_LINK, Blame, Heard, judge, patience_s
+from mpi_vta.runtime.faults.blame import AT_LAST, PROCESS_OR_LINK, Blame, Heard, judge, patience_s
+from mpi_vta.runtime.faults.handler import BEAT, BYE, END, FAULT, FaultHandler, Occurrence
 from mpi_vta.runtime.faults.process import Neighbour
 from mpi_vta.runtime.faults.rank_position import RankPosition
+from mpi_vta.runtime.faults.transitions import Event
 from mpi_vta.runtime.faults.watchdog import LOADING, Watchdog
-from mpi_vta.runtime.transport.protocol import Transport
-from mpi_vta.standard_output import say_error
 
 EXIT_STATUS = 17
-BEAT, FAULT, END, BYE = "beat", "fault", "end", "bye"
 _BEATS_PER_PATIENCE = 8
 _LONGEST_TICK_S = 0.2
 # MPI may take in one message per poll and show it at a later one only
@@ -39,9 +36,7 @@ _CLOSING_TICK_S = 0.001
 _LOOK_FROM, _IDLE_FOR = 0.25, 0.5
 # how much longer a silence is borne while the process gets on
 _SLOW = 10
-_GRACE_S = 3.0
-# for MPI to end all ranks; with the deputy's wait a host that is cut off is empty within the limit too
-_ABORT_S = 2.0
+# before a rank other than 1 takes rank 0's place
 _DEPUTY_S = 1.5
 
 
@@ -50,8 +45,8 @@ class RollCall:
 
     Parameters
     ----------
-    transport : Transport
-        Of all ranks.
+    handler : FaultHandler
+        Of this rank: what is found is an event to it.
     watchdog : Watchdog
         What this rank is at.
     limit_s : float
@@ -64,15 +59,16 @@ class RollCall:
 
     def __init__(
         self,
-        transport: Transport,
+        handler: FaultHandler,
         watchdog: Watchdog,
         limit_s: float,
         hosts: Mapping[int, str] | None = None,
         neighbours: Mapping[int, Neighbour] | None = None,
     ) -> None:
-        self._transport, self.watchdog = transport, watchdog
-        self._rank, self._size = transport.rank, transport.size
+        self._handler, self._transport, self.watchdog = handler, handler.transport, watchdog
+        self._rank, self._size = self._transport.rank, self._transport.size
         self._active = limit_s > 0
+        handler.rank_0_listens = (lambda: not self._fault(0)) if self._active else None
         self._neighbours = neighbours or {}
         self._patience_s = patience_s(limit_s) if limit_s > 0 else 0.0
         self._tick_s = min(_LONGEST_TICK_S, self._patience_s / _BEATS_PER_PATIENCE / 2)
@@ -81,9 +77,7 @@ class RollCall:
         self._empty_polls = _EMPTY_POLLS + (self._size if self._rank == 0 else 0)
         self._now_s, self._next_beat_s, self._attended = 0.0, 0.0, AttendedClock()
         self._stopped = threading.Event()
-        self._found = threading.Lock()
         self._thread = threading.Thread(target=self._call, name="roll call", daemon=True)
-        self.told_to_end = False
 
     def start(self) -> None:
         """Call the roll until `close`, in a thread."""
@@ -114,7 +108,7 @@ class RollCall:
         else:
             self._stopped.set()
             self._thread.join()
-            self._post_all(BYE)
+            self._handler.post_all(BYE)
             self._hear_out()
         self._transport.flush()
 
@@ -127,37 +121,6 @@ class RollCall:
                 time.sleep(_CLOSING_TICK_S)
             elif json.loads(found[1])["kind"] == BYE:
                 to_come.discard(found[0])
-
-    def report(self, line: str, status: int) -> None:
-        """End the job because of a fault here, with one line from whoever learns of a fault first."""
-        if self._active and self._rank and not self._rank_0_fault():
-            self._post(0, FAULT, line=line, status=status)
-            # rank 0 ends this process; if it does not, it is gone too
-            time.sleep(_GRACE_S)
-        self._settle(line, status)
-
-    def _settle(self, line: str, status: int) -> None:
-        if not self._found.acquire(blocking=False):
-            # another thread of this rank is at it
-            time.sleep(ENDING_S)
-            return
-        say_error(line)
-        if self._active:
-            # Abort itself may block on a link that is cut
-            timer = threading.Timer(_ABORT_S, os._exit, args=(status,))
-            timer.daemon = True
-            timer.start()
-            if self._rank == 0:
-                self._post_all(END)
-        self._end_main_thread()
-        # it leaves the others the time to close their files
-        self._transport.abort(status)
-
-    def _end_main_thread(self) -> None:
-        """Let the main thread close its files and wait, as if the batch system had asked for it."""
-        if threading.current_thread() is not threading.main_thread():
-            self.told_to_end = True
-            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     def _call(self) -> None:
         while not self._stopped.wait(self._tick_s):
@@ -189,12 +152,12 @@ class RollCall:
             if kind == BEAT:
                 self._hear(rank, message)
             elif kind == FAULT:
-                self._settle(message["line"], message["status"])
+                self._handler.handle(Event.MUST_SPEAK, Occurrence(message["line"], message["status"]))
             elif kind == END:
-                self._end_main_thread()
+                self._handler.handle(Event.ORDER, Occurrence())
             elif kind == BYE:
                 # the last note from here: rank 0 waits for it
-                self._post(0, BYE)
+                self._handler.post(0, BYE)
                 return True
         return False
 
@@ -214,9 +177,9 @@ class RollCall:
     def _beat(self) -> None:
         state = self.watchdog.state()
         if self._rank == 0:
-            self._post_all(BEAT, **state)
+            self._handler.post_all(BEAT, **state)
         else:
-            self._post(0, BEAT, **state)
+            self._handler.post(0, BEAT, **state)
 
     def _look(self) -> None:
         stuck_s, what = self.watchdog.stuck()
@@ -227,15 +190,12 @@ class RollCall:
             blame = judge(self._heard, self._now_s, self._patience_s, self._fault)
             if blame is not None:
                 self._blame(blame)
-        elif fault := self._rank_0_fault():
+        elif fault := self._fault(0):
             if self._rank > 1:
                 # rank 1 says so, unless it is gone as well
                 time.sleep(_DEPUTY_S)
             text = f"nothing heard for {self._silence_s(0):.1f} s by rank {self._rank}: {fault}{AT_LAST}"
             self._blame(Blame(self._heard[0].who, text))
-
-    def _rank_0_fault(self) -> str:
-        return self._fault(0)
 
     def _fault(self, rank: int) -> str:
         """Say what is wrong with a rank that is silent for too long; empty if it is not, or only slow."""
@@ -254,12 +214,4 @@ class RollCall:
         return self._now_s - self._heard[rank].at_s
 
     def _blame(self, blame: Blame) -> None:
-        # a fault that this thread has found itself need not be told to a rank 0 that is silent
-        self.report(blame.who.line(blame.text), EXIT_STATUS)
-
-    def _post(self, peer: int, kind: str, **content: Any) -> None:
-        self._transport.post(json.dumps({"kind": kind, **content}).encode(), peer)
-
-    def _post_all(self, kind: str, **content: Any) -> None:
-        for peer in range(1, self._size):
-            self._post(peer, kind, **content)
+        self._handler.handle(Event.FOUND, Occurrence(blame.who.line(blame.text), EXIT_STATUS))

@@ -9,8 +9,9 @@ import pytest
 
 from mpi_vta.command_end import error_line
 from mpi_vta.errors import PlanError
-from mpi_vta.runtime.faults import failure
-from mpi_vta.runtime.faults.failure import ENDING_SIGNALS, Ended, abort_all_on_uncaught, exit_status
+from mpi_vta.runtime.faults import handler
+from mpi_vta.runtime.faults.failure import ENDING_SIGNALS, abort_all_on_uncaught, exit_status
+from mpi_vta.runtime.faults.handler import Ended
 
 
 class Recorder:
@@ -58,13 +59,13 @@ def transport(monkeypatch):
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
     # what would end the process later waits until a test asks for it
-    monkeypatch.setattr(failure, "_later", lambda after_s, what: None)
+    monkeypatch.setattr(handler, "_later", lambda after_s, what: None)
     handlers = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
     recorder = Recorder()
     abort_all_on_uncaught(recorder)
     yield recorder
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    for number, former in handlers.items():
+        signal.signal(number, former)
 
 
 def test_uncaught_exception_aborts_every_rank(transport, capsys):
@@ -90,7 +91,7 @@ def test_signal_that_comes_where_nothing_can_be_raised_comes_again(transport, mo
         if after_s < 1:
             threading.Timer(after_s, what).start()
 
-    monkeypatch.setattr(failure, "_later", at_once)
+    monkeypatch.setattr(handler, "_later", at_once)
 
     class Final:
         def __del__(self):
@@ -107,13 +108,13 @@ def test_signal_that_comes_where_nothing_can_be_raised_comes_again(transport, mo
 
 def test_signal_that_native_code_swallows_ends_the_job_later(transport, monkeypatch, capsys):
     timers = []
-    monkeypatch.setattr(failure, "_later", lambda after_s, what: timers.append((after_s, what)))
+    monkeypatch.setattr(handler, "_later", lambda after_s, what: timers.append((after_s, what)))
     with suppress(Ended):
         signal.raise_signal(signal.SIGTERM)
     assert transport.statuses == []
     ((after_s, end),) = timers
     assert after_s >= 10
-    monkeypatch.setattr(failure, "_GRACE_S", 0.0)
+    monkeypatch.setattr(handler, "GRACE_S", 0.0)
     end()
     assert transport.statuses == [143]
     assert capsys.readouterr().err == "mpi_vta: error: rank 3 on node7: ended by SIGTERM\n"

@@ -6,6 +6,7 @@ import pytest
 
 from mpi_vta.runtime.faults import roll_call as roll_call_module
 from mpi_vta.runtime.faults.attended_clock import LONGEST_STEP_S
+from mpi_vta.runtime.faults.handler import FaultHandler
 from mpi_vta.runtime.faults.process import GONE, HANGS, STOPPED, Neighbour, ProcessId, Status
 from mpi_vta.runtime.faults.roll_call import RollCall
 from mpi_vta.runtime.faults.watchdog import Watchdog
@@ -78,7 +79,13 @@ def ranks(clock):
         world = LocalWorld(size)
         transports = [Transport(world, rank) for rank in range(size)]
         return [
-            RollCall(each, Watchdog(each.rank, HOSTS[each.rank]), LIMIT_S, HOSTS, (neighbours or {}).get(each.rank))
+            RollCall(
+                FaultHandler(each),
+                Watchdog(each.rank, HOSTS[each.rank]),
+                LIMIT_S,
+                HOSTS,
+                (neighbours or {}).get(each.rank),
+            )
             for each in transports
         ]
 

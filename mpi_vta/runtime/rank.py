@@ -1,10 +1,10 @@
-"""One rank's loop: it walks the plan's steps, moves the data, and gives every step its virtual time."""
+"""One rank's part of a job: what it needs to know, and what runs in virtual and in real time have in common."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +23,7 @@ from mpi_vta.runtime.stage import BoardStage
 from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.schedule.clock import TimeInterval
 from mpi_vta.schedule.timeline import (
-    Assemble,
-    Finish,
-    Host,
-    Launch,
-    RankTimeline,
-    Receive,
-    Send,
-    Start,
     edge_peers,
-    rank_steps,
 )
 from mpi_vta.trace.schema import NO_EDGE, NO_PEER, EventKind
 from mpi_vta.trace.writer import RankTrace
@@ -74,8 +65,10 @@ class RankJob:
     verify: bool = False
 
 
-class RankRun:
-    """Runs one rank's part of a job.
+class RankRun(ABC):
+    """One rank's part of a job: its stages, the two ends of its edges, what has arrived, and the trace.
+
+    When what is done, and what time that takes, is for those who inherit from it to say.
 
     Parameters
     ----------
@@ -87,6 +80,8 @@ class RankRun:
         Images and outputs; rank 0 only.
     on_finish : callable
         Called on rank 0 after each finished group.
+    real_sizes : bool
+        Whether messages have their size even where a device carries no data.
     """
 
     def __init__(
@@ -98,27 +93,17 @@ class RankRun:
         watchdog: Watchdog,
         endpoint: Endpoint | None = None,
         on_finish: Callable[[], None] = lambda: None,
+        *,
+        real_sizes: bool,
     ) -> None:
         self._job, self._plan, self._rank = job, job.plan, transport.rank
         self._carries_data = device.carries_data
         self._trace, self._watchdog, self._endpoint, self._on_finish = trace, watchdog, endpoint, on_finish
-        self._timeline = RankTimeline(job.plan, self._rank, job.network)
         self._pieces = PieceCopier(job.plan, job.board.config)
         self._stages = {index: BoardStage(program, device) for index, program in job.programs.items()}
         self._raw = {stage: _raw_values(job.plan, stage) for stage in job.programs}
-        self._inbound, self._outbound = self._open_edges(transport)
+        self._inbound, self._outbound = self._open_edges(transport, real_sizes or self._carries_data)
         self._arrived: dict[tuple[int, int], dict[str, NDArray[np.uint8]]] = {}
-        self._made: dict[int, dict[str, NDArray[np.uint8]]] = {}
-        self._to_release: dict[tuple[int, int], list[Inbound]] = {}
-        self._handlers: dict[type, Callable[[Any], None]] = {
-            Receive: self._receive,
-            Assemble: self._assemble,
-            Host: self._host,
-            Launch: self._launch,
-            Send: self._send,
-            Start: self._start,
-            Finish: self._finish,
-        }
         self._check_times()
         # a real board tells no cycles: then those of the plan, which are the first replica's
         planned = {index: job.plan.stages[index].cycles for index in self._stages}
@@ -126,28 +111,21 @@ class RankRun:
         profiles = {index: stage.profile for index, stage in self._stages.items()}
         trace.note_profiles({index: profile for index, profile in profiles.items() if profile is not None})
 
+    @abstractmethod
     def run(self) -> None:
         """Do every step, then wait until the last message has left."""
-        for step in rank_steps(self._plan, self._rank, self._job.groups):
-            self._handlers[type(step)](step)
-        for outbound in self._outbound.values():
-            outbound.drain(self._watchdog)
 
-    def _open_edges(self, transport: Transport) -> tuple[dict[int, Inbound], dict[int, Outbound]]:
+    def _open_edges(self, transport: Transport, with_payload: bool) -> tuple[dict[int, Inbound], dict[int, Outbound]]:
         plan, groups = self._plan, self._job.groups
         inbound, outbound, verify = {}, {}, self._job.verify
         for index, edge in enumerate(plan.edges):
+            name, payload_bytes = edge_name(edge), edge.size_bytes if with_payload else 0
             if next(edge_peers(plan, index, self._rank, groups, sends=False), None) is not None:
                 peers = edge_peers(plan, index, self._rank, groups, sends=False)
-                inbound[index] = Inbound(
-                    transport, index, peers, self._payload_bytes(index), edge_name(edge), verify=verify
-                )
+                inbound[index] = Inbound(transport, index, peers, payload_bytes, name, verify=verify)
             if next(edge_peers(plan, index, self._rank, groups, sends=True), None) is not None:
-                outbound[index] = Outbound(transport, index, self._payload_bytes(index), edge_name(edge), verify=verify)
+                outbound[index] = Outbound(transport, index, payload_bytes, name, verify=verify)
         return inbound, outbound
-
-    def _payload_bytes(self, edge: int) -> int:
-        return self._plan.edges[edge].size_bytes if self._carries_data else 0
 
     def _check_times(self) -> None:
         """Refuse a plan whose times are not those of the programs at hand."""
@@ -165,62 +143,11 @@ class RankRun:
                     remedy="make the plan again",
                 )
 
-    def _receive(self, step: Receive) -> None:
-        inbound = self._inbound[step.edge]
-        depart_ns, payload = inbound.take(self._watchdog, step.group * self._plan.group_images)
-        span = self._timeline.receive(step, depart_ns)
-        edge = self._plan.edges[step.edge]
-        self._note(EventKind.RECEIVE, span, step.place, step.group, step.peer, step.edge)
-        key = (step.place, step.group)
-        if self._carries_data:
-            self._pieces.put(edge, self._arrived.setdefault(key, {}), payload)
-        self._to_release.setdefault(key, []).append(inbound)
-
-    def _assemble(self, step: Assemble) -> None:
-        self._note(EventKind.HOST, self._timeline.assemble(step), step.place, step.group)
-
-    def _host(self, step: Host) -> None:
-        self._note(EventKind.HOST, self._timeline.host(step), step.place, step.group)
-
-    def _launch(self, step: Launch) -> None:
-        span = self._timeline.launch(step)
-        self._note(EventKind.LAUNCH, span, step.place, step.group)
-        values = self._consume(step.place, step.group)
-        if self._carries_data:
-            with self._watchdog.launching(self._launch_name(step.place, step.group)):
-                made = self._stages[step.place].run(values, self._raw[step.place])
-            self._hand_over(step.place, step.group, made)
-        self._release(step.place, step.group)
-
-    def _send(self, step: Send) -> None:
-        span = self._timeline.send(step)
-        edge = self._plan.edges[step.edge]
-        self._note(EventKind.SEND, span, step.place, step.group, step.peer, step.edge)
-        payload = self._pieces.cut(edge, self._made[step.place][edge.value]) if self._carries_data else None
-        image = step.group * self._plan.group_images
-        self._outbound[step.edge].send(step.peer, span.end_ns, payload, image)
-
-    def _start(self, step: Start) -> None:
-        endpoint = self._at_rank_0()
-        at_ns = self._timeline.start(step)
-        endpoint.start(step.group, at_ns)
-        self._note(EventKind.START, TimeInterval(at_ns, at_ns), SOURCE, step.group)
-        if self._carries_data:
-            self._hand_over(SOURCE, step.group, endpoint.group(step.group))
-
-    def _finish(self, step: Finish) -> None:
-        at_ns = self._timeline.finish(step)
-        self._at_rank_0().finish(step.group, at_ns, self._consume(SINK, step.group))
-        self._note(EventKind.FINISH, TimeInterval(at_ns, at_ns), SINK, step.group)
-        self._release(SINK, step.group)
-        self._on_finish()
-
     def _launch_name(self, place: int, group: int) -> str:
         return f"the launch of stage {place} for image {group * self._plan.group_images}"
 
     def _hand_over(self, place: int, group: int, values: dict[str, NDArray[np.uint8]]) -> None:
-        """Keep a place's results for its sends, and give them to the places on this rank that read them."""
-        self._made[place] = values
+        """Give a place's results to the places on this rank that read them."""
         for index in self._plan.edges_out_of.get(place, ()):
             edge = self._plan.edges[index]
             if self._plan.rank_of(edge.consumer, group) == self._rank:
@@ -229,10 +156,6 @@ class RankRun:
 
     def _consume(self, place: int, group: int) -> dict[str, NDArray[np.uint8]]:
         return self._arrived.pop((place, group), {})
-
-    def _release(self, place: int, group: int) -> None:
-        for inbound in self._to_release.pop((place, group), []):
-            inbound.release()
 
     def _at_rank_0(self) -> Endpoint:
         assert self._endpoint is not None, "source and sink are at rank 0"

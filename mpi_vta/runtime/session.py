@@ -40,6 +40,7 @@ from mpi_vta.runtime.power_sampling import PowerSampler
 from mpi_vta.runtime.rank import RankJob, RankRun, edge_name
 from mpi_vta.runtime.rank_report import RankReport
 from mpi_vta.runtime.transport.protocol import Transport
+from mpi_vta.runtime.virtual import VirtualRun
 from mpi_vta.runtime.wall import WallClock, WallRun
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.trace.schema import RankInfo
@@ -325,7 +326,7 @@ def _run(
         if options.clock == WALL:
             run = WallRun(job, own_network, device, trace, watchdog, clock, endpoint, on_finish)
         else:
-            run = RankRun(job, own_network, device, trace, watchdog, endpoint, on_finish)
+            run = VirtualRun(job, own_network, device, trace, watchdog, endpoint, on_finish)
         # the ranks start together, so that a rank that still decodes its program does not look like a cut link
         transport.barrier()
         samples = compare_clocks(transport, clock.now_ns) if options.clock == WALL else None

@@ -105,7 +105,7 @@ class WallRun(RankRun):
         endpoint: Endpoint | None = None,
         on_finish: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(job, transport, device, trace, watchdog, endpoint, on_finish)
+        super().__init__(job, transport, device, trace, watchdog, endpoint, on_finish, real_sizes=True)
         self._clock, self._simulated = clock, device.simulated
         self._cpu, self._vta = Worker("processor", clock), Worker("vta", clock)
         self._sends: dict[tuple[int, int], list[Send]] = {}
@@ -155,10 +155,6 @@ class WallRun(RankRun):
 
     def _task(self, place: int, group: int) -> _Task:
         return _Task(place, group, len(self._plan.edges_into.get(place, ())))
-
-    def _payload_bytes(self, edge: int) -> int:
-        """Real messages have their real size, with or without data."""
-        return self._plan.edges[edge].size_bytes
 
     def _awaited(self) -> str:
         """Say what comes next, for the watchdog's message."""

@@ -9,12 +9,13 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from runtime.test_piece_copier import divisions, plan_of
-from runtime.test_rank import BOARD, CONFIG, NETWORK, chain, program
+from runtime.test_virtual import BOARD, CONFIG, NETWORK, chain, program
 
 from mpi_vta.runtime.endpoint import Endpoint
 from mpi_vta.runtime.faults.watchdog import Watchdog
-from mpi_vta.runtime.rank import RankJob, RankRun
+from mpi_vta.runtime.rank import RankJob
 from mpi_vta.runtime.transport.local import LocalWorld, run_ranks
+from mpi_vta.runtime.virtual import VirtualRun
 from mpi_vta.runtime.wall import WallClock, WallRun
 from mpi_vta.schedule.predict import predict
 from mpi_vta.schedule.timeline import Receive, Send, edge_peers, rank_steps
@@ -56,7 +57,7 @@ def run_times(plan, images, world, *, wall=False, trace=NoTrace, on_finish=lambd
         job = RankJob(plan, NETWORK, BOARD, mine, groups)
         endpoint = Endpoint({}, {}, images, plan.group_images, CONFIG) if rank == 0 else None
         fixed = (job, transport, TimeOnly(), trace(), Watchdog(rank, "here"))
-        run = WallRun(*fixed, WallClock(), endpoint, on_finish) if wall else RankRun(*fixed, endpoint, on_finish)
+        run = WallRun(*fixed, WallClock(), endpoint, on_finish) if wall else VirtualRun(*fixed, endpoint, on_finish)
         run.run()
         return endpoint
 

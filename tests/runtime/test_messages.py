@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from memory_outputs import MemoryOutputs
 from runtime.test_load import NoTrace
-from runtime.test_rank import BOARD, CONFIG, NETWORK, SHAPE, Adder, chain, expected, program
+from runtime.test_virtual import BOARD, CONFIG, NETWORK, SHAPE, Adder, chain, expected, program
 
 from mpi_vta.errors import IntegrityError
 from mpi_vta.runtime.endpoint import Endpoint
 from mpi_vta.runtime.faults.watchdog import Watchdog
-from mpi_vta.runtime.rank import RankJob, RankRun
+from mpi_vta.runtime.rank import RankJob
 from mpi_vta.runtime.transport.local import LocalWorld, run_ranks
+from mpi_vta.runtime.virtual import VirtualRun
 from mpi_vta.runtime.wall import WallClock, WallRun
 
 IMAGES = 5
@@ -47,7 +48,7 @@ def run(world, *, verify, wall=False, seed=0):
         if rank == 0:
             endpoint = Endpoint({"v-1": images}, {"v2": SHAPE}, IMAGES, PLAN.group_images, CONFIG, store)
         fixed = (job, transport, Adder(), NoTrace(), Watchdog(rank, "here"))
-        (WallRun(*fixed, WallClock(), endpoint) if wall else RankRun(*fixed, endpoint)).run()
+        (WallRun(*fixed, WallClock(), endpoint) if wall else VirtualRun(*fixed, endpoint)).run()
         return endpoint
 
     times = run_ranks(3, work, world)[0].times

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_outputs import MemoryOutputs
-from runtime.test_rank import BOARD, CONFIG, NETWORK, SHAPE, Adder, chain, expected, plans, program
+from runtime.test_virtual import BOARD, CONFIG, NETWORK, SHAPE, Adder, chain, expected, plans, program
 
 from mpi_vta.runtime.clock_comparison import ROUNDS, compare_clocks
 from mpi_vta.runtime.endpoint import Endpoint

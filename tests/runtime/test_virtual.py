@@ -19,8 +19,9 @@ from mpi_vta.plans.network import NetworkModel
 from mpi_vta.plans.plan import SINK, SOURCE, Edge, Plan, Stage
 from mpi_vta.runtime.endpoint import Endpoint
 from mpi_vta.runtime.faults.watchdog import Watchdog
-from mpi_vta.runtime.rank import RankJob, RankRun
+from mpi_vta.runtime.rank import RankJob
 from mpi_vta.runtime.transport.local import run_ranks
+from mpi_vta.runtime.virtual import VirtualRun
 from mpi_vta.schedule.figures import group_count
 from mpi_vta.schedule.predict import predict
 from mpi_vta.trace.schema import EventKind, RankInfo, rank_group
@@ -128,7 +129,7 @@ def run_plan(plan, images, folder, carries_data=True):
         info = RankInfo(rank, "here", BOARD.name, CONFIG.name, "adder", 1.0, 2.0, "test", 100.0, 100_000, 512, 8)
         watchdog = Watchdog(rank, "here")
         with RankTrace(folder / f"{rank}.h5", info) as trace:
-            run = RankRun(job, transport, Adder(carries_data), trace, watchdog, endpoint)
+            run = VirtualRun(job, transport, Adder(carries_data), trace, watchdog, endpoint)
             run.run()
             with h5py.File(io.BytesIO(trace.close()), "r") as file:
                 kinds = file[rank_group(rank)]["events"]["kind"]

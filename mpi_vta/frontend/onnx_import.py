@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mpi_vta.errors import GraphError, ModelError
-from mpi_vta.frontend.lowering import Lowering
+from mpi_vta.frontend.growing_graph import Lowering
 from mpi_vta.frontend.onnx_net import Fate, OnnxNet
 from mpi_vta.frontend.onnx_operators import row
 from mpi_vta.frontend.onnx_passes import normalize

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.frontend import lowering as to
+from mpi_vta.frontend.growing_graph import Rule
 from mpi_vta.frontend.onnx_net import OnnxNode
 from mpi_vta.graph.activations import ACTIVATIONS, sigmoid
 from mpi_vta.graph.tail import ARITHMETIC, FUNCTIONS
@@ -70,7 +71,7 @@ class OnnxOperator:
         Of known operators that are refused: the reason.
     """
 
-    lowered: to.Rule | None = None
+    lowered: Rule | None = None
     reads: tuple[str, ...] = ()
     idle: tuple[str, ...] = ()
     place: str = ""
@@ -95,7 +96,7 @@ class OnnxOperator:
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
-def _row(lowered: to.Rule | None, *reads: str, **more: Any) -> OnnxOperator:
+def _row(lowered: Rule | None, *reads: str, **more: Any) -> OnnxOperator:
     return OnnxOperator(lowered, reads, **more)
 
 
@@ -104,7 +105,7 @@ def _activation(kind: str, *reads: str, **more: Any) -> OnnxOperator:
     return OnnxOperator(to.activation(kind), reads, **{"elementwise": True, "computes": ACTIVATIONS[kind], **more})
 
 
-def _two(rule: str, lowered: to.Rule | None = None, **more: Any) -> OnnxOperator:
+def _two(rule: str, lowered: Rule | None = None, **more: Any) -> OnnxOperator:
     """Return the row of arithmetic of two operands."""
     computes = ARITHMETIC[rule]
     return OnnxOperator(lowered, arithmetic=rule, computes=computes, elementwise=True, folds=True, **more)
@@ -119,7 +120,7 @@ def _compares(compute: Callable[..., Array]) -> OnnxOperator:
     return OnnxOperator(computes=compute, elementwise=True, folds=True, part="as part of an activation")
 
 
-def _reduces(rule: str, lowered: to.Rule | None = None, **more: Any) -> OnnxOperator:
+def _reduces(rule: str, lowered: Rule | None = None, **more: Any) -> OnnxOperator:
     return OnnxOperator(lowered, ("axes", "keepdims", "noop_with_empty_axes"), reduction=rule, **more)
 
 
@@ -131,7 +132,7 @@ def _refused(reason: str) -> OnnxOperator:
     return OnnxOperator(listed=False, refused=reason)
 
 
-def _own(lowered: to.Rule, **more: Any) -> OnnxOperator:
+def _own(lowered: Rule, **more: Any) -> OnnxOperator:
     """Return the row of an operator that only our passes make."""
     return OnnxOperator(lowered, listed=False, **more)
 

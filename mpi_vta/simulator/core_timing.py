@@ -6,8 +6,6 @@ its last slot down the pipeline. Loads ask for a burst a cycle; a memory that is
 
 from __future__ import annotations
 
-from collections import deque
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,20 +13,22 @@ from mpi_vta.errors import SimulationError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.table import AluOpcode, MemoryType, Opcode, Unit
 from mpi_vta.simulator.bursts import split_rows
+from mpi_vta.simulator.core_memory import (
+    BEAT_TO_WRITE_CYCLES,
+    NEVER,
+    QUEUE_CYCLES,
+    InstructionFetch,
+    LoadStream,
+    ReadChannel,
+)
 from mpi_vta.simulator.decoding import Indices, element_bytes
 from mpi_vta.simulator.profile import TimingProfile
 from mpi_vta.simulator.tokens import CAUSE_OF_UNIT, Cause, Columns, TokenMatch, waiting_units
 
-_NEVER = 1 << 62
-_INSTRUCTION_BYTES = 16
 _MOST_CLIPS = 2
-FETCH_BURST_INSTRUCTIONS = 32
 
 # from a cycle to another that follows it
-QUEUE_CYCLES = 2  # put into a queue, to at its head
 TAKE_TO_REQUEST_CYCLES = 2  # a LOAD is taken, to its first burst is asked for
-GRANT_TO_ADDRESS_CYCLES = 1  # a burst is granted, to it stands at the memory
-BEAT_TO_WRITE_CYCLES = 1  # a beat stands at the core, to it is written
 TAKE_TO_BEAT_CYCLES = 4  # a STORE is taken, to its first beat stands at the memory
 ANSWER_TO_END_CYCLES = 2  # the last burst is answered, to the STORE ends
 
@@ -83,9 +83,9 @@ class CoreSimulation:
         lanes = np.maximum(1, config.out_bytes // bus_bytes)
         self._store_beats = (columns["x_size"] * columns["y_size"] * lanes).tolist()
         self._write_free = 0
-        self._channel = _Channel(profile)
-        self._fetch = _Fetch(count, profile, bus_bytes)
-        self._streams = [_Stream() for _ in Unit]
+        self._channel = ReadChannel(profile)
+        self._fetch = InstructionFetch(count, profile, bus_bytes)
+        self._streams = [LoadStream() for _ in Unit]
 
     def complete(self) -> None:
         """Run to the end; raises `SimulationError` if the program deadlocks."""
@@ -93,7 +93,7 @@ class CoreSimulation:
         load, compute = self._streams[Unit.LOAD], self._streams[Unit.COMPUTE]
         while True:
             first = min(fetch.ready, compute.ready, load.ready)
-            if first == _NEVER:
+            if first == NEVER:
                 break
             cycle = channel.earliest(first)
             if fetch.ready <= cycle:
@@ -109,7 +109,7 @@ class CoreSimulation:
             stream.position += 1
             stream.ready = cycle + 1
             if stream.position == stream.last:
-                stream.ready = _NEVER
+                stream.ready = NEVER
                 self._loaded(unit, stream, last + BEAT_TO_WRITE_CYCLES)
         if -1 in self.end:
             waits = waiting_units(self._columns, self._match, self._members, self._next, self.end, self._depth)
@@ -123,7 +123,7 @@ class CoreSimulation:
     def _depth(self) -> int:
         return self._profile.queue_depth
 
-    def _loaded(self, unit: int, stream: _Stream, last_write: int) -> None:
+    def _loaded(self, unit: int, stream: LoadStream, last_write: int) -> None:
         """End a load: zeros are written in the cycles without data."""
         index, padding = stream.index, self._padding[stream.index]
         done = last_write
@@ -183,7 +183,7 @@ class CoreSimulation:
         self.start[index], self.cause[index] = start, cause
         return True
 
-    def _execute(self, index: int, unit: int, stream: _Stream) -> None:
+    def _execute(self, index: int, unit: int, stream: LoadStream) -> None:
         start, opcode = self.start[index], self._opcode[index]
         if opcode in (Opcode.GEMM, Opcode.ALU):
             clips = self._clips[index]
@@ -230,109 +230,6 @@ class CoreSimulation:
             for other in (Unit.LOAD, Unit.COMPUTE, Unit.STORE):
                 if self._waits_for[other] == index:
                     self._pending.add(other)
-
-
-class _Stream:
-    """The bursts of a LOAD in progress; index -1 if there is none."""
-
-    __slots__ = ("index", "last", "position", "ready", "total")
-
-    def __init__(self) -> None:
-        self.index, self.ready = -1, _NEVER
-        self.position = self.last = self.total = 0
-
-
-class _Channel:
-    """The read channel: a grant a cycle, up to so many bursts under way, beats in the order of grants."""
-
-    def __init__(self, profile: TimingProfile) -> None:
-        self.beat_cycles = round(profile.beat_cycles)
-        self._latency = profile.memory_latency_cycles + GRANT_TO_ADDRESS_CYCLES
-        self._in_flight = profile.requests_in_flight
-        self._last_beats: deque[int] = deque()
-        self._granted, self._free = -1, 0
-
-    def earliest(self, wanted: int) -> int:
-        """Return the first cycle from `wanted` on in which a burst can be granted."""
-        cycle, last_beats = max(wanted, self._granted + 1), self._last_beats
-        while last_beats and last_beats[0] < cycle:
-            last_beats.popleft()
-        if len(last_beats) >= self._in_flight:
-            cycle = last_beats.popleft() + 1
-        return cycle
-
-    def grant(self, cycle: int, beats: int) -> int:
-        """Grant a burst in a cycle that `earliest` gave; return that of its first beat."""
-        begin = max(cycle + self._latency, self._free)
-        self._free = begin + beats * self.beat_cycles
-        self._last_beats.append(self._free - self.beat_cycles)
-        self._granted = cycle
-        return begin
-
-
-class _Fetch:
-    """Fetch: bursts asked for while there is room for a whole one; an instruction is given when the next has come.
-
-    `given` instructions have been handed out, at `times`; `ranks` of them to each unit.
-    """
-
-    def __init__(self, count: int, profile: TimingProfile, bus_bytes: int) -> None:
-        self._count, self._burst = count, FETCH_BURST_INSTRUCTIONS
-        self._beats_each = max(1, _INSTRUCTION_BYTES // bus_bytes)
-        self._beat_cycles = round(profile.beat_cycles)
-        self._put: list[int] = []
-        self._taken: list[int] = []
-        self._asked, self._granted = 0, 0
-        self.given, self.ranks = 0, [0, 0, 0]
-        self.times: list[int] = []
-        self.ready = 1
-
-    @property
-    def beats(self) -> int:
-        """Beats of the burst that is asked for."""
-        return min(self._burst, self._count - self._asked) * self._beats_each
-
-    def arrive(self, cycle: int, begin: int) -> None:
-        """Note that the burst was granted, and when its first beat comes."""
-        size = self.beats // self._beats_each
-        for number in range(1, size + 1):
-            last = begin + (number * self._beats_each - 1) * self._beat_cycles
-            self._put.append(last + BEAT_TO_WRITE_CYCLES)
-        if not self._taken:
-            self._taken.append(self._put[0] + QUEUE_CYCLES)
-        self._asked += size
-        self._granted = cycle
-        self._ask()
-
-    def _ask(self) -> None:
-        """Find the cycle in which the next burst is asked for, if it is known."""
-        self.ready = _NEVER
-        if self._asked == self._count:
-            return
-        # all but one burst's worth of what was asked for must have left the buffer
-        left = self._asked - self._burst
-        if left <= 0:
-            self.ready = self._granted + 1
-        elif left <= len(self._taken):
-            self.ready = max(self._granted, self._taken[left - 1]) + 1
-
-    def can_give(self) -> bool:
-        """Return whether the next instruction, and the one after it, have come."""
-        return self.given < self._count and (self.given + 1 < len(self._put) or self._asked == self._count > self.given)
-
-    def give(self, unit: int, room: int) -> None:
-        """Hand out the next instruction once its unit's queue has room."""
-        index = self.given
-        taken = self._taken[index]
-        time = max(taken + 1, room)
-        if index + 1 < self._count:
-            time = max(time, self._put[index + 1] + QUEUE_CYCLES)
-            self._taken.append(time)
-        self.times.append(time)
-        self.given += 1
-        self.ranks[unit] += 1
-        if self.ready == _NEVER:
-            self._ask()
 
 
 def _slots(columns: Columns) -> Indices:

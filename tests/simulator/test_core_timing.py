@@ -14,7 +14,7 @@ from mpi_vta.gateware.fetch import BURST_INSTRUCTIONS
 from mpi_vta.gateware.reader import READS_IN_FLIGHT
 from mpi_vta.isa.codec import Instruction, encode
 from mpi_vta.isa.table import AluOpcode, MemoryType, Opcode
-from mpi_vta.simulator.core_timing import FETCH_BURST_INSTRUCTIONS
+from mpi_vta.simulator.core_memory import FETCH_BURST_INSTRUCTIONS
 from mpi_vta.simulator.timing import OWN, simulate
 
 FINISH = Instruction(Opcode.FINISH)

@@ -15,6 +15,8 @@ from mpi_vta.graph.ir import Graph, Node
 from mpi_vta.graph.layout import channel_blocks
 from mpi_vta.hw.config import VTAConfig
 
+Lowering = Callable[[Graph, Node, VTAConfig], Kernel]
+
 
 def lower(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
     """Return the kernel of a node that needs work; see `mpi_vta.codegen.layout.Layout.free`."""
@@ -41,19 +43,14 @@ def _max_pool2d(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
     return make_kernel(graph, node, config, [diagonal(graph, node.inputs[0], 1, config)], Epilogue(), pool=pool)
 
 
-def _upsample2d(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
-    term = diagonal(graph, node.inputs[0], 1, config, upsample=node.attrs["scales"])
-    return make_kernel(graph, node, config, [term], Epilogue())
+def _moved(**geometry: str) -> Lowering:
+    """Return the lowering of a copy that puts elements elsewhere; by argument of `diagonal`, the attribute."""
 
+    def lowering(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
+        places = {argument: node.attrs[name] for argument, name in geometry.items()}
+        return make_kernel(graph, node, config, [diagonal(graph, node.inputs[0], 1, config, **places)], Epilogue())
 
-def _spread2d(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
-    term = diagonal(graph, node.inputs[0], 1, config, spread=node.attrs["scales"])
-    return make_kernel(graph, node, config, [term], Epilogue())
-
-
-def _pad2d(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
-    term = diagonal(graph, node.inputs[0], 1, config, pads=node.attrs["pads"])
-    return make_kernel(graph, node, config, [term], Epilogue())
+    return lowering
 
 
 def _slice2d(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
@@ -90,15 +87,15 @@ def _concat(graph: Graph, node: Node, config: VTAConfig) -> Kernel:
     return make_kernel(graph, node, config, terms, Epilogue())
 
 
-_LOWERINGS: Mapping[str, Callable[[Graph, Node, VTAConfig], Kernel]] = {
+_LOWERINGS: Mapping[str, Lowering] = {
     "conv2d": conv2d,
     "sum": _sum,
     "avg_pool2d": _avg_pool2d,
     "max_pool2d": _max_pool2d,
     "piecewise": piecewise,
-    "upsample2d": _upsample2d,
-    "spread2d": _spread2d,
-    "pad2d": _pad2d,
+    "upsample2d": _moved(upsample="scales"),
+    "spread2d": _moved(spread="scales"),
+    "pad2d": _moved(pads="pads"),
     "concat": _concat,
     "slice2d": _slice2d,
 }

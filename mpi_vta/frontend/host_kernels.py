@@ -95,43 +95,25 @@ def _compiled(key: _Key, count: int) -> Any:
     with builder.function("main", list(values.values())):
         with builder.dataflow():
             for node in graph.nodes:
-                if node.op not in _RULES:
+                if node.op not in RULES:
                     raise ModelError(f"{node.op} is no operator for the host", where=f"{graph.name}: {node.name}")
                 operands = [values[name] for name in node.inputs]
-                values[node.output] = builder.emit(_RULES[node.op](graph, node, count, *operands))
+                values[node.output] = builder.emit(RULES[node.op](relax, graph, node, *operands))
             result = builder.emit_output(relax.Tuple([values[name] for name in graph.outputs]))
         builder.emit_func_output(result)
     program = tvm.compile(builder.get(), target=tvm.target.Target({"kind": "llvm"}))
     return relax.VirtualMachine(program, tvm.cpu())
 
 
-def _reshape(graph: Graph, node: Node, count: int, x: Any) -> Any:
-    from tvm import relax
-
-    return relax.op.reshape(x, (count, *graph.values[node.output].shape[1:]))
+Rule = Callable[..., Any]
+"""Takes TVM's module of operators, the graph, a node and its operands; returns the result."""
 
 
-def _clip(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
-    from tvm import relax
-
-    return relax.op.clip(x, node.attrs["lo"], node.attrs["hi"])
+def _reshape(relax: Any, graph: Graph, node: Node, x: Any) -> Any:
+    return relax.op.reshape(x, (-1, *graph.values[node.output].shape[1:]))
 
 
-def _leaky(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
-    from tvm import relax
-
-    return relax.op.nn.leakyrelu(x, node.attrs["alpha"])
-
-
-def _transpose(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
-    from tvm import relax
-
-    return relax.op.permute_dims(x, list(node.attrs["order"]))
-
-
-def _scale_shift(graph: Graph, node: Node, _count: int, x: Any) -> Any:
-    from tvm import relax
-
+def _scale_shift(relax: Any, graph: Graph, node: Node, x: Any) -> Any:
     rank = len(graph.values[node.output].shape)
     scale, offset = (
         None if entry is None else relax.const(entry.reshape(1, -1, *(1,) * (rank - 2)), "float32")
@@ -141,29 +123,12 @@ def _scale_shift(graph: Graph, node: Node, _count: int, x: Any) -> Any:
     return scaled if offset is None else relax.op.add(scaled, offset)
 
 
-def _slice(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
-    from tvm import relax
-
-    low, high = zip(*(node.attrs[key] for key in ("channels", "rows", "cols")), strict=True)
-    return relax.op.strided_slice(x, [1, 2, 3], list(low), list(high))
-
-
-def _pad(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
-    from tvm import relax
-
+def _pad(relax: Any, _graph: Graph, node: Node, x: Any) -> Any:
     top, left, bottom, right = node.attrs["pads"]
     return relax.op.nn.pad(x, [0, 0, 0, 0, top, bottom, left, right], "constant", 0.0)
 
 
-def _concat(_graph: Graph, _node: Node, _count: int, *parts: Any) -> Any:
-    from tvm import relax
-
-    return relax.op.concat(list(parts), axis=1)
-
-
-def _upsample(graph: Graph, node: Node, _count: int, x: Any) -> Any:
-    from tvm import relax
-
+def _upsample(relax: Any, graph: Graph, node: Node, x: Any) -> Any:
     size = relax.ShapeExpr(list(graph.values[node.output].shape[2:]))
     return relax.op.image.resize2d(
         x, size, layout="NCHW", method="nearest_neighbor",
@@ -171,9 +136,23 @@ def _upsample(graph: Graph, node: Node, _count: int, x: Any) -> Any:
     )  # fmt: skip
 
 
-def _activation(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
-    from tvm import relax
+def _arithmetic(relax: Any, graph: Graph, node: Node, *operands: Any) -> Any:
+    constant = graph.param(node, "constant")
+    both = operands if constant is None else (operands[0], relax.const(constant, "float32"))
+    return getattr(relax.op, node.attrs["rule"])(*(both[::-1] if node.attrs["constant_first"] else both))
 
+
+def _slice(relax: Any, _graph: Graph, node: Node, x: Any) -> Any:
+    low, high = zip(*(node.attrs[key] for key in ("channels", "rows", "cols")), strict=True)
+    return relax.op.strided_slice(x, [1, 2, 3], list(low), list(high))
+
+
+def _cut(relax: Any, _graph: Graph, node: Node, x: Any) -> Any:
+    low, high = node.attrs["low"][1:], node.attrs["high"][1:]
+    return relax.op.strided_slice(x, list(range(1, len(low) + 1)), list(low), list(high))
+
+
+def _activation(relax: Any, _graph: Graph, node: Node, x: Any) -> Any:
     op = relax.op
 
     def const(value: float) -> Any:
@@ -205,80 +184,27 @@ def _activation(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
     return rules[node.attrs["kind"]]()
 
 
-def _unary(name: str) -> Callable[..., Any]:
-    def rule(_graph: Graph, _node: Node, _count: int, x: Any) -> Any:
-        from tvm import relax
-
-        return relax.op.nn.relu(x) if name == "relu" else relax.op.sigmoid(x)
-
-    return rule
-
-
-def _softmax(_graph: Graph, _node: Node, _count: int, x: Any) -> Any:
-    from tvm import relax
-
-    return relax.op.nn.softmax(x, axis=-1)
-
-
-def _arithmetic(graph: Graph, node: Node, _count: int, *operands: Any) -> Any:
-    from tvm import relax
-
-    constant = graph.param(node, "constant")
-    both = operands if constant is None else (operands[0], relax.const(constant, "float32"))
-    return getattr(relax.op, node.attrs["rule"])(*(both[::-1] if node.attrs["constant_first"] else both))
-
-
-def _function(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
-    from tvm import relax
-
-    return getattr(relax.op, node.attrs["rule"])(x)
-
-
-def _reduce(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
-    from tvm import relax
-
-    return getattr(relax.op, node.attrs["rule"])(x, node.attrs["axis"], keepdims=True)
-
-
-def _join(_graph: Graph, node: Node, _count: int, *parts: Any) -> Any:
-    from tvm import relax
-
-    return relax.op.concat(list(parts), axis=node.attrs["axis"])
-
-
-def _cut(_graph: Graph, node: Node, _count: int, x: Any) -> Any:
-    from tvm import relax
-
-    low, high = node.attrs["low"][1:], node.attrs["high"][1:]
-    return relax.op.strided_slice(x, list(range(1, len(low) + 1)), list(low), list(high))
-
-
-def _add(_graph: Graph, _node: Node, _count: int, x: Any, y: Any) -> Any:
-    from tvm import relax
-
-    return relax.op.add(x, y)
-
-
-_RULES: Mapping[str, Callable[..., Any]] = {
+RULES: Mapping[str, Rule] = {
     "flatten": _reshape,
     "unflatten": _reshape,
     "reshape": _reshape,
-    "transpose": _transpose,
-    "softmax": _softmax,
-    "sigmoid": _unary("sigmoid"),
-    "relu": _unary("relu"),
-    "leaky_relu": _leaky,
-    "clip": _clip,
+    "transpose": lambda relax, _g, n, x: relax.op.permute_dims(x, list(n.attrs["order"])),
+    "softmax": lambda relax, _g, _n, x: relax.op.nn.softmax(x, axis=-1),
+    "sigmoid": lambda relax, _g, _n, x: relax.op.sigmoid(x),
+    "relu": lambda relax, _g, _n, x: relax.op.nn.relu(x),
+    "leaky_relu": lambda relax, _g, n, x: relax.op.nn.leakyrelu(x, n.attrs["alpha"]),
+    "clip": lambda relax, _g, n, x: relax.op.clip(x, n.attrs["lo"], n.attrs["hi"]),
     "activation": _activation,
     "scale_shift": _scale_shift,
-    "add": _add,
+    "add": lambda relax, _g, _n, x, y: relax.op.add(x, y),
     "arithmetic": _arithmetic,
-    "function": _function,
-    "reduce": _reduce,
-    "join": _join,
+    "function": lambda relax, _g, n, x: getattr(relax.op, n.attrs["rule"])(x),
+    "reduce": lambda relax, _g, n, x: getattr(relax.op, n.attrs["rule"])(x, n.attrs["axis"], keepdims=True),
+    "join": lambda relax, _g, n, *parts: relax.op.concat(list(parts), axis=n.attrs["axis"]),
     "cut": _cut,
-    "concat": _concat,
+    "concat": lambda relax, _g, _n, *parts: relax.op.concat(list(parts), axis=1),
     "slice2d": _slice,
     "pad2d": _pad,
     "upsample2d": _upsample,
 }
+"""The kernel of every operator of the float table that the host may do."""

@@ -5,6 +5,16 @@ from __future__ import annotations
 from mpi_vta.graph import definitions as define
 from mpi_vta.graph import shapes
 from mpi_vta.graph.op_spec import BOX, ENLARGED, PADDED, WINDOW, OpSpec
+from mpi_vta.graph.operand_windows import (
+    Boxed,
+    Enlarged,
+    Spread,
+    Stacked,
+    Windowed,
+    kernel_rows,
+    padded_rows,
+    pooled_rows,
+)
 
 CHANNEL_SHIFT_MAX = 15  # a register shift of the portable subset
 SHIFTED_RESIDUAL_SHIFT_MAX = 6  # behind a shift per channel a residual takes one product: 2**6 fits a weight
@@ -30,6 +40,7 @@ INT8_OPS: dict[str, OpSpec] = {
         "whose kernel covers the whole input.",
         shape=shapes.convolved,
         compute=define.int8_conv2d,
+        operands=Windowed(kernel_rows, mixes=True),
         takes=_ALL_BOUNDS,
         error_steps=0.5,
     ),
@@ -40,6 +51,7 @@ INT8_OPS: dict[str, OpSpec] = {
         "maximum over windows, padding never wins; same scale",
         shape=shapes.windowed,
         compute=define.max_pool2d,
+        operands=Windowed(pooled_rows),
         same_scale=True,
     ),
     "avg_pool2d": OpSpec(
@@ -49,6 +61,7 @@ INT8_OPS: dict[str, OpSpec] = {
         "requantize(multiplier * sum over the window), padding counts as 0, 1 <= multiplier <= 127",
         shape=shapes.windowed,
         compute=define.int8_avg_pool2d,
+        operands=Windowed(pooled_rows),
         takes=("relu", "clip"),
         error_steps=1.5,
     ),
@@ -81,6 +94,7 @@ INT8_OPS: dict[str, OpSpec] = {
         "nearest neighbour, integer scales; same scale",
         shape=ENLARGED,
         compute=define.upsample2d,
+        operands=Enlarged(),
         same_scale=True,
     ),
     "spread2d": OpSpec(
@@ -91,6 +105,7 @@ INT8_OPS: dict[str, OpSpec] = {
         "weights behind it: a transposed convolution.",
         shape=shapes.resized(lambda h, w, attrs: ((h - 1) * attrs["scales"][0] + 1, (w - 1) * attrs["scales"][1] + 1)),
         compute=define.spread2d,
+        operands=Spread(),
         same_scale=True,
     ),
     "pad2d": OpSpec(
@@ -100,6 +115,7 @@ INT8_OPS: dict[str, OpSpec] = {
         "zeros around; same scale. A convolution pads by itself.",
         shape=PADDED,
         compute=define.pad2d,
+        operands=Windowed(padded_rows),
         same_scale=True,
     ),
     "concat": OpSpec(
@@ -109,6 +125,7 @@ INT8_OPS: dict[str, OpSpec] = {
         "along the channel axis; same scale on all inputs",
         shape=shapes.stacked,
         compute=define.concat,
+        operands=Stacked(),
         same_scale=True,
     ),
     "slice2d": OpSpec(
@@ -118,6 +135,7 @@ INT8_OPS: dict[str, OpSpec] = {
         "[low, high) of the channels, rows and columns; same scale",
         shape=shapes.boxed,
         compute=define.slice2d,
+        operands=Boxed(),
         same_scale=True,
     ),
 }

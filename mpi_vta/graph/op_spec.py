@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from numpy.typing import NDArray
 
 from mpi_vta.graph import shapes
 from mpi_vta.graph.ir import Node
+from mpi_vta.graph.operand_windows import Elementwise
 
 Array = NDArray[Any]
 
@@ -61,6 +62,8 @@ class OpSpec:
     error_steps : float
         Of int8 operators: most that an element may lie away from the exact function of its operands as they are, in
         steps of the result, where nothing is clipped; rounding alone is half a step.
+    operands : Elementwise
+        Of int8 operators: what of its operands a part of the result is made of.
     """
 
     inputs: tuple[int, int]
@@ -79,3 +82,4 @@ class OpSpec:
     same_scale: bool = False
     pieces: Callable[[Node], Callable[[Array], Array]] | None = None
     error_steps: float = 0.0
+    operands: Elementwise = field(default_factory=Elementwise)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from mpi_vta.errors import ModelError
-from mpi_vta.frontend.host_kernels import host_engine, run_compiled
+from mpi_vta.frontend.host_kernels import RULES, host_engine, run_compiled
 from mpi_vta.graph.activations import ACTIVATIONS
 from mpi_vta.graph.ir import Graph, Node, Value
+from mpi_vta.graph.ops import FLOAT_OPS, VTA
 from mpi_vta.graph.reference import execute
 from mpi_vta.graph.verify import verify
 
@@ -71,6 +72,10 @@ def test_every_operator_of_a_tail_equals_numpy():
     for name, array in wanted.items():
         assert found[name].dtype == np.float32
         np.testing.assert_allclose(found[name], array, rtol=2e-5, atol=2e-6)
+
+
+def test_every_operator_that_a_host_may_do_has_a_kernel():
+    assert {name for name, row in FLOAT_OPS.items() if row.place != VTA} <= set(RULES) <= set(FLOAT_OPS)
 
 
 def test_a_flat_tail_and_another_number_of_images():

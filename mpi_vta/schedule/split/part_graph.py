@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.graph.ir import Graph, Node, Value
+from mpi_vta.graph.operand_windows import group_channels
+from mpi_vta.graph.ops import INT8_OPS
 from mpi_vta.graph.window import Window
-from mpi_vta.schedule.split.windows import PartWindows, group_channels, reads_of, source_rows, walk
+from mpi_vta.schedule.split.windows import PartWindows, walk
 
 
 def part_graph(graph: Graph, nodes: Sequence[str], share: Window, block: int) -> Graph:
@@ -40,18 +42,17 @@ class _Builder:
 
     def add(self, node: Node) -> None:
         """Add a node of the run, and the slices that it needs."""
-        made = self._held[node.output]
+        made, operands = self._held[node.output], INT8_OPS[node.op].operands
         if node.op == "slice2d":
             self._add_slice(node, made)
             return
-        inputs = tuple(self._input(name, window) for name, window in reads_of(self._segment, node, made))
+        inputs = tuple(self._input(name, window) for name, window in operands.reads(self._segment, node, made))
         if node.op == "concat" and len(inputs) == 1:
             self._rename(node, inputs[0])
             return
         attrs, params = dict(node.attrs), dict(node.params)
-        if "pads" in attrs:
-            _, (top, bottom) = source_rows(self._segment, node, made.rows)
-            attrs["pads"] = (top, attrs["pads"][1], bottom, attrs["pads"][3])
+        if (pads := operands.pads(self._segment, node, made)) is not None:
+            attrs["pads"] = (pads[0], attrs["pads"][1], pads[1], attrs["pads"][3])
         if attrs.get("groups", 1) > 1:
             attrs["groups"] = (made.channels[1] - made.channels[0]) // group_channels(self._segment, node)[1]
         for name in params.values():
@@ -80,7 +81,7 @@ class _Builder:
         return sliced
 
     def _add_slice(self, node: Node, made: Window) -> None:
-        ((name, window),) = reads_of(self._segment, node, made)
+        ((name, window),) = INT8_OPS[node.op].operands.reads(self._segment, node, made)
         inner = window.within(self._held[name])
         self._nodes.append(_slice(node.name, name, node.output, inner, node.attrs["cols"]))
 

@@ -48,17 +48,28 @@ def row(config: VTAConfig, parts: tuple[PartCount, ...]) -> dict[str, object]:
 def main() -> None:
     """Count and write."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="CONFIG", help="builds to count (default: all that are listed here)"
+    )
     parser.add_argument("--batch", type=int, default=4, help="cores per run of yosys (default: %(default)s)")
     options = parser.parse_args()
-    part, wanted, rows = load_part(PART), configs(), []
     said = subprocess.run(["yosys", "-V"], capture_output=True, text=True, check=True).stdout
+    versions = {"yosys": said.split()[1], "amaranth": version("amaranth")}
+    part, every = load_part(PART), {config.name: config for config in configs()}
+    unknown = [name for name in options.names if name not in every]
+    if unknown:
+        parser.error(f"not listed: {', '.join(unknown)}; listed: {', '.join(every)}")
+    wanted = [config for name, config in every.items() if not options.names or name in options.names]
+    table = json.loads(TABLE.read_text()) if TABLE.is_file() else {"versions": versions, "cores": []}
+    # what other versions have counted does not stand beside it
+    known = table["cores"] if table["versions"] == versions else []
+    rows = {VTAConfig.from_dict(entry["config"]).name: entry for entry in known}
     for begin in range(0, len(wanted), options.batch):
         batch = wanted[begin : begin + options.batch]
         for config, parts in zip(batch, synthesize_all(batch, part), strict=True):
-            rows.append(row(config, parts))
+            rows[config.name] = row(config, parts)
             print(f"{config.name}: {total(parts)}", flush=True)
-        versions = {"yosys": said.split()[1], "amaranth": version("amaranth")}
-        lines = ",\n".join(json.dumps(entry) for entry in rows)
+        lines = ",\n".join(json.dumps(rows[name]) for name in every if name in rows)
         text = f'{{"part": "{PART}", "versions": {json.dumps(versions)}, "cores": [\n{lines}\n]}}\n'
         write_atomically(TABLE, text.encode(), "the counts")
 

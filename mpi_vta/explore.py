@@ -19,7 +19,7 @@ from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.progress import Progress, shown_progress
 from mpi_vta.standard_output import reader_may_leave
 from mpi_vta.study.builds import builds_of
-from mpi_vta.study.builds_table import print_builds
+from mpi_vta.study.builds_table import JUDGES, print_builds
 from mpi_vta.study.experiment import Experiment
 from mpi_vta.study.page import write_page
 from mpi_vta.study.points import Point, points_of
@@ -51,6 +51,10 @@ def build_parser() -> argparse.ArgumentParser:
         metavar=("PAGE", "RESULT"),
         help="write a Markdown page, with pictures, about complete result files",
     )
+    parser.add_argument(
+        "--core", choices=tuple(JUDGES), help="for --builds: VTA's HLS source or this project's own core (default: hls)"
+    )
+    parser.add_argument("--synthesize", action="store_true", help="with --core own: yosys counts the roomiest builds")
     parser.add_argument("--clock-mhz", type=float, help="clock for --builds (default: the published bitstreams')")
     return parser
 
@@ -68,8 +72,12 @@ def _explore(sweep: Sweep, arguments: Sequence[str]) -> int:
         parser.error("give an experiment file, or --builds PART, or --report PAGE RESULT")
     if options.clock_mhz is not None and options.builds is None:
         parser.error("--clock-mhz goes with --builds")
+    if options.core is not None and options.builds is None:
+        parser.error("--core goes with --builds")
+    if options.synthesize and options.core != "own":
+        parser.error("--synthesize goes with --builds PART --core own")
     if options.builds is not None:
-        _print_builds(options.builds, options.clock_mhz)
+        _print_builds(options)
     elif options.report is not None:
         _report(*options.report)
     else:
@@ -99,14 +107,14 @@ def _study(sweep: Sweep, options: argparse.Namespace) -> None:
             print(f"{'read' if options.print else 'written':12}{path}")
 
 
-def _print_builds(part_name: str, clock_mhz: float | None) -> None:
-    part = load_part(part_name)
+def _print_builds(options: argparse.Namespace) -> None:
+    part, clock_mhz = load_part(options.builds), options.clock_mhz
     if clock_mhz is None:
         clock_mhz = part.default_clock_mhz
     elif not 1 <= clock_mhz <= FASTEST_MHZ:
         raise ConfigError(f"is {clock_mhz:g}", where="--clock-mhz", allowed=f"a number 1..{FASTEST_MHZ}")
     with reader_may_leave():
-        print_builds(part, clock_mhz, sys.stdout)
+        print_builds(part, clock_mhz, sys.stdout, options.core or "hls", options.synthesize)
 
 
 def _report(page: Path, *results: Path) -> None:

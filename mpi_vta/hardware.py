@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from mpi_vta.codegen.program import Program
 from mpi_vta.disk import write_atomically
-from mpi_vta.errors import ConfigError, DeviceError, InputError, MpiVtaError
+from mpi_vta.errors import ConfigError, DeviceError, MpiVtaError
+from mpi_vta.gateware import require_amaranth
 from mpi_vta.hw.config import VTAConfig
+from mpi_vta.hw.core_resources import estimate_core
 from mpi_vta.hw.multipliers import multipliers_for
 from mpi_vta.hw.parts import load_part
 from mpi_vta.hw.paths import find
-from mpi_vta.hw.resources import estimate
 from mpi_vta.hw.targets import FASTEST_MHZ, load_target
 from mpi_vta.inspect import is_program
 from mpi_vta.one_line_parser import OneLineParser
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0, 1 if a replay does not match, 2 on an error."""
     try:
         options = build_parser().parse_args(argv)
-        _require_amaranth()
+        require_amaranth()
         status = 0
         with reader_may_leave():
             status = _COMMANDS[options.command](options)
@@ -72,17 +73,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"mpi_vta.hardware: error: {fault}", file=sys.stderr)
         return fault.exit_status
     return status
-
-
-def _require_amaranth() -> None:
-    try:
-        import mpi_vta.gateware.core  # noqa: F401
-    except ModuleNotFoundError as fault:
-        if fault.name != "amaranth":
-            raise
-        raise InputError(
-            "amaranth is not installed", where="the core's generator", remedy="pip install mpi-vta[gateware]"
-        ) from fault
 
 
 def _config(name: str) -> VTAConfig:
@@ -122,7 +112,7 @@ def _synthesize(options: argparse.Namespace) -> int:
     part = _part(options, config)
     parts = synthesize(config, part)
     counts = total(parts)
-    modelled = estimate(config, part, part.default_clock_mhz)
+    modelled = estimate_core(config, part, part.default_clock_mhz)
     if options.json:
         print(json.dumps({"config": config.name, "part": part.name, **asdict(counts)}))
         return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -16,6 +16,8 @@ LOG_BLOCKS = range(2, 7)
 LOG_UOP_DEPTHS = range(10, 14)
 LOG_DEPTHS = range(7, 15)
 """Depths of inp, wgt and acc: a block RAM holds 1024 elements whatever the depth, and 2^7 leave no room to double."""
+
+Judge = Callable[[VTAConfig, Fpga, float], Resources]
 
 INP_BITS = WGT_BITS = 3
 ACC_BITS = 5
@@ -58,15 +60,15 @@ def check_build(config: VTAConfig, part: Fpga, clock_mhz: float) -> EnumeratedBu
     return _judged(config, "; ".join(config.legality_faults()), part, clock_mhz)
 
 
-def _judged(config: VTAConfig, illegal: str, part: Fpga, clock_mhz: float) -> EnumeratedBuild:
+def _judged(config: VTAConfig, illegal: str, part: Fpga, clock_mhz: float, judge: Judge = estimate) -> EnumeratedBuild:
     """Return a build for a part; `illegal` says which rules it breaks, empty if none."""
     if illegal:
         return EnumeratedBuild(config, None, False, illegal)
-    resources = estimate(config, part, clock_mhz)
+    resources = judge(config, part, clock_mhz)
     return EnumeratedBuild(config, resources, True, resources.why_not or "")
 
 
-def enumerated_builds(part: Fpga, clock_mhz: float) -> Iterator[EnumeratedBuild]:
+def enumerated_builds(part: Fpga, clock_mhz: float, judge: Judge = estimate) -> Iterator[EnumeratedBuild]:
     """Yield every combination of GEMM shape and buffer depths in the ranges of this module.
 
     Parameters
@@ -75,6 +77,8 @@ def enumerated_builds(part: Fpga, clock_mhz: float) -> Iterator[EnumeratedBuild]
         The FPGA.
     clock_mhz : float
         Clock that is wanted.
+    judge : callable, optional
+        What a build takes of a part: that of VTA's HLS builds, or `mpi_vta.hw.core_resources.estimate_core`.
     """
     # the rules speak of depths alone, so each combination of depths is judged once for all shapes
     legality: dict[tuple[int, ...], str] = {}
@@ -84,7 +88,7 @@ def enumerated_builds(part: Fpga, clock_mhz: float) -> Iterator[EnumeratedBuild]
             config = config_of(part.target, batch, block, *combination)
             if combination not in legality:
                 legality[combination] = "; ".join(config.legality_faults())
-            yield _judged(config, legality[combination], part, clock_mhz)
+            yield _judged(config, legality[combination], part, clock_mhz, judge)
 
 
 def largest_builds(builds: Sequence[EnumeratedBuild]) -> tuple[EnumeratedBuild, ...]:

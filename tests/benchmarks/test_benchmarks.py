@@ -12,15 +12,16 @@ SMALL = {
     "accuracy": ("--model", "digits"),
     "compiler": ("--model", "digits"),
     "pipeline": ("--model", "digits", "--ranks", "2"),
+    "resource_fit": (),
     "screening": ("--model", "digits", "--builds", "11"),
     "simulator": ("--model", "digits"),
     "strategies": ("--model", "digits", "--cluster", "pynq4", "--boards", "2", "--images", "8"),
     "trace": ("--model", "digits", "--events", "1000"),
     "zoo": ("digits",),
 }
-# minutes at least, as they fit or compile resnet18 or run many jobs; network needs hosts, load and documents have tests
-# of their own
-LARGE = {"builds", "documents", "faults", "hls_fit", "load", "network", "pairs"}
+# minutes at least, as they fit or compile resnet18, compile cores or run many jobs; network needs hosts, load and
+# documents have tests of their own
+LARGE = {"builds", "core_counts", "cores", "documents", "faults", "hls_fit", "load", "network", "pairs"}
 
 
 def test_every_benchmark_is_known():

@@ -58,7 +58,5 @@ def test_all_faults_of_a_target_are_listed_at_once(own_hw):
 
 @pytest.mark.parametrize("name", ["vcu118", "", 7, None])
 def test_unknown_target_lists_the_known_ones(name):
-    with pytest.raises(
-        ConfigError, match=r"hw/targets: no target .*; allowed: kv260, pynq, pynq_zu, sim, tsim, ultra96"
-    ):
+    with pytest.raises(ConfigError, match=f"hw/targets: no target .*; allowed: {', '.join(target_names())}$"):
         load_target(name)

@@ -147,7 +147,8 @@ def ranks_of(name):
 def test_rank_that_is_stopped_before_there_is_a_job_is_named(rank, tmp_path):
     """An order of a job that is long imported and compiled, as nothing of it is in the cache."""
     out = str(tmp_path / "out")
-    command = [BIN / "mpirun", "-n", "2", sys.executable, "-m", "mpi_vta.pipeline", "--model", "yolo", "--output", out]
+    command = [BIN / "mpirun", "-n", "2", sys.executable, "-m", "mpi_vta.pipeline", "--model", "yolo"]
+    command += ["--weights", "seeded", "--output", out]
     environ = {**os.environ, "MPI_VTA_CACHE": str(tmp_path / "cache")}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as job:
         # the first line comes from rank 0 when it begins to import
@@ -186,7 +187,8 @@ def test_rank_that_does_not_come_to_the_start_is_named(start_program, tmp_path, 
 
 def test_ranks_end_with_the_launchers_process(tmp_path):
     out = str(tmp_path / "out")
-    command = [BIN / "mpirun", "-n", "2", sys.executable, "-m", "mpi_vta.pipeline", "--model", "yolo", "--output", out]
+    command = [BIN / "mpirun", "-n", "2", sys.executable, "-m", "mpi_vta.pipeline", "--model", "yolo"]
+    command += ["--weights", "seeded", "--output", out]
     environ = {**os.environ, "MPI_VTA_CACHE": str(tmp_path / "cache")}
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ) as job:
         assert "importing" in job.stdout.readline()

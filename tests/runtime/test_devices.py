@@ -67,5 +67,5 @@ def test_devices_are_found_by_name():
     assert [carries_data(name) for name in ("sim", "timing", "pynq")] == [True, False, True]
     # a checksum costs less than 1 % of a job beside simulated launches that compute, and nowhere else
     assert [verifies(name) for name in ("sim", "timing", "pynq")] == [True, False, False]
-    with pytest.raises(InputError, match="no device named 'abacus'; allowed: sim, timing, rtl, pynq"):
+    with pytest.raises(InputError, match=r"no device named 'abacus'; allowed: sim, .*timing, rtl, pynq"):
         open_device("abacus")

@@ -274,7 +274,7 @@ def test_latency_lets_one_group_in_at_a_time():
 WRONG = {
     "strategy": (
         ("best", 2, 1, None),
-        "--strategy best: no such strategy; allowed: pipeline, scatter-gather, fused, core-assignment, auto",
+        f"--strategy best: no such strategy; allowed: {', '.join(STRATEGIES)}, auto",
     ),
     "images": (("pipeline", 2, 0, None), "--images: 0 images; allowed: 1 or more"),
     "ranks": (("pipeline", 0, 1, None), "--ranks: 0 ranks; allowed: 1 or more"),

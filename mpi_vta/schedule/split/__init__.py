@@ -19,10 +19,10 @@ share              `Window` (rows, channels) of the run's last result that one p
 
 All windows are of whole rows, and of whole blocks of channels, as activations are packed so in DRAM.
 
-**How a part is found.** The share of the last result is walked backwards through the run: each layer says what it must
-read to make a window, and what lies next to it that it has to make as well (a window of a pooling that would lie in the
-padding alone, whole groups of a convolution). Where two readers want windows of one value, the part makes the least
-window that contains both. So
+**How a part is found.** The share of the last result is walked backwards through the run: each operator's row in
+`mpi_vta.graph.int8_ops` says what it must read to make a window, and what lies next to it that it makes as well (a
+window of a pooling that would lie in the padding alone, whole groups of a convolution). Where two readers want windows
+of one value, the part makes the least window that contains both. So
 
 - nothing inside a run is exchanged: rows at a border (halo rows) are computed by each part that needs them;
 - a layer that mixes channels reads all channels, so a share of channels makes sense for the last layer of a run;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +28,14 @@ FORMAT = "mpi_vta study"
 VERSION = 2
 _DTYPES: Mapping[str, Any] = {INTEGER: np.int64, REAL: np.float64, TRUTH: np.bool_}
 _ATTRIBUTES = {"format": "str", "version": "int", "name": "str", "argv": "str", "complete": "int"}
-# version 1 lacked columns, called one otherwise, and noted that a build might not fit
+# version 1 lacked columns, called one otherwise, and had notes where there are columns now
 _ADDED = ("latency_alone_ms", "fit_doubt", "split_runs", "split_launches_ms", "split_overhead_ms", "split_waiting_ms")
 _BEFORE = {"latency_ms": "latency_p50_ms"}
 _DOUBT = "fits in doubt: "
+_BOUND = re.compile(
+    r"what bounds it: the slowest parts of (\d+) runs of layers take ([\d.]+) ms, ([\d.]+) ms of that to launch; "
+    r"gathering, messages and waiting for them take the other ([\d.]+) ms"
+)
 _WORTH_BYTES = 4096  # a smaller column is not compressed: chunks take more than that saves
 
 Table = Mapping[str, NDArray[Any]]
@@ -113,7 +118,10 @@ def read_study(path: Path) -> Study:
             attributes = read_attributes(file, _ATTRIBUTES, "the file")
             version = attributes.pop("version")
             check_version((attributes.pop("format"), VERSION if version == 1 else version), FORMAT, VERSION, where)
-            points = _points({name: _read_table(file, name, version) for name in TABLES})
+            tables = {name: _read_table(file, name, version) for name in TABLES}
+            if version == 1:
+                _read_notes(tables)
+            points = _points(tables)
     except FileNotFoundError as fault:
         raise ArtifactError("no such study", where=where, allowed="a file written by mpi_vta.explore") from fault
     except HDF5_FAULTS as fault:
@@ -142,12 +150,22 @@ def _read_table(file: h5py.File, name: str, version: int) -> list[dict[str, Any]
             columns[column.name] = _read_column(file, path, column.kind).tolist()
     if len({len(values) for values in columns.values()}) > 1:
         raise ValueError(f"the columns of {name} are not equally long")
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    if version == 1 and name == "points":
-        for row in rows:
-            doubts = [note.removeprefix(_DOUBT) for note in row["notes"].split(" | ") if note.startswith(_DOUBT)]
-            row["fit_doubt"] = "; ".join(doubts)
-    return rows
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _read_notes(tables: Mapping[str, list[dict[str, Any]]]) -> None:
+    """Fill in the columns that version 1 had in the words of notes."""
+    bounds = {}
+    for row in tables["points"]:
+        doubts = [note.removeprefix(_DOUBT) for note in row["notes"].split(" | ") if note.startswith(_DOUBT)]
+        row["fit_doubt"] = "; ".join(doubts)
+        if (found := _BOUND.search(row["notes"])) is not None:
+            bounds[row["point"]] = found.groups()
+    for row in tables["models"]:
+        if row["point"] in bounds:
+            runs, *times = bounds[row["point"]]
+            names = ("split_launches_ms", "split_overhead_ms", "split_waiting_ms")
+            row.update({"split_runs": int(runs), **dict(zip(names, map(float, times), strict=True))})
 
 
 def _read_column(file: h5py.File, path: str, kind: str) -> NDArray[Any]:

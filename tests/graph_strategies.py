@@ -35,7 +35,7 @@ INT8_KINDS = (
     "box",
 )
 FLOAT_KINDS = ("conv2d", "residual", "max_pool2d", "avg_pool2d", "global", "upsample2d", "concat", "activation")
-FLOAT_NEW_KINDS = ("groups", "transposed", "scale_shift", "smooth", "pad2d", "slice2d")
+FLOAT_NEW_KINDS = ("groups", "transposed", "scale_shift", "smooth", "pad2d", "slice")
 LEAKY_RATIOS = (None, None, (3, 5), (1, 2), (1, 1), (13, 7), (255, 8))
 
 
@@ -66,7 +66,9 @@ class GraphBuilder:
         name, attrs, params = f"{op}_{len(self.nodes)}", attrs or {}, params or {}
         roles = {role: f"{name}.{role}" for role in params}
         shapes = tuple(self.values[value].shape for value in inputs)
-        shape = infer_shape(op, shapes, attrs, {role: array.shape for role, array in params.items()}, name)
+        shape = infer_shape(
+            self.dialect, op, shapes, attrs, {role: array.shape for role, array in params.items()}, name
+        )
         self.constants.update({roles[role]: array for role, array in params.items()})
         self.nodes.append(Node(name, op, inputs, f"{name}:0", attrs, roles))
         self.values[f"{name}:0"] = Value(f"{name}:0", shape, self.dialect, scale_log2)
@@ -329,7 +331,7 @@ def _add_float(draw: st.DrawFn, builder: GraphBuilder, kind: str) -> None:
         builder.add(kind, (source,), {"scales": (2, 2)})
     elif kind == "concat":
         fitting = [name for name in names if builder.values[name].shape[2:] == shape[2:]]
-        builder.add(kind, (source, draw(st.sampled_from(fitting))))
+        builder.add(kind, (source, draw(st.sampled_from(fitting))), {"axis": 1})
     elif kind == "residual":
         fresh = _add_float_conv(draw, builder, source, same_shape=True)
         builder.add("add", (fresh, draw(st.sampled_from(mates))))
@@ -352,8 +354,9 @@ def _add_new_float(draw: st.DrawFn, builder: GraphBuilder, kind: str, source: st
         builder.add("activation", (source,), {"kind": draw(st.sampled_from(sorted(ACTIVATIONS)))})
     elif kind == "pad2d":
         builder.add(kind, (source,), {"pads": tuple(draw(st.integers(0, 2)) for _ in range(4))})
-    elif kind == "slice2d":
-        builder.add(kind, (source,), draw(_boxes((1, channels, height, width))))
+    elif kind == "slice":
+        low, high = zip(*draw(_boxes((1, channels, height, width))).values(), strict=True)
+        builder.add(kind, (source,), {"low": (0, *low), "high": (1, *high)})
     elif kind == "groups":
         groups = draw(st.sampled_from(_divisors(channels)))
         kernel, attrs = draw(_conv_windows(height, width))

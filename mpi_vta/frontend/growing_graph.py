@@ -76,7 +76,7 @@ class Lowering:
         name, output, params, attrs = name or node.name, output or node.output, params or {}, dict(attrs or {})
         roles = {role: f"{name}.{role}" for role in params}
         shapes = {role: array.shape for role, array in params.items()}
-        shape = infer_shape(op, tuple(self.shape(entry) for entry in inputs), attrs, shapes, name)
+        shape = infer_shape("float32", op, tuple(self.shape(entry) for entry in inputs), attrs, shapes, name)
         self._constants.update({roles[role]: np.asarray(array, order="C") for role, array in params.items()})
         self.nodes.append(Node(name, op, inputs, output, attrs, roles))
         self.values[output] = Value(output, shape, "float32")

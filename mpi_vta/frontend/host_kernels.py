@@ -143,11 +143,6 @@ def _arithmetic(relax: Any, graph: Graph, node: Node, *operands: Any) -> Any:
 
 
 def _slice(relax: Any, _graph: Graph, node: Node, x: Any) -> Any:
-    low, high = zip(*(node.attrs[key] for key in ("channels", "rows", "cols")), strict=True)
-    return relax.op.strided_slice(x, [1, 2, 3], list(low), list(high))
-
-
-def _cut(relax: Any, _graph: Graph, node: Node, x: Any) -> Any:
     low, high = node.attrs["low"][1:], node.attrs["high"][1:]
     return relax.op.strided_slice(x, list(range(1, len(low) + 1)), list(low), list(high))
 
@@ -200,10 +195,8 @@ RULES: Mapping[str, Rule] = {
     "arithmetic": _arithmetic,
     "function": lambda relax, _g, n, x: getattr(relax.op, n.attrs["rule"])(x),
     "reduce": lambda relax, _g, n, x: getattr(relax.op, n.attrs["rule"])(x, n.attrs["axis"], keepdims=True),
-    "join": lambda relax, _g, n, *parts: relax.op.concat(list(parts), axis=n.attrs["axis"]),
-    "cut": _cut,
-    "concat": lambda relax, _g, _n, *parts: relax.op.concat(list(parts), axis=1),
-    "slice2d": _slice,
+    "concat": lambda relax, _g, n, *parts: relax.op.concat(list(parts), axis=n.attrs["axis"]),
+    "slice": _slice,
     "pad2d": _pad,
     "upsample2d": _upsample,
 }

@@ -208,7 +208,7 @@ def concat(lowering: Lowering, node: OnnxNode) -> None:
     if len(known) < len(node.inputs):
         place = -1
     elif node.name in lowering.tail and place > 0 and (place, rank) != (1, 4) and len(names) > 1:
-        lowering.emit(node, "join", names, {"axis": place})
+        lowering.emit(node, "concat", names, {"axis": place})
         return
     if place != 1:
         raise ModelError(
@@ -221,7 +221,7 @@ def concat(lowering: Lowering, node: OnnxNode) -> None:
     elif rank == 2:
         _concat_vectors(lowering, node, names)
     else:
-        lowering.emit(node, "concat", names)
+        lowering.emit(node, "concat", names, {"axis": 1})
 
 
 def _concat_vectors(lowering: Lowering, node: OnnxNode, names: tuple[str, ...]) -> None:
@@ -238,7 +238,9 @@ def _concat_vectors(lowering: Lowering, node: OnnxNode, names: tuple[str, ...]) 
         )
     readers = lowering.net.consumers()
     lowering.drop({n for n in names if len(readers[n]) == 1 and n not in lowering.net.outputs})
-    joined = lowering.emit(node, "concat", tuple(sources), name=f"{node.name}.join", output=f"{node.output} joined")
+    joined = lowering.emit(
+        node, "concat", tuple(sources), {"axis": 1}, name=f"{node.name}.join", output=f"{node.output} joined"
+    )
     lowering.emit(node, "flatten", (joined,))
 
 
@@ -272,14 +274,10 @@ def cut(lowering: Lowering, node: OnnxNode) -> None:
     """Add a slice."""
     low, high = _ints(node.attrs["low"]), _ints(node.attrs["high"])
     source = lowering.source(node)
-    if node.name in lowering.tail and len(low) != 4 and (low[0], high[0]) == (0, 1):
-        lowering.emit(node, "cut", (source,), {"low": low, "high": high})
-        return
-    if len(low) != 4 or (low[0], high[0]) != (0, 1):
+    if (len(low) != 4 and node.name not in lowering.tail) or (low[0], high[0]) != (0, 1):
         found = f"slice {list(low)}..{list(high)}"
         raise ModelError(found, where=lowering.net.where(node), allowed="of (1, C, H, W)")
-    box = {key: (low[axis], high[axis]) for axis, key in enumerate(("channels", "rows", "cols"), start=1)}
-    lowering.emit(node, "slice2d", (source,), box)
+    lowering.emit(node, "slice", (source,), {"low": low, "high": high})
 
 
 def pad(lowering: Lowering, node: OnnxNode) -> None:

@@ -7,11 +7,17 @@ import numpy as np
 from mpi_vta.graph import definitions as define
 from mpi_vta.graph import shapes, tail
 from mpi_vta.graph.activations import ACTIVATIONS, sigmoid
-from mpi_vta.graph.op_spec import BOX, ENLARGED, HOST, PADDED, VTA, WINDOW, OpSpec
+from mpi_vta.graph.ir import Graph, Node
+from mpi_vta.graph.op_spec import ENLARGED, HOST, PADDED, VTA, WINDOW, OpSpec
 
 _RENAMES = "only renames elements; the outputs are reshaped where they arrive"
 _EXPONENTIALS = "needs exponentials, which VTA's ALU lacks"
 _ONE_PIXEL = shapes.resized(lambda h, w, attrs: (1, 1))
+
+
+def _is_picture(graph: Graph, node: Node) -> bool:
+    return len(graph.values[node.inputs[0]].shape) == 4
+
 
 FLOAT_OPS: dict[str, OpSpec] = {
     "conv2d": OpSpec(
@@ -151,15 +157,25 @@ FLOAT_OPS: dict[str, OpSpec] = {
     ),
     "pad2d": OpSpec((1, 1), {}, {"pads": "pads"}, "zeros around", shape=PADDED, compute=define.pad2d, becomes="pad2d"),
     "concat": OpSpec(
-        (2, 64), {}, {}, "along the channel axis", shape=shapes.stacked, compute=define.concat, becomes="concat"
+        (2, 64),
+        {},
+        {"axis": "int"},
+        "along an axis; at the end of a model along any, else along the channels of pictures",
+        shape=shapes.joined,
+        compute=lambda _g, n, *x: np.concatenate(x, n.attrs["axis"]),
+        hosted=lambda graph, node: not _is_picture(graph, node) or node.attrs["axis"] != 1,
+        reason="joins tensors that are no pictures",
+        becomes="concat",
     ),
-    "slice2d": OpSpec(
+    "slice": OpSpec(
         (1, 1),
         {},
-        BOX,
-        "[low, high) of the channels, rows and columns",
-        shape=shapes.boxed,
-        compute=define.slice2d,
+        {"low": "ints", "high": "ints"},
+        "[low, high) of every axis; between layers of pictures",
+        shape=shapes.cut,
+        compute=lambda _g, n, x: tail.cut(n.attrs["low"], n.attrs["high"], x),
+        hosted=lambda graph, node: not _is_picture(graph, node),
+        reason="cuts tensors that are no pictures",
         becomes="slice2d",
     ),
     "flatten": OpSpec(
@@ -254,25 +270,5 @@ FLOAT_OPS: dict[str, OpSpec] = {
         compute=lambda _g, n, x: tail.reduced(n.attrs["rule"], n.attrs["axis"], x),
         place=HOST,
         reason="works on tensors that are no pictures",
-    ),
-    "join": OpSpec(
-        (2, 64),
-        {},
-        {"axis": "int"},
-        "concatenation along any axis; at the end of a model",
-        shape=shapes.joined,
-        compute=lambda _g, n, *x: np.concatenate(x, n.attrs["axis"]),
-        place=HOST,
-        reason="joins tensors that are no pictures",
-    ),
-    "cut": OpSpec(
-        (1, 1),
-        {},
-        {"low": "ints", "high": "ints"},
-        "[low, high) of every axis; at the end of a model",
-        shape=shapes.cut,
-        compute=lambda _g, n, x: tail.cut(n.attrs["low"], n.attrs["high"], x),
-        place=HOST,
-        reason="cuts tensors that are no pictures",
     ),
 }

@@ -163,7 +163,7 @@ class Graph:
     def from_parts(cls, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Graph:
         """Undo `to_parts`; raises KeyError, TypeError or ValueError for anything else."""
         read = from_json(_Header, dict(header))
-        nodes = (replace(node, attrs=_frozen(node.attrs)) for node in read.nodes)
+        nodes = (_as_now(read.dialect, replace(node, attrs=_frozen(node.attrs))) for node in read.nodes)
         return cls(
             read.name,
             read.dialect,
@@ -191,6 +191,18 @@ class Graph:
     def save(self, path: Path) -> None:
         """Write the graph to a file."""
         write_atomically(path, self.to_bytes(), "the graph")
+
+
+def _as_now(dialect: str, node: Node) -> Node:
+    """Return a node under today's name: files written before have others for what the host alone does."""
+    if dialect != "float32":
+        return node
+    if node.op in ("join", "concat"):
+        return replace(node, op="concat", attrs={"axis": 1, **node.attrs})
+    if node.op == "slice2d":
+        low, high = zip((0, 1), *(node.attrs[key] for key in ("channels", "rows", "cols")), strict=True)
+        return replace(node, op="slice", attrs={"low": low, "high": high})
+    return replace(node, op="slice") if node.op == "cut" else node
 
 
 def _plain(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mpi_vta.graph import shapes
-from mpi_vta.graph.ir import Node
+from mpi_vta.graph.ir import Graph, Node
 from mpi_vta.graph.operand_windows import Elementwise
 
 Array = NDArray[Any]
@@ -45,6 +45,8 @@ class OpSpec:
     place : str
         Of float operators: ``vta`` for what no host does, ``host`` for what only the host does (then `reason` says
         why), empty for what either can.
+    hosted : callable or None
+        Of float operators of which only some nodes are the host's alone: whether a node of a graph is one.
     becomes : str
         Of float operators: the int8 operator of the layer that it begins; empty if it begins none.
     renames : bool
@@ -73,6 +75,7 @@ class OpSpec:
     shape: shapes.Rule
     compute: Callable[..., Array]
     place: str = ""
+    hosted: Callable[[Graph, Node], bool] | None = None
     reason: str = ""
     becomes: str = ""
     renames: bool = False
@@ -83,3 +86,7 @@ class OpSpec:
     pieces: Callable[[Node], Callable[[Array], Array]] | None = None
     error_steps: float = 0.0
     operands: Elementwise = field(default_factory=Elementwise)
+
+    def place_of(self, graph: Graph, node: Node) -> str:
+        """Return where a node of the operator runs, as `place`."""
+        return HOST if self.hosted is not None and self.hosted(graph, node) else self.place

@@ -33,6 +33,7 @@ DIALECTS: Mapping[str, Mapping[str, OpSpec]] = {"float32": FLOAT_OPS, "int8": IN
 
 
 def infer_shape(
+    dialect: str,
     op: str,
     inputs: tuple[shapes.Shape, ...],
     attrs: Mapping[str, Any],
@@ -43,8 +44,8 @@ def infer_shape(
 
     Parameters
     ----------
-    op : str
-        Operator of either dialect; its attributes are present and of the right type.
+    dialect, op : str
+        Operator of a dialect; its attributes are present and of the right type.
     inputs : tuple of shape
         Shapes of the value inputs, (1, C, H, W) or (1, C).
     attrs : mapping
@@ -59,7 +60,7 @@ def infer_shape(
     GraphError
         If the inputs do not fit the operator or each other.
     """
-    row = FLOAT_OPS.get(op) or INT8_OPS.get(op)
+    row = DIALECTS[dialect].get(op)
     if row is None:
         raise GraphError(f"no shape rule for operator {op!r}", where=where)
     return row.shape(inputs, attrs, params, where)

@@ -102,6 +102,7 @@ def _verify_node(graph: Graph, node: Node, where: str) -> None:
     _verify_params(graph, node, spec, where)
     _verify_attrs(node, spec, where)
     expected = infer_shape(
+        graph.dialect,
         node.op,
         tuple(graph.values[name].shape for name in node.inputs),
         node.attrs,

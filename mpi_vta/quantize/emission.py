@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mpi_vta.errors import ModelError
 from mpi_vta.graph.ir import Graph, Node, Value
+from mpi_vta.graph.op_spec import BOX
 from mpi_vta.graph.ops import FLOAT_OPS
 from mpi_vta.graph.verify import OPERAND_SHIFT_MAX, SHIFT_MAX
 from mpi_vta.quantize.calibration import ValueRange
@@ -91,6 +92,8 @@ class GraphEmitter:
             "avg_pool2d": self._mean,
             "sum": self._sum,
             "piecewise": self._piecewise,
+            "concat": self._concat,
+            "slice2d": self._slice,
         }
         nodes: list[Node] = []
         for layer in self._layers:
@@ -112,6 +115,14 @@ class GraphEmitter:
 
     def _unscaled(self, layer: FusedLayer) -> tuple[Node, ...]:
         return (Node(layer.node.name, layer.op, layer.inputs, layer.output, dict(layer.node.attrs), {}),)
+
+    def _concat(self, layer: FusedLayer) -> tuple[Node, ...]:
+        return (Node(layer.node.name, layer.op, layer.inputs, layer.output, {}, {}),)
+
+    def _slice(self, layer: FusedLayer) -> tuple[Node, ...]:
+        bounds = list(zip(layer.node.attrs["low"], layer.node.attrs["high"], strict=True))
+        box = dict(zip(BOX, bounds[1:], strict=True))
+        return (Node(layer.node.name, layer.op, layer.inputs, layer.output, box, {}),)
 
     def _requantize(self, activation: Activation, scale_log2: int, shift: int) -> dict[str, int]:
         """Return shift and bounds; bounds are the activation's in steps of the output."""

@@ -64,13 +64,14 @@ def split_host(graph: Graph) -> tuple[Graph, Graph | None]:
     tail: set[str] = set()
     for node in graph.nodes:
         behind = any(name in graph.producer and graph.producer[name].name in tail for name in node.inputs)
-        if behind and FLOAT_OPS[node.op].place == VTA:
+        place = FLOAT_OPS[node.op].place_of(graph, node)
+        if behind and place == VTA:
             raise ModelError(
                 f"{node.op} follows an operator that runs on the host only",
                 where=f"{graph.name}: node {node.name}",
                 allowed="softmax, sigmoid and reshaping at the end of the model",
             )
-        if behind or FLOAT_OPS[node.op].place == HOST or _is_host_flatten(graph, node):
+        if behind or place == HOST or _is_host_flatten(graph, node):
             tail.add(node.name)
     if len(tail) == len(graph.nodes):
         raise ModelError("no layer that VTA can run", where=graph.name, allowed="at least one convolution or pooling")
@@ -84,9 +85,11 @@ def split_host(graph: Graph) -> tuple[Graph, Graph | None]:
     return body, host
 
 
-def host_reason(node: Node) -> str:
+def host_reason(graph: Graph, node: Node) -> str:
     """Return why a node runs on the host."""
-    return FLOAT_OPS[node.op].reason or _FOLLOWS_HOST
+    row = FLOAT_OPS[node.op]
+    follows = not row.reason or (row.hosted is not None and not row.hosted(graph, node))
+    return _FOLLOWS_HOST if follows else row.reason
 
 
 def _is_host_flatten(graph: Graph, node: Node) -> bool:

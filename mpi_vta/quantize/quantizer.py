@@ -140,7 +140,7 @@ class _Body:
         alias, host, whole = self._alias, self._host, self._whole
         host_graph = None if host is None else _reading(host, alias)
         outputs = tuple(ModelOutput(name, whole.values[name].shape, alias.get(name, name)) for name in whole.outputs)
-        host_ops = () if host is None else tuple((node.name, node.op, host_reason(node)) for node in host.nodes)
+        host_ops = () if host is None else tuple((node.name, node.op, host_reason(host, node)) for node in host.nodes)
         scale = self._scales[self._body.inputs[0]]
         model = QuantizedModel(self._emitted.graph, scale, host_graph, host_ops, outputs)
         gains = self._emitted.channel_gains_db

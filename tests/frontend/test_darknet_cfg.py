@@ -90,7 +90,7 @@ def test_shortcuts_groups_and_activations(tmp_path):
     sections += [conv(4, 1, activation="swish"), conv(4, 1, activation="relu"), "[dropout]\nprobability=.5\n"]
     sections += ["[avgpool]\n", "[softmax]\n"]
     graph, found = outputs_of(write(tmp_path, *sections), np.random.default_rng(0).random((1, 3, 416, 416), np.float32))
-    wanted = ["conv2d", "leaky_relu", "conv2d", "leaky_relu", "add", "slice2d", "conv2d", "activation", "conv2d"]
+    wanted = ["conv2d", "leaky_relu", "conv2d", "leaky_relu", "add", "slice", "conv2d", "activation", "conv2d"]
     wanted += ["activation", "conv2d", "relu", "global_avg_pool2d", "flatten", "softmax"]
     assert ops(graph) == wanted
     assert [node.attrs["kind"] for node in graph.nodes if node.op == "activation"] == ["mish", "silu"]

@@ -182,8 +182,8 @@ def test_slices_and_splits():
     source = net.add("Slice", "input", *cut)
     sizes = net.constant("sizes", np.array([1, 3]))
     net.nodes.append(helper.make_node("Split", [source, sizes], ["a", "b"], axis=1, name="split"))
-    graph = check(net, ["slice2d", "slice2d", "slice2d"], "a", "b")
-    assert graph.nodes[0].attrs == {"channels": (1, 5), "rows": (0, 6), "cols": (2, 5)}
+    graph = check(net, ["slice", "slice", "slice"], "a", "b")
+    assert graph.nodes[0].attrs == {"low": (0, 1, 0, 2), "high": (1, 5, 6, 5)}
 
 
 def test_padding_stays_where_nothing_takes_it():

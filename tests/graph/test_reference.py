@@ -214,7 +214,7 @@ def test_what_the_host_alone_does_broadcasts_reduces_joins_and_cuts():
     for name, values in (("sum", x.sum(1)), ("mean", x.mean(1)), ("max", x.max(1)), ("min", x.min(1))):
         np.testing.assert_array_equal(run(single("reduce", shape, {"rule": name, "axis": 1}), x)[:, 0], values)
     box = {"low": (0, 1, 0), "high": (1, 3, 2)}
-    np.testing.assert_array_equal(run(single("cut", shape, box), x), x[:, 1:3, :2])
+    np.testing.assert_array_equal(run(single("slice", shape, box), x), x[:, 1:3, :2])
 
 
 def test_a_factor_per_channel_fits_maps_and_rows():

@@ -161,7 +161,7 @@ def test_concat_pool_and_upsample_share_one_scale():
     net = Net()
     small, large = net.conv(net.source, gain=0.3), net.conv(net.source, gain=3)
     pooled = net.add("max_pool2d", (large,), {"kernel": (2, 2), "strides": (2, 2), "pads": (0, 0, 0, 0)})
-    net.add("concat", (net.add("upsample2d", (pooled,), {"scales": (2, 2)}), small))
+    net.add("concat", (net.add("upsample2d", (pooled,), {"scales": (2, 2)}), small), {"axis": 1})
     graph = net.quantized().graph
     assert len({graph.values[node.output].scale_log2 for node in graph.nodes}) == 1
 
@@ -243,7 +243,7 @@ def test_raising_one_mean_s_scale_raises_those_that_depend_on_it():
     weight = np.full((1, 1, 1, 2), 1e-7, np.float32)
     quiet = net.add("conv2d", (net.source,), {**halves, "dilations": (1, 1), "groups": 1}, {"weight": weight})
     net.add("avg_pool2d", (quiet,), {"kernel": (2, 2), "strides": (1, 1), "pads": (0, 0, 0, 0)})
-    net.add("concat", (quiet, net.add("avg_pool2d", (net.source,), {"kernel": (1, 2), **halves})))
+    net.add("concat", (quiet, net.add("avg_pool2d", (net.source,), {"kernel": (1, 2), **halves})), {"axis": 1})
     image = np.tile(np.array([1, -1 + 1e-6], np.float32), 4).reshape(1, 1, 2, 4)
     graph = quantize(net.build(), image).graph
     assert [node.attrs["shift"] for node in graph.nodes if node.op == "avg_pool2d"] == [0, 0]

@@ -19,7 +19,7 @@ from mpi_vta.one_line_parser import OneLineParser
 from mpi_vta.runtime.faults.failure import abort_all_on_uncaught
 from mpi_vta.runtime.faults.guardian import begin_mpi
 from mpi_vta.runtime.faults.pairing import check_pairing, find_launcher
-from mpi_vta.runtime.introduction import Statement, introduce
+from mpi_vta.runtime.introduction import RankStatement, introduce
 from mpi_vta.runtime.link_probe import fit_link, median_link, probe_links
 from mpi_vta.text_table import counted
 
@@ -55,7 +55,7 @@ def _measure(options: argparse.Namespace) -> int:
     if transport.size < 2:
         raise LaunchError("one rank has no link", where="MPI", remedy="start with mpirun -n 2 or more")
     abort_all_on_uncaught(transport)
-    introduce(transport, Statement.own())
+    introduce(transport, RankStatement.own())
     source = find("clusters", options.cluster, ".toml")
     rounds = [probe_links(transport) for _ in range(options.rounds)]
     if transport.rank != 0:

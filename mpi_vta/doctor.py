@@ -19,7 +19,7 @@ from mpi_vta.runtime.faults.guardian import begin_mpi
 from mpi_vta.runtime.faults.leftovers import leave_nothing_behind, sweep
 from mpi_vta.runtime.faults.pairing import find_launcher
 from mpi_vta.runtime.host_facts import HostFacts, collect, ipv4_addresses
-from mpi_vta.runtime.introduction import IntroductionError, Statement, introduce
+from mpi_vta.runtime.introduction import IntroductionError, RankStatement, introduce
 from mpi_vta.standard_output import reader_may_leave
 
 WRONG_STATUS = 1
@@ -115,7 +115,7 @@ def _gather(options: argparse.Namespace, rank: int, launched: int) -> list[HostF
         # mpi4py without a library that it can load
         return [_own(options, rank, launched, 1, "")]
     # ranks of different releases cannot even tell each other their facts
-    introduce(transport, Statement.own())
+    introduce(transport, RankStatement.own())
     leave_nothing_behind(os.environ)
     own = _own(options, rank, launched, transport.size, library_version(), environ)
     parts = transport.gather(json.dumps(asdict(own)).encode())

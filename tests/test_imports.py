@@ -1,9 +1,14 @@
-"""Modules import each other in one direction: no circle, not even of imports inside functions or for types only."""
+"""Modules import each other in one direction, no circle even inside functions; and a name stands for one class."""
 
+import ast
+from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 import grimp
 import pytest
+
+import mpi_vta
 
 
 def circle(graph):
@@ -33,3 +38,15 @@ def test_circle_of_modules_is_found():
     for importer, imported in (("a", "b"), ("b", "c"), ("c", "b")):
         graph.add_import(importer=importer, imported=imported)
     assert set(circle(graph)) == {"b", "c"}
+
+
+def test_a_class_has_a_name_of_its_own():
+    """Except in the core's room, whose words are those of hardware."""
+    places = defaultdict(list)
+    for path in sorted(Path(mpi_vta.__file__).parent.rglob("*.py")):
+        if "gateware" not in path.parts:
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    places[node.name].append(path.name)
+    assert len(places) > 200
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}

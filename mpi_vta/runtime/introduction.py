@@ -75,7 +75,7 @@ def own_facts() -> Mapping[str, str]:
 
 
 @dataclass(frozen=True)
-class Statement:
+class RankStatement:
     """What a rank says of itself.
 
     Attributes
@@ -90,7 +90,7 @@ class Statement:
     process: ProcessId
 
     @classmethod
-    def own(cls) -> Statement:
+    def own(cls) -> RankStatement:
         """Return this process's."""
         return cls(own_facts(), ProcessId.own())
 
@@ -103,7 +103,7 @@ class Statement:
         return frame
 
     @classmethod
-    def from_frame(cls, frame: NDArray[np.uint8]) -> Statement:
+    def from_frame(cls, frame: NDArray[np.uint8]) -> RankStatement:
         """Read what any release's `to_frame` wrote: what cannot be understood is a fact that differs."""
         try:
             said = json.loads(frame.tobytes())
@@ -124,7 +124,7 @@ class Statement:
         return f"mpi_vta {self.facts.get('mpi_vta', 'unknown')}, sources {sources[:_SHOWN_DIGITS] or 'unknown'}"
 
 
-def difference(statements: Sequence[Statement]) -> str:
+def difference(statements: Sequence[RankStatement]) -> str:
     """Say which hosts run what, rank by rank in `statements`; empty if all run the same."""
     running: dict[tuple[tuple[str, str], ...], list[int]] = defaultdict(list)
     for rank, statement in enumerate(statements):
@@ -138,7 +138,7 @@ def difference(statements: Sequence[Statement]) -> str:
     )
 
 
-def _places(ranks: Sequence[int], statements: Sequence[Statement]) -> str:
+def _places(ranks: Sequence[int], statements: Sequence[RankStatement]) -> str:
     by_host: dict[str, list[int]] = defaultdict(list)
     for rank in ranks:
         by_host[statements[rank].process.host].append(rank)
@@ -147,12 +147,12 @@ def _places(ranks: Sequence[int], statements: Sequence[Statement]) -> str:
     return ", ".join(places[:_SHOWN_HOSTS]) + more
 
 
-def introduce(transport: Transport, own: Statement) -> tuple[Statement, ...]:
+def introduce(transport: Transport, own: RankStatement) -> tuple[RankStatement, ...]:
     """Tell the others what this rank runs, and hear it of them; every rank calls this before anything else.
 
     Returns
     -------
-    tuple of Statement
+    tuple of RankStatement
         At rank 0, of every rank; elsewhere, of rank 0 alone.
 
     Raises
@@ -167,12 +167,12 @@ def introduce(transport: Transport, own: Statement) -> tuple[Statement, ...]:
         # rank 0 has the word first
         _await({0: received}, 2 * LONGEST_WAIT_S, own)
         _await({0: sent}, LONGEST_WAIT_S, own)
-        said = (Statement.from_frame(answer),)
+        said = (RankStatement.from_frame(answer),)
         _check((said[0], own))
         return said
     frames = {rank: np.zeros(FRAME_BYTES, np.uint8) for rank in range(1, transport.size)}
     _await({rank: transport.irecv(buffer, rank, TAG) for rank, buffer in frames.items()}, LONGEST_WAIT_S, own)
-    statements = (own, *(Statement.from_frame(buffer) for buffer in frames.values()))
+    statements = (own, *(RankStatement.from_frame(buffer) for buffer in frames.values()))
     others = next((said for said in statements if said.facts != own.facts), own)
     # where one differs, every rank is told what it runs, and so leaves
     _await(
@@ -188,12 +188,12 @@ def introduce(transport: Transport, own: Statement) -> tuple[Statement, ...]:
     return statements
 
 
-def _check(statements: Sequence[Statement]) -> None:
+def _check(statements: Sequence[RankStatement]) -> None:
     if text := difference(statements):
         raise IntroductionError(text, where="MPI", remedy=REMEDY)
 
 
-def _await(requests: Mapping[int, MessageRequest], longest_s: float, own: Statement) -> None:
+def _await(requests: Mapping[int, MessageRequest], longest_s: float, own: RankStatement) -> None:
     """Wait for what the ranks named say or take."""
     pause, attended, missing = Pause(), AttendedClock(), dict(requests)
     while missing:

@@ -34,7 +34,7 @@ from mpi_vta.runtime.faults.leftovers import leave_nothing_behind
 from mpi_vta.runtime.faults.pairing import check_pairing, find_launcher
 from mpi_vta.runtime.faults.roll_call import RollCall
 from mpi_vta.runtime.faults.watchdog import DONE, WORKING, Watchdog
-from mpi_vta.runtime.introduction import IntroductionError, Statement, introduce
+from mpi_vta.runtime.introduction import IntroductionError, RankStatement, introduce
 from mpi_vta.runtime.output_set import OutputPlace, OutputSet, PartOutputs
 from mpi_vta.runtime.power_sampling import PowerSampler
 from mpi_vta.runtime.rank import RankJob, RankRun, edge_name
@@ -176,7 +176,7 @@ def join(first: RankWork, other: RankWork, limit_s: float) -> int:
     ending = Ending(transport, Watchdog(transport.rank, transport.host, state))
     ending.install()
     try:
-        statements = introduce(transport, Statement.own())
+        statements = introduce(transport, RankStatement.own())
     except IntroductionError as fault:
         if transport.rank == 0:
             print_error(fault)

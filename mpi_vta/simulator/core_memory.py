@@ -26,7 +26,7 @@ class LoadStream:
         self.position = self.last = self.total = 0
 
 
-class ReadChannel:
+class CoreReadChannel:
     """The read channel: a grant a cycle, up to so many bursts under way, beats in the order of grants."""
 
     def __init__(self, profile: TimingProfile) -> None:

@@ -17,9 +17,9 @@ from mpi_vta.simulator.core_memory import (
     BEAT_TO_WRITE_CYCLES,
     NEVER,
     QUEUE_CYCLES,
+    CoreReadChannel,
     InstructionFetch,
     LoadStream,
-    ReadChannel,
 )
 from mpi_vta.simulator.decoding import Indices, element_bytes
 from mpi_vta.simulator.profile import TimingProfile
@@ -83,7 +83,7 @@ class CoreSimulation:
         lanes = np.maximum(1, config.out_bytes // bus_bytes)
         self._store_beats = (columns["x_size"] * columns["y_size"] * lanes).tolist()
         self._write_free = 0
-        self._channel = ReadChannel(profile)
+        self._channel = CoreReadChannel(profile)
         self._fetch = InstructionFetch(count, profile, bus_bytes)
         self._streams = [LoadStream() for _ in Unit]
 

@@ -13,7 +13,7 @@ from mpi_vta.runtime.faults.process import Neighbour, ProcessId
 from mpi_vta.runtime.introduction import (
     FRAME_BYTES,
     IntroductionError,
-    Statement,
+    RankStatement,
     difference,
     introduce,
     own_facts,
@@ -24,11 +24,11 @@ SIZES = (1, 2, 5)
 
 
 def statement(host, **facts):
-    return Statement({**own_facts(), **facts}, ProcessId(host, "space", 12, 34))
+    return RankStatement({**own_facts(), **facts}, ProcessId(host, "space", 12, 34))
 
 
 def test_statement_names_release_sources_isa_and_formats():
-    facts = Statement.own().facts
+    facts = RankStatement.own().facts
     assert facts["mpi_vta"] == mpi_vta.__version__
     assert [len(facts[name]) for name in ("sources", "ISA")] == [64, 64]
     assert facts["formats"].startswith("plan ")
@@ -52,7 +52,7 @@ def test_frame_has_one_size_whatever_it_says(version):
     said = statement("node1", mpi_vta=version)
     frame = said.to_frame()
     assert frame.shape == (FRAME_BYTES,) == (2048,)
-    assert Statement.from_frame(frame) == said
+    assert RankStatement.from_frame(frame) == said
 
 
 @pytest.mark.parametrize(
@@ -61,13 +61,13 @@ def test_frame_has_one_size_whatever_it_says(version):
 )
 def test_what_cannot_be_understood_is_another_release(content):
     frame = np.frombuffer(content.ljust(FRAME_BYTES, b"\0"), np.uint8)
-    assert "of an unknown release" in difference([Statement.own(), Statement.from_frame(frame)])
+    assert "of an unknown release" in difference([RankStatement.own(), RankStatement.from_frame(frame)])
 
 
 def test_release_that_says_more_of_its_process_is_named():
     text = json.dumps({"facts": {"mpi_vta": "9.0", "sources": "f" * 64}, "host": "node3", "process": {"new": 1}})
-    said = Statement.from_frame(np.frombuffer(text.encode().ljust(FRAME_BYTES), np.uint8))
-    assert "mpi_vta 9.0, sources ffffffffffff on node3 (rank 1)" in difference([Statement.own(), said])
+    said = RankStatement.from_frame(np.frombuffer(text.encode().ljust(FRAME_BYTES), np.uint8))
+    assert "mpi_vta 9.0, sources ffffffffffff on node3 (rank 1)" in difference([RankStatement.own(), said])
 
 
 def test_difference_names_what_differs_and_the_hosts_of_each():
@@ -86,7 +86,7 @@ def test_difference_over_many_hosts_stays_a_line():
 
 @pytest.mark.parametrize("size", SIZES)
 def test_every_rank_hears_of_rank_0_and_rank_0_of_all(size):
-    own = Statement.own()
+    own = RankStatement.own()
     heard = run_ranks(size, lambda transport: introduce(transport, own))
     assert heard == [(own,) * size, *[(own,)] * (size - 1)]
 
@@ -105,7 +105,7 @@ def test_every_rank_leaves_if_one_runs_something_else(other):
 def test_rank_that_says_nothing_is_waited_for_until_the_limit(monkeypatch, rank):
     monkeypatch.setattr(introduction, "LONGEST_WAIT_S", 0.0)
     with pytest.raises(LaunchError, match=rf"nothing heard from rank {1 - rank} for 0 s, since MPI began; .* sources"):
-        introduce(LocalTransport(LocalWorld(2), rank), Statement.own())
+        introduce(LocalTransport(LocalWorld(2), rank), RankStatement.own())
 
 
 def test_only_a_process_that_is_seen_from_here_is_a_neighbour():

@@ -18,7 +18,7 @@ class RegisterBlock(Protocol):
         """Write the 32-bit word at a byte offset."""
 
 
-class Buffer(Protocol):
+class BoardBuffer(Protocol):
     """Physically contiguous memory."""
 
     @property
@@ -50,7 +50,7 @@ class BoardAccess(Protocol):
     def registers(self, address: int, size_bytes: int) -> RegisterBlock:
         """Return the registers from a physical address on."""
 
-    def allocate(self, size_bytes: int, *, cacheable: bool) -> Buffer:
+    def allocate(self, size_bytes: int, *, cacheable: bool) -> BoardBuffer:
         """Return new contiguous memory.
 
         Raises

@@ -13,7 +13,7 @@ from mpi_vta.errors import DeviceError
 from mpi_vta.isa.codec import decode_columns
 from mpi_vta.isa.table import MemoryType, Opcode
 from mpi_vta.runtime.devices.bitstream import Design
-from mpi_vta.runtime.devices.board_access import BoardAccess, Buffer, RegisterBlock
+from mpi_vta.runtime.devices.board_access import BoardAccess, BoardBuffer, RegisterBlock
 from mpi_vta.runtime.devices.protocol import Buffers, input_of
 from mpi_vta.runtime.devices.register_map import CONTROL, UNIT_SPAN_BYTES, RegisterMap
 
@@ -231,7 +231,7 @@ class VtaDriver:
             )
         return DrivenProgram(program, self)
 
-    def allocate(self, size_bytes: int) -> Buffer:
+    def allocate(self, size_bytes: int) -> BoardBuffer:
         """Return memory that VTA reaches; cacheable, as reading past the caches is slow."""
         buffer = self._access.allocate(size_bytes, cacheable=True)
         address, window = buffer.address, self.design.address_window_bytes
@@ -244,12 +244,12 @@ class VtaDriver:
             )
         return buffer
 
-    def publish(self, buffer: Buffer) -> None:
+    def publish(self, buffer: BoardBuffer) -> None:
         """Make what the processor wrote visible to VTA."""
         if not self.design.coherent:
             buffer.flush()
 
-    def refresh(self, buffer: Buffer) -> None:
+    def refresh(self, buffer: BoardBuffer) -> None:
         """Make what VTA wrote visible to the processor."""
         if not self.design.coherent:
             buffer.invalidate()

@@ -14,7 +14,7 @@ from typing import Any
 
 from mpi_vta.command_end import TRACEBACK_VARIABLE
 from mpi_vta.runtime.faults.blame import ENDING_S
-from mpi_vta.runtime.faults.transitions import RANK_TABLE, Action, Event, Job, Machine, Main, State
+from mpi_vta.runtime.faults.transitions import RANK_TABLE, Action, Event, JobState, Machine, MainThread, State
 from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.standard_output import say_error
 
@@ -77,7 +77,7 @@ class FaultHandler:
         self.on_overdue: Callable[[BaseException], None] = lambda fault: None
         self._machine = Machine(
             RANK_TABLE,
-            State(Main.AT_WORK, Job.RUNNING),
+            State(MainThread.AT_WORK, JobState.RUNNING),
             {
                 Action.LIMIT_UNWINDING: lambda about: _later(_UNWINDING_S, lambda: self.handle(Event.OVERDUE, about)),
                 Action.RAISE: _raise,

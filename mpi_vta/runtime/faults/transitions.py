@@ -15,7 +15,7 @@ from itertools import product
 from typing import Generic, NamedTuple, TypeVar
 
 
-class Main(Enum):
+class MainThread(Enum):
     """What the main thread of a rank is at."""
 
     AT_WORK = auto()
@@ -26,7 +26,7 @@ class Main(Enum):
     """A fault of this rank is known, and files are closed."""
 
 
-class Job(Enum):
+class JobState(Enum):
     """How far a rank knows that the job has to end."""
 
     RUNNING = auto()
@@ -40,8 +40,8 @@ class Job(Enum):
 class State(NamedTuple):
     """State of a rank."""
 
-    main: Main
-    job: Job
+    main: MainThread
+    job: JobState
 
 
 class Event(Enum):
@@ -172,17 +172,17 @@ AboutT = TypeVar("AboutT")
 class Row(NamedTuple):
     """A line of a rank's table, for several states: None for the next part of a state leaves it as it is."""
 
-    main: tuple[Main, ...]
-    job: tuple[Job, ...]
+    main: tuple[MainThread, ...]
+    job: tuple[JobState, ...]
     event: Event
-    next_main: Main | None
-    next_job: Job | None
+    next_main: MainThread | None
+    next_job: JobState | None
     actions: tuple[Action, ...]
 
 
-_ANY_MAIN, _ANY_JOB = tuple(Main), tuple(Job)
-_W, _C, _R = Main.AT_WORK, Main.CLOSING, Main.REPORTING
-_RUNNING, _ORDERED, _SPEAKING = Job.RUNNING, Job.ORDERED, Job.SPEAKING
+_ANY_MAIN, _ANY_JOB = tuple(MainThread), tuple(JobState)
+_W, _C, _R = MainThread.AT_WORK, MainThread.CLOSING, MainThread.REPORTING
+_RUNNING, _ORDERED, _SPEAKING = JobState.RUNNING, JobState.ORDERED, JobState.SPEAKING
 _ALONE = (Action.TRACE, Action.HOLD, Action.LEAVE)
 _SPEAK = (Action.SAY, Action.LIMIT_ABORT, Action.ORDER_OTHERS, Action.ORDER_MAIN, Action.ABORT)
 

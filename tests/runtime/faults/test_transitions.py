@@ -17,9 +17,9 @@ from mpi_vta.runtime.faults.transitions import (
     Action,
     Deed,
     Event,
-    Job,
+    JobState,
     Machine,
-    Main,
+    MainThread,
     Row,
     Sight,
     State,
@@ -27,7 +27,7 @@ from mpi_vta.runtime.faults.transitions import (
     expanded,
 )
 
-STATES = [State(main, job) for main, job in product(Main, Job)]
+STATES = [State(main, job) for main, job in product(MainThread, JobState)]
 
 
 def test_every_event_is_known_in_every_state_of_a_rank():
@@ -41,7 +41,7 @@ def test_every_action_is_of_use():
 
 
 def test_two_rows_for_one_state_and_event_are_refused():
-    row = Row((Main.AT_WORK,), (Job.RUNNING,), Event.FAULT, None, None, ())
+    row = Row((MainThread.AT_WORK,), (JobState.RUNNING,), Event.FAULT, None, None, ())
     with pytest.raises(ValueError, match="stand in two rows"):
         expanded((row, row))
 
@@ -72,13 +72,15 @@ def test_machine_does_every_row_of_a_guardian(at, sight):
 
 def test_nobody_speaks_twice_and_no_state_is_left_backwards():
     steps = [(at, event, after, actions) for (at, event), (after, actions) in RANK_TABLE.items()]
-    order = list(Job)
+    order = list(JobState)
     assert all(order.index(after.job) >= order.index(at.job) for at, _, after, _ in steps)
     spoken = [(at, event) for at, event, _, actions in steps if Action.SAY in actions]
     assert spoken
-    assert all(at.job is not Job.SPEAKING and event is Event.MUST_SPEAK for at, event in spoken)
+    assert all(at.job is not JobState.SPEAKING and event is Event.MUST_SPEAK for at, event in spoken)
     # only a signal that was lost gives the main thread back to its work
-    back = {event for at, event, after, _ in steps if after.main is Main.AT_WORK and at.main is not Main.AT_WORK}
+    back = {
+        event for at, event, after, _ in steps if after.main is MainThread.AT_WORK and at.main is not MainThread.AT_WORK
+    }
     assert back == {Event.SIGNAL_LOST}
 
 
@@ -151,7 +153,7 @@ def test_handler_does_every_row(rank, row, number, called):
     told = ['post {"kind": "fault", "line": "a line", "status": 17} to 0', "sleep 3.0"]
     for at in states_of(row):
         did, after = rank(number, at, row.event, listens=None if called is None else lambda: called)
-        upward = speaks if at.job is not Job.SPEAKING else ["sleep 4.0"]
+        upward = speaks if at.job is not JobState.SPEAKING else ["sleep 4.0"]
         report = [*told, *upward] if called and number else upward
         meant = {
             Action.LIMIT_UNWINDING: ["later 15.0"],

@@ -109,7 +109,7 @@ def main() -> int:
     os.chdir(options.folder)
     began_s = time.monotonic()
     plain = subprocess.run(command(2, options.images, "--output", "plain"), capture_output=True, text=True, check=True)
-    wanted = json.loads(plain.stdout)["output_sha256"]
+    wanted = json.loads(plain.stdout)["models"][0]["output_sha256"]
     # a little longer than the job: the last moments count, too
     longest_s, jobs = 1.1 * (time.monotonic() - began_s), 0
     began_s, counts, slowest_s, wrong = time.monotonic(), Counter[str](), 0.0, []
@@ -155,7 +155,7 @@ def main() -> int:
             if "Traceback" in text or "internal error" in text:
                 wrong.append(f"{what}: {text[-300:]}")
             if job.returncode == 0:
-                if json.loads(Path("log.txt").read_text())["output_sha256"] != wanted:
+                if json.loads(Path("log.txt").read_text())["models"][0]["output_sha256"] != wanted:
                     wrong.append(f"{what}: another hash")
                 break
             if not sent and not hangs:

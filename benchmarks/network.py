@@ -87,7 +87,7 @@ def run(cluster: FakeCluster, options: argparse.Namespace, strategy: str, folder
         "throughput images/s": summary["throughput_images_per_s"],
         "latency mean ms": float(trace.images["latency_ns"].mean()) / 1e6,
         "latency p50 ms": summary["latency_ms"]["p50"],
-        "stages": summary["stages"],
+        "stages": summary["models"][0]["stages"],
         "trace": trace,
     }
 

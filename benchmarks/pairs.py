@@ -62,8 +62,7 @@ def kinds(images: int) -> tuple[Kind, ...]:
 
 def answers(stdout: str) -> list[tuple[str, Any]]:
     """Return hash and accuracy of each model from what a job prints."""
-    summary = json.loads(stdout)
-    return [(single["output_sha256"], single.get("accuracy")) for single in summary.get("models", [summary])]
+    return [(model["output_sha256"], model.get("accuracy")) for model in json.loads(stdout)["models"]]
 
 
 def outputs_folders(folder: Path, options: tuple[str, ...]) -> list[Path]:

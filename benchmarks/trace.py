@@ -17,11 +17,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import numpy as np
-
 from mpi_vta.trace.merge import RunRecord, merge
 from mpi_vta.trace.reader import read
-from mpi_vta.trace.schema import IMAGE_DTYPE, EventKind, RankInfo
+from mpi_vta.trace.schema import EventKind, RankInfo
 from mpi_vta.trace.writer import RankTrace
 
 REPEATS = 3
@@ -64,7 +62,7 @@ def record_rate(folder: Path, events: int) -> tuple[float, float]:
         trace.record(EventKind.LAUNCH, number, number + 1, stage=0, image=number)
     data = trace.close()
     recorded = time.process_time()
-    merge(folder / "run.h5", [data], RunRecord("{}", np.zeros(0, IMAGE_DTYPE), {}))
+    merge(folder / "run.h5", [data], RunRecord({}, ()))
     return events / (recorded - started), events / (time.process_time() - recorded)
 
 

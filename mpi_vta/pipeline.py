@@ -7,7 +7,6 @@ import json
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +31,7 @@ from mpi_vta.schedule.figures import group_count
 from mpi_vta.text_table import counted, print_lines
 
 if TYPE_CHECKING:
-    from mpi_vta.job.prepare import Prepared
+    from mpi_vta.job.prepare import Opened, Prepared
 
 PROG = "mpi_vta.pipeline"
 
@@ -100,8 +99,7 @@ def parse(argv: Sequence[str]) -> JobRequest:
     options = build_parser().parse_args(argv)
     check_share(options)
     wanted = {name: value for name, value in vars(options).items() if name in JobRequest.__dataclass_fields__}
-    first, *others = options.model
-    wanted |= {"model": first, "models": (first, *others) if others else ()}
+    wanted["models"] = tuple(options.models)
     return JobRequest(
         argv=tuple(argv), wishes=plan_wishes(options), quantize_options=quantize_options(options), **wanted
     )
@@ -141,7 +139,7 @@ def _lead(leader: Leader, arguments: Sequence[str]) -> int:
     if request.json:
         print(json.dumps(summary))
     else:
-        _show(summary, request)
+        _show(summary, models, request)
     return 0
 
 
@@ -163,22 +161,22 @@ def _count_groups(running: Sequence[Prepared], progress: Progress) -> Callable[[
     return lambda: progress.step(next(groups), total)
 
 
-def _show(summary: Mapping[str, Any], request: JobRequest) -> None:
+def _show(summary: Mapping[str, Any], models: Sequence[Opened], request: JobRequest) -> None:
+    from mpi_vta.job.prepare import to_run
     from mpi_vta.job.results import answer_lines, write_pages
 
-    shown = summary["models"] if request.models else [summary]
-    for single in shown:
-        if request.models:
-            ranks = ", ".join(map(str, single["on_ranks"]))
-            print(f"{single['name']}: {f'on ranks {ranks} of the job' if ranks else 'without a board'}")
-        if single["images"]:
-            print_report(single, sys.stdout)
+    for model in summary["models"]:
+        if len(models) > 1:
+            ranks = ", ".join(map(str, model["on_ranks"]))
+            print(f"{model['name']}: {f'on ranks {ranks} of the job' if ranks else 'without a board'}")
+        if model["images"]:
+            print_report(model, summary["time"], sys.stdout)
         else:
-            print(f"nothing left to run; outputs sha256 {single['output_sha256']}")
-        print_lines(answer_lines(single), sys.stdout)
+            print(f"nothing left to run; outputs sha256 {model['output_sha256']}")
+        print_lines(answer_lines(model), sys.stdout)
     print(f"written     {request.folder}")
-    if any(single["images"] for single in shown):
-        for path in write_pages(request.folder):
+    if ran := to_run(models):
+        for path in write_pages(request, ran):
             print(f"report      {path}")
 
 
@@ -189,13 +187,11 @@ def _explain(request: JobRequest) -> int:
 
     listed = []
     with shown_progress(quiet=request.json) as progress:
-        for name in request.models or (request.model,):
-            model = open_model(replace(request, model=name), progress)
+        for asked in request.models:
+            model = open_model(request, asked, progress)
             listed.append((model.name, model.places))
     if request.json:
-        print(
-            json.dumps([places_as_json(*entry) for entry in listed] if request.models else places_as_json(*listed[0]))
-        )
+        print(json.dumps({"models": [places_as_json(*entry) for entry in listed]}))
         return 0
     for entry in listed:
         print_places(*entry, sys.stdout)
@@ -204,7 +200,7 @@ def _explain(request: JobRequest) -> int:
 
 def _show_plan(prepared: Prepared) -> None:
     plan, request = prepared.job.plan, prepared.request
-    path = request.folder / (f"plan-{prepared.label}.json" if prepared.label else "plan.json")
+    path = request.folder / ("plan.json" if len(request.models) == 1 else f"plan-{prepared.label}.json")
     plan.save(path)
     if request.json:
         print(plan.to_json(), end="")

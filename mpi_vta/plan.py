@@ -70,60 +70,50 @@ def _run(arguments: Sequence[str]) -> int:
         options.images = IMAGES_PER_BOARD * len(cluster.boards)
     check_memory(options.images)
     check_share(options)
-    check_words(options.model, options.weights)
-    if len(options.model) > 1:
-        return _run_several(options, cluster)
+    check_words(options.models, options.weights)
+    wishes, quantized = plan_wishes(options), quantize_options(options)
+    check_wishes(wishes, options.models, weights=options.weights)
+    _check_outcome(options)
+    labels = labels_of(options.models)
     with shown_progress(quiet=options.json) as progress:
-        (name,) = options.model
-        weights = weights_file(name, options.weights, progress)
-        progress.phase(f"importing and quantising {name}")
-        model = ready_model(name, seed=options.seed, weights=weights, options=quantize_options(options))
-        if options.pareto:
-            return _show_pareto(options, model.graph, cluster, progress)
-        planned = plan_model(plan_wishes(options), model.graph, cluster, options.images, progress, name)
-    if options.output is not None:
-        planned.plan.save(options.output)
-    if options.json:
-        print(json.dumps(summary(planned, cluster), indent=2))
-        return 0
-    _print(planned, cluster)
-    if options.output is not None:
-        print(f"written     {options.output}")
-    return 0
-
-
-def _run_several(options: argparse.Namespace, cluster: Cluster) -> int:
-    wishes = plan_wishes(options)
-    check_wishes(wishes, weights=options.weights)
-    given = ["--pareto"] * options.pareto + ["--output"] * (options.output is not None)
-    if given:
-        raise InputError("it is for one model", where=", ".join(given), remedy="plan one model")
-    labels = labels_of(options.model)
-    with shown_progress(quiet=options.json) as progress:
-        graphs, quantized = [], quantize_options(options)
-        for name in options.model:
+        graphs = []
+        for name in options.models:
             weights = weights_file(name, options.weights, progress)
             progress.phase(f"importing and quantising {name}")
             graphs.append(ready_model(name, seed=options.seed, weights=weights, options=quantized).graph)
-        costs = [open_costs(graph, progress, model=name) for name, graph in zip(options.model, graphs, strict=True)]
+        if options.pareto:
+            return _show_pareto(options, graphs[0], cluster, progress)
+        costs = [open_costs(graph, progress, model=name) for name, graph in zip(options.models, graphs, strict=True)]
         division = share_cluster(costs, labels, cluster, options.share)
         parts = [part_of(cluster, ranks) for ranks in division]
         plans = [
             plan_model(wishes, graph, part, options.images, progress, name)
-            for name, graph, part in zip(options.model, graphs, parts, strict=True)
+            for name, graph, part in zip(options.models, graphs, parts, strict=True)
         ]
+    if options.output is not None:
+        plans[0].plan.save(options.output)
     rows = list(zip(labels, division, plans, parts, strict=True))
     if options.json:
         models = [{"name": label, "on_ranks": ranks, **summary(plan, part)} for label, ranks, plan, part in rows]
         print(json.dumps({"cluster": cluster.name, "ranks": len(cluster.boards), "models": models}, indent=2))
         return 0
     for label, ranks, planned, part in rows:
-        print_lines([f"{label}: on ranks {', '.join(map(str, ranks))} of the job"], sys.stdout)
+        if len(rows) > 1:
+            print_lines([f"{label}: on ranks {', '.join(map(str, ranks))} of the job"], sys.stdout)
         _print(planned, part, ranks)
+    if options.output is not None:
+        print(f"written     {options.output}")
     return 0
 
 
-def _print(planned: Planned, cluster: Cluster, ranks: Sequence[int] = ()) -> None:
+def _check_outcome(options: argparse.Namespace) -> None:
+    """Refuse with `InputError` what can be had of one model only, if there are several."""
+    given = ["--pareto"] * options.pareto + ["--output"] * (options.output is not None)
+    if given and len(options.models) > 1:
+        raise InputError("it is for one model", where=", ".join(given), remedy="plan one model")
+
+
+def _print(planned: Planned, cluster: Cluster, ranks: Sequence[int]) -> None:
     print_plan(planned.plan, cluster, sys.stdout, ranks)
     compile_s = planned.costs.compile_seconds
     print(f"planner     {planned.planner_s:.3f} s, besides {compile_s:.3f} s of compiling or of reading the cache")
@@ -135,7 +125,7 @@ def _show_pareto(options: argparse.Namespace, graph: Graph, cluster: Cluster, pr
     ]
     if given:
         raise InputError("it tries every strategy", where="--pareto", remedy=f"leave out --{given[0]}")
-    costs = open_costs(graph, progress, model=options.model[0])
+    costs = open_costs(graph, progress, model=options.models[0])
     found = find_pareto(Problem(graph, cluster, options.images, costs), lambda done, total: progress.step(done, total))
     if options.json:
         print(json.dumps({"model": graph.name, "cluster": cluster.name, **pareto_summary(found)}, indent=2))
@@ -145,13 +135,11 @@ def _show_pareto(options: argparse.Namespace, graph: Graph, cluster: Cluster, pr
 
 
 def summary(planned: Planned, cluster: Cluster) -> dict[str, Any]:
-    """Return the plan as ``--json`` prints it; all times are modelled but the two of the planner itself."""
+    """Return a model's plan as ``--json`` prints it; all times are modelled but the two of the planner itself."""
     plan = planned.plan
     stages = [{**asdict(stage), "boards": [cluster.boards[rank].name for rank in stage.ranks]} for stage in plan.stages]
     return {
         "model": plan.model,
-        "cluster": cluster.name,
-        "ranks": len(cluster.boards),
         "strategy": plan.strategy,
         "in_flight_groups": plan.in_flight_groups,
         "stages": stages,

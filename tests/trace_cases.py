@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from mpi_vta.plans.plan import SINK, SOURCE, Edge, Plan, Stage
-from mpi_vta.trace.merge import RunRecord, merge
+from mpi_vta.trace.merge import ModelRecord, RunRecord, merge
+from mpi_vta.trace.repair import ModelOpening, Opening
 from mpi_vta.trace.schema import IMAGE_DTYPE, PROFILE_DTYPE, EventKind, RankInfo, StageProfile
 from mpi_vta.trace.writer import RankTrace
 
@@ -102,10 +104,33 @@ def image_rows(images: int = IMAGES) -> np.ndarray:
     return np.array([(i, 0, (50 + 30 * i) * US, (50 + 30 * i) * US) for i in range(images)], IMAGE_DTYPE)
 
 
+def run_record(
+    plan_json: str, images: np.ndarray, provenance: Mapping[str, object], ranks: Sequence[int] = (0, 1)
+) -> RunRecord:
+    """Return what a trace records of a run of one model."""
+    return RunRecord(provenance, (ModelRecord(plan_json, images, {"name": "net", "ranks": list(ranks)}),))
+
+
+def opening(images: int) -> Opening:
+    """Return what rank 0 knows of a run of `PLAN` before it starts."""
+    return Opening(2, provenance(), (ModelOpening(PLAN.to_json(), images, {"name": "net", "ranks": [0, 1]}),))
+
+
 def write_run(folder: Path, images: int = IMAGES) -> Path:
     files = write_ranks(folder, images)
-    merge(folder / "run.h5", files, RunRecord(PLAN.to_json(), image_rows(images), provenance()))
+    merge(folder / "run.h5", files, run_record(PLAN.to_json(), image_rows(images), provenance()))
     return folder / "run.h5"
 
 
-__all__ = ["IMAGES", "PLAN", "SOURCE", "US", "image_rows", "provenance", "write_ranks", "write_run"]
+__all__ = [
+    "IMAGES",
+    "PLAN",
+    "SOURCE",
+    "US",
+    "image_rows",
+    "opening",
+    "provenance",
+    "run_record",
+    "write_ranks",
+    "write_run",
+]

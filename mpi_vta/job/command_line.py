@@ -27,7 +27,8 @@ def add_model_options(parser: argparse.ArgumentParser, *, several: bool = False)
     """Add the options that choose a model, or with `several` a list of them, and its VTA configuration."""
     what = "a model of the zoo, such as resnet18, yolo or digits, or an ONNX, .cfg or .pt2 file"
     if several:
-        parser.add_argument("--model", required=True, action="append", help=f"{what}; several share the boards")
+        shared = f"{what}; several share the boards"
+        parser.add_argument("--model", required=True, action="append", dest="models", help=shared)
         parser.add_argument("--share", metavar="MODEL=PART", help="parts of the boards' power: yolo=0.5,resnet18=0.5")
     else:
         parser.add_argument("--model", required=True, help=what)
@@ -98,7 +99,7 @@ def quantize_options(options: argparse.Namespace) -> QuantizeOptions:
 
 def check_share(options: argparse.Namespace) -> None:
     """Refuse ``--share`` for a single model with `InputError`."""
-    if options.share is not None and len(options.model) == 1:
+    if options.share is not None and len(options.models) == 1:
         raise InputError("there is one model only", where="--share", remedy="name several with --model")
 
 

@@ -1,4 +1,4 @@
-"""Which models the job in an output folder is of: of one its outputs say so, of several a list beside their folders."""
+"""Where a job's models keep their outputs: one in the output folder itself, several in folders that a list names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from mpi_vta.json_fields import from_json
 from mpi_vta.runtime.output_set import SET_FILE
 
 FORMAT, VERSION = "mpi_vta models", 1
-ALONE = ""  # label of a job's only model, whose outputs lie in the output folder itself
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,14 @@ class _ModelList:
     models: tuple[str, ...]
 
 
-def outputs_folder(folder: Path, label: str) -> Path:
-    """Return where a model's outputs lie in an output folder."""
-    return folder / label / "outputs"
+def model_folders(folder: Path, labels: Sequence[str]) -> tuple[Path, ...]:
+    """Return where each model's outputs, pictures and page go in an output folder."""
+    return (folder,) if len(labels) == 1 else tuple(folder / label for label in labels)
+
+
+def outputs_folder(model_folder: Path) -> Path:
+    """Return where a model's outputs lie."""
+    return model_folder / "outputs"
 
 
 def list_path(folder: Path) -> Path:
@@ -35,13 +39,15 @@ def list_path(folder: Path) -> Path:
 
 
 def save_labels(folder: Path, labels: Sequence[str]) -> None:
-    """Note which models a job of several is of."""
+    """Note which models a job is of; the outputs of an only one say so themselves."""
+    if len(labels) == 1:
+        return
     data = {"format": FORMAT, "version": VERSION, "models": list(labels)}
     write_json(list_path(folder), data)
 
 
-def labels_there(folder: Path) -> tuple[str, ...]:
-    """Return the labels of the models whose outputs are kept in a folder: `ALONE` for one model, none without a job.
+def folders_there(folder: Path) -> tuple[Path, ...]:
+    """Return the `model_folders` of the job whose outputs are kept in an output folder; none without a job.
 
     Raises
     ------
@@ -50,17 +56,17 @@ def labels_there(folder: Path) -> tuple[str, ...]:
     """
     path = list_path(folder)
     if not path.exists():
-        return (ALONE,) if (outputs_folder(folder, ALONE) / SET_FILE).is_file() else ()
+        return (folder,) if (outputs_folder(folder) / SET_FILE).is_file() else ()
     try:
         data = json.loads(read_text(path))
         listed = from_json(_ModelList, data)
         found, labels = (listed.format, listed.version), listed.models
         # no name leads out of the folder
-        if not labels or any(label in ("", "..") or Path(label).name != label for label in labels):
+        if len(labels) < 2 or any(label in ("", "..") or Path(label).name != label for label in labels):
             raise ValueError("not names of folders")
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as fault:
         raise ArtifactError(
             f"not a readable list of models ({type(fault).__name__})", where=str(path), remedy="remove the folder"
         ) from fault
     check_version(found, FORMAT, VERSION, str(path))
-    return labels
+    return model_folders(folder, labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from mpi_vta.job.command_line import load_named_config
 from mpi_vta.job.held_folder import HeldFolder
 from mpi_vta.job.host_work import HostWork, host_work
 from mpi_vta.job.inputs import Inputs, read_inputs
-from mpi_vta.job.model_list import ALONE
+from mpi_vta.job.model_list import model_folders
 from mpi_vta.job.planning import open_costs, plan_model
 from mpi_vta.job.ready_model import ReadyModel, ready_model
 from mpi_vta.job.request import JobRequest
@@ -34,7 +34,9 @@ class Opened:
     Attributes
     ----------
     request : JobRequest
-        What was asked for of this model.
+        What was asked for.
+    asked : str
+        This model, as in the request.
     model : ReadyModel
         The model, imported and quantised.
     inputs : Inputs
@@ -42,22 +44,21 @@ class Opened:
     remainder : Remainder
         Which images are to be run.
     label : str
-        Name in a job of several models, and of its folder in the output folder; `ALONE` for a job's only model.
+        Name in the job.
+    folder : Path
+        Where its outputs, pictures and page go.
     held : HeldFolder
         The output folder, no other job's until this process ends.
     """
 
     request: JobRequest
+    asked: str
     model: ReadyModel
     inputs: Inputs
     remainder: Remainder
     label: str
+    folder: Path
     held: HeldFolder
-
-    @property
-    def folder(self) -> Path:
-        """Where its outputs and pictures go."""
-        return self.request.folder / self.label
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,6 @@ class Prepared(Opened):
     job: Job
     host_work: tuple[HostWork, ...]
     planner_alternative: dict[str, Any] | None = None
-
-    @property
-    def layers(self) -> dict[int, list[str]]:
-        """Layer names per stage."""
-        return {stage.index: list(stage.nodes) for stage in self.job.plan.stages}
 
 
 def prepare(request: JobRequest, ranks: int, progress: Progress) -> tuple[Opened, ...]:
@@ -107,24 +103,20 @@ def prepare(request: JobRequest, ranks: int, progress: Progress) -> tuple[Opened
         Of the kind that says which part of the request cannot be met; nothing has been written then but
         caches, and the lock in the output folder.
     """
-    check_words(request.models or (request.model,), request.weights)
-    if request.models:
-        check_wishes(request.wishes, weights=request.weights)
+    check_words(request.models, request.weights)
+    check_wishes(request.wishes, request.models, weights=request.weights)
     cluster = open_cluster(request, ranks)
-    names = request.models or (request.model,)
-    labels = labels_of(request.models) or (ALONE,)
-    # all ranks leave their traces in the same folder
-    requests = [replace(request, model=name, output=request.folder, models=()) for name in names]
-    ready = [open_model(single, progress) for single in requests]
-    inputs = [_inputs(single, model, progress) for single, model in zip(requests, ready, strict=True)]
+    ready = [open_model(request, asked, progress) for asked in request.models]
+    inputs = [_inputs(request, model, progress) for model in ready]
     held = hold_folder(request)
-    check_folder(request, labels)
+    folders = model_folders(request.folder, labels := labels_of(request.models))
+    check_folder(request, folders)
     models = [
-        Opened(single, model, images, find_remainder(single, model, images, label), label, held)
-        for single, model, images, label in zip(requests, ready, inputs, labels, strict=True)
+        Opened(request, asked, model, images, find_remainder(request, model, images, folder), label, folder, held)
+        for asked, model, images, label, folder in zip(request.models, ready, inputs, labels, folders, strict=True)
     ]
     costs = [
-        None if model.remainder.is_nothing else open_costs(model.model.graph, progress, model=model.request.model)
+        None if model.remainder.is_nothing else open_costs(model.model.graph, progress, model=model.asked)
         for model in models
     ]
     division = share_cluster(costs, labels, cluster, request.share)
@@ -150,14 +142,14 @@ def open_cluster(request: JobRequest, ranks: int) -> Cluster:
     return select_cluster(request.cluster, ranks, load_named_config(request.config))
 
 
-def open_model(request: JobRequest, progress: Progress) -> ReadyModel:
-    """Import and quantise a request's model; see `prepare` for errors."""
+def open_model(request: JobRequest, asked: str, progress: Progress) -> ReadyModel:
+    """Import and quantise one of a request's models; see `prepare` for errors."""
     return ready_model(
-        request.model,
+        asked,
         seed=request.seed,
-        weights=weights_file(request.model, request.weights, progress),
+        weights=weights_file(asked, request.weights, progress),
         options=request.quantize_options,
-        on_import=lambda: progress.phase(f"importing and quantising {request.model}"),
+        on_import=lambda: progress.phase(f"importing and quantising {asked}"),
     )
 
 
@@ -172,7 +164,7 @@ def _prepare_on(opened: Opened, cluster: Cluster, ranks: tuple[int, ...], progre
     request, model, remainder, integers = opened.request, opened.model, opened.remainder, opened.inputs.integers
     if remainder.numbers:
         integers = integers[list(remainder.numbers)]
-    planned = plan_model(request.wishes, model.graph, cluster, len(integers), progress, request.model)
+    planned = plan_model(request.wishes, model.graph, cluster, len(integers), progress, opened.asked)
     programs = planned.programs
     (input_name,) = model.graph.inputs
     job = Job(

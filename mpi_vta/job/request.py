@@ -19,14 +19,12 @@ class JobRequest:
     ----------
     argv : tuple of str
         The command line.
-    model : str
-        Zoo name or ONNX file.
+    models : tuple of str
+        Zoo names or model files; several run at the same time.
     weights : Path or None
         Weights of a zoo model: a file, ``coco`` or ``seeded``.
     images : str or None
         A number, a picture or a folder; None for the model's default.
-    models : tuple of str
-        All models, `model` first, if several run at the same time; empty otherwise.
     resume : Path or None
         Output folder of a job that ended early, to go on with.
     share : str or None
@@ -60,7 +58,7 @@ class JobRequest:
     """
 
     argv: tuple[str, ...]
-    model: str
+    models: tuple[str, ...]
     weights: Path | None
     images: str | None
     wishes: PlanWishes
@@ -75,7 +73,6 @@ class JobRequest:
     seed: int
     dry_run: bool
     watchdog_s: float
-    models: tuple[str, ...] = ()
     share: str | None = None
     verify: bool | None = None
     explain: bool = False
@@ -84,5 +81,5 @@ class JobRequest:
     @property
     def folder(self) -> Path:
         """Where the results go."""
-        names = "+".join(Path(model).stem for model in self.models or (self.model,))
+        names = "+".join(Path(model).stem for model in self.models)
         return self.resume or self.output or Path("out") / f"{names}-{self.wishes.strategy}"

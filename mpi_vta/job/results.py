@@ -17,19 +17,21 @@ from mpi_vta.frontend.host_kernels import host_engine
 from mpi_vta.frontend.images import PicturePlacement
 from mpi_vta.frontend.mean_precision import OVERLAP, mean_average_precision
 from mpi_vta.frontend.models import CLASSIFY, DETECT
-from mpi_vta.job.model_list import ALONE, save_labels
+from mpi_vta.job.model_list import save_labels
 from mpi_vta.job.prepare import Opened, Prepared, to_run
 from mpi_vta.job.provenance import versions_and_argv
 from mpi_vta.job.request import JobRequest
 from mpi_vta.job.resumption import clear, forget_ranks, keep_earlier_trace, keep_last_trace, resumed_line
+from mpi_vta.job.summary import job_summary
 from mpi_vta.plans.network import NetworkModel
 from mpi_vta.runtime.assignment import WALL
 from mpi_vta.runtime.output_set import OutputSet
 from mpi_vta.runtime.report import output_sha256, summarize
 from mpi_vta.runtime.session import RunResult
 from mpi_vta.trace.merge import merge
-from mpi_vta.trace.reader import Trace, read
+from mpi_vta.trace.reader import read
 from mpi_vta.trace.repair import ModelOpening, Opening
+from mpi_vta.trace.run import Run
 from mpi_vta.trace.schema import MEASURED, MODELLED
 
 MOST_SHOWN = 16
@@ -50,28 +52,15 @@ def open_run(request: JobRequest, models: Sequence[Prepared]) -> None:
             if not place.exists():
                 OutputSet.begin(place).close()
     _opening(request, models).save(folder)
-    if part is None and places and request.models:
+    if part is None and places:
         save_labels(folder, [model.label for model in models])
 
 
 def _opening(request: JobRequest, models: Sequence[Prepared]) -> Opening:
-    first = models[0]
-    provenance = provenance_of(first)
-    openings: tuple[ModelOpening, ...] = ()
-    if request.models:
-        provenance |= {"models": [model.label for model in models]}
-        openings = tuple(
-            ModelOpening(model.job.plan.to_json(), model.job.images, _attributes_of(model)) for model in models
-        )
-    ranks = sum(len(model.job.ranks) for model in models)
-    return Opening(first.job.plan.to_json(), ranks, first.job.images, provenance, openings)
-
-
-def _attributes_of(model: Prepared) -> dict[str, Any]:
-    """Return what a trace says of one of several models in the place of what it says of the first, JSON-able."""
-    found = provenance_of(model)
-    own = {name: found[name] for name in ("model", "strategy", "graph_sha256", "program_sha256")}
-    return {"name": model.label, "ranks": list(model.job.ranks), **own, **model.remainder.provenance()}
+    openings = tuple(
+        ModelOpening(model.job.plan.to_json(), model.job.images, model_provenance(model)) for model in models
+    )
+    return Opening(sum(len(model.job.ranks) for model in models), provenance_of(request, models), openings)
 
 
 def conclude(request: JobRequest, models: Sequence[Opened], results: Sequence[RunResult]) -> dict[str, Any]:
@@ -91,34 +80,33 @@ def conclude(request: JobRequest, models: Sequence[Opened], results: Sequence[Ru
     Returns
     -------
     dict
-        Of one model its summary; of several ``models`` with the summary of each, ``ranks`` and ``time``.
+        See `mpi_vta.job.summary`.
     """
     folder, ran = request.folder, to_run(models)
     models[0].held.check()
+    runs: tuple[Run, ...] = ()
     if ran:
-        found = _conclude_run(request, ran, results)
+        runs = _conclude_run(request, ran, results)
     else:
-        found = {}
         keep_last_trace(folder)
-    summaries = [found.get(model.label) or _summary_without_run(model) for model in models]
-    summary = summaries[0]
-    if request.models:
-        ranks = {model.label: list(model.job.ranks) for model in ran}
-        named = [
-            {**own, "name": model.label, "on_ranks": ranks.get(model.label, [])}
-            for model, own in zip(models, summaries, strict=True)
-        ]
-        summary = {"ranks": sum(map(len, ranks.values())), "time": _time_word(request), "models": named}
+    found = {
+        model.label: _summary_of(model, result, run) for model, result, run in zip(ran, results, runs, strict=True)
+    }
+    summary = job_summary(
+        [found.get(model.label) or _summary_without_run(model) for model in models],
+        runs,
+        time=_time_word(request),
+        device=request.device,
+        wall_s=max((report["wall_s"] for result in results for report in result.rank_reports), default=None),
+    )
     models[0].held.check()
     if ran or not (folder / "summary.json").exists():
         write_json(folder / "summary.json", summary, "the summary")
     return summary
 
 
-def _conclude_run(
-    request: JobRequest, ran: Sequence[Prepared], results: Sequence[RunResult]
-) -> dict[str, dict[str, Any]]:
-    """Write ``run.h5`` and the pictures of a run; return each model's summary by label."""
+def _conclude_run(request: JobRequest, ran: Sequence[Prepared], results: Sequence[RunResult]) -> tuple[Run, ...]:
+    """Write ``run.h5``; return each model's part of it."""
     folder, pairs = request.folder, list(zip(ran, results, strict=True))
     hashes = [
         "" if result.outputs is None else output_sha256(result.outputs, model.model.graph.outputs)
@@ -133,10 +121,7 @@ def _conclude_run(
     merge(folder / "run.h5", [files[rank] for rank in sorted(files)], record)
     forget_ranks(folder)
     trace = read(folder / "run.h5")
-    return {
-        model.label: _summary_of(model, result, trace.of_model(number) if trace.models else trace)
-        for number, (model, result) in enumerate(pairs)
-    }
+    return tuple(Run(trace, number) for number in range(len(ran)))
 
 
 def _summary_without_run(opened: Opened) -> dict[str, Any]:
@@ -146,7 +131,9 @@ def _summary_without_run(opened: Opened) -> dict[str, Any]:
     with OutputSet(outputs) as whole:
         arrays = whole.whole_arrays()
         return {
+            "name": opened.label,
             "model": model.name,
+            "on_ranks": [],
             "images": 0,
             "resumed": opened.remainder.summary(),
             "weights": model.weights_note,
@@ -155,21 +142,17 @@ def _summary_without_run(opened: Opened) -> dict[str, Any]:
         }
 
 
-def _summary_of(prepared: Prepared, result: RunResult, trace: Trace) -> dict[str, Any]:
-    """Return the summary of one model's run, after writing its pictures; `trace` is of this model alone."""
-    model, job = prepared.model, prepared.job
+def _summary_of(prepared: Prepared, result: RunResult, run: Run) -> dict[str, Any]:
+    """Return the summary of a model's run, after writing its pictures."""
+    model = prepared.model
     summary = summarize(
-        job.plan,
-        trace,
-        layers=prepared.layers,
+        run,
         host_ops=[asdict(work) for work in prepared.host_work],
         outputs=result.outputs,
         output_order=model.graph.outputs,
     )
     summary |= {
-        "device": prepared.request.device,
         "weights": model.weights_note,
-        "wall_s": max(report["wall_s"] for report in result.rank_reports),
         "planner_alternative": prepared.planner_alternative,
         "resumed": prepared.remainder.summary(),
     }
@@ -178,35 +161,44 @@ def _summary_of(prepared: Prepared, result: RunResult, trace: Trace) -> dict[str
     return summary
 
 
-def write_pages(folder: Path) -> list[Path]:
-    """Write ``report.html`` beside the trace of an output folder, or of each model of several; return the paths."""
+def write_pages(request: JobRequest, ran: Sequence[Prepared]) -> list[Path]:
+    """Write ``report.html`` into the folder of each model that a job ran, from its trace; return the paths."""
     from mpi_vta.trace.report import write_report
-    from mpi_vta.trace.run import Run
 
-    trace = read(folder / "run.h5")
-    labels = [str(model.attributes["name"]) for model in trace.models]
-    paths = [folder / label / "report.html" for label in labels or (ALONE,)]
+    trace = read(request.folder / "run.h5")
+    paths = [model.folder / "report.html" for model in ran]
     for number, path in enumerate(paths):
         write_report(Run(trace, number), path)
     return paths
 
 
-def provenance_of(prepared: Prepared) -> dict[str, Any]:
-    """Return where a model's results come from, as attributes of the trace, JSON-able."""
-    request, job, model = prepared.request, prepared.job, prepared.model
-    programs = {stage: program.sha256 for (stage, _), program in sorted(job.programs.items(), reverse=True)}
+def provenance_of(request: JobRequest, models: Sequence[Prepared]) -> dict[str, Any]:
+    """Return where a job's results come from, as attributes of the trace, JSON-able."""
+    # the models' clusters are parts of the job's, and their images the same part of it
+    cluster, part = models[0].job.cluster, models[0].remainder.part
     return {
         **versions_and_argv(("mpi_vta.pipeline", *request.argv)),
         "time": _time_word(request),
+        "device": request.device,
+        "cluster": cluster.name,
+        "seed": request.seed,
+        "network": json.dumps(asdict(NetworkModel.of(cluster))),
+        "network_power": json.dumps(asdict(cluster.power)),
+        **({} if part is None else {"part": part}),
+    }
+
+
+def model_provenance(prepared: Prepared) -> dict[str, Any]:
+    """Return where a model's results come from, as attributes of its group in the trace, JSON-able."""
+    job, model = prepared.job, prepared.model
+    programs = {stage: program.sha256 for (stage, _), program in sorted(job.programs.items(), reverse=True)}
+    return {
+        "name": prepared.label,
+        "ranks": list(job.ranks),
         "model": model.name,
         "strategy": job.plan.strategy,
-        "device": request.device,
-        "cluster": job.cluster.name,
-        "seed": request.seed,
         "graph_sha256": model.graph.sha256,
         "program_sha256": [programs[stage] for stage in sorted(programs)],
-        "network": json.dumps(asdict(NetworkModel.of(job.cluster))),
-        "network_power": json.dumps(asdict(job.cluster.power)),
         **prepared.remainder.provenance(),
     }
 

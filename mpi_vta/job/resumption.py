@@ -16,7 +16,7 @@ from mpi_vta.errors import InputError
 from mpi_vta.graph.ir import array_sha256
 from mpi_vta.job.held_folder import HeldFolder
 from mpi_vta.job.inputs import Inputs
-from mpi_vta.job.model_list import ALONE, labels_there, list_path, outputs_folder
+from mpi_vta.job.model_list import folders_there, list_path, outputs_folder
 from mpi_vta.job.ready_model import ReadyModel
 from mpi_vta.job.request import JobRequest
 from mpi_vta.runtime.devices.registry import carries_data
@@ -51,10 +51,10 @@ class Remainder:
         return self.part is not None and not self.numbers
 
     def provenance(self) -> dict[str, Any]:
-        """Return what a trace says of being a part, JSON-able; nothing for a new job."""
+        """Return what a trace says of the model's images in a part of a job, JSON-able; nothing for a new job."""
         if self.part is None:
             return {}
-        return {"part": self.part, "image_numbers": _ranges(self.numbers), "images_of_job": self.images}
+        return {"image_numbers": _ranges(self.numbers), "images_of_job": self.images}
 
     def summary(self) -> dict[str, Any] | None:
         """Return what the summary says of it, JSON-able; None for a new job."""
@@ -78,15 +78,15 @@ def _no_job(folder: Path) -> InputError:
     )
 
 
-def check_folder(request: JobRequest, labels: Sequence[str]) -> None:
+def check_folder(request: JobRequest, folders: Sequence[Path]) -> None:
     """Refuse an output folder that a job may not use.
 
     Parameters
     ----------
     request : JobRequest
         What is wanted.
-    labels : sequence of str
-        Of its models, as `mpi_vta.job.model_list` has them.
+    folders : sequence of Path
+        Of its models.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def check_folder(request: JobRequest, labels: Sequence[str]) -> None:
     ArtifactError
         If what is there is damaged.
     """
-    folder, there = request.folder, labels_there(request.folder)
+    folder, there = request.folder, folders_there(request.folder)
     if request.resume is None:
         # a finished job has a summary, and may be replaced
         if there and not request.dry_run and not (folder / "summary.json").exists():
@@ -110,27 +110,28 @@ def check_folder(request: JobRequest, labels: Sequence[str]) -> None:
         raise InputError("a run without data has no outputs to go on from", where=f"--device {request.device}")
     if not there:
         raise _no_job(folder)
-    if sorted(there) != sorted(labels):
-        one = there == (ALONE,)
-        names = read_identity(outputs_folder(folder, ALONE)).model if one else ", ".join(there)
+    if sorted(there) != sorted(folders):
+        names = [
+            read_identity(outputs_folder(folder)).model if model == folder else model.name for model in sorted(there)
+        ]
         raise InputError(
-            f"what is there is of {'one model alone' if one else 'several models at once'}: {names}",
+            f"what is there is of other models: {', '.join(names)}",
             where=f"--resume {folder}",
             remedy="repeat the --model options of the run that began it, or choose another folder",
         )
 
 
-def find_remainder(request: JobRequest, model: ReadyModel, inputs: Inputs, label: str) -> Remainder:
+def find_remainder(request: JobRequest, model: ReadyModel, inputs: Inputs, folder: Path) -> Remainder:
     """Return what a run has to do: everything, or with ``--resume`` what an earlier run did not come to.
 
     Parameters
     ----------
     request : JobRequest
-        What is wanted of the model; its folder has passed `check_folder`.
+        What is wanted; its output folder has passed `check_folder`.
     model, inputs
         The model and all its images.
-    label : str
-        Of the model in the job.
+    folder : Path
+        Of the model.
 
     Raises
     ------
@@ -142,7 +143,7 @@ def find_remainder(request: JobRequest, model: ReadyModel, inputs: Inputs, label
     images = len(inputs.integers)
     if not carries_data(request.device):
         return Remainder(None, images)
-    place = _place(outputs_folder(request.folder, label), model, inputs)
+    place = _place(outputs_folder(folder), model, inputs)
     if request.resume is None:
         return Remainder(place, images)
     left = np.arange(images)
@@ -179,8 +180,8 @@ def next_part(folder: Path) -> int:
 def clear(folder: Path) -> None:
     """Remove what an earlier, finished job left, before a new one begins there."""
     with writing("in the place of what is there", f"--output {folder}", "remove the folder"):
-        for label in labels_there(folder):
-            (outputs_folder(folder, label) / SET_FILE).unlink(missing_ok=True)
+        for model in folders_there(folder):
+            (outputs_folder(model) / SET_FILE).unlink(missing_ok=True)
         _check_own_folders(folder)
         results = (folder / "run.h5", folder / "summary.json")
         for path in (list_path(folder), *results, *folder.glob("parts/part-*.h5")):

@@ -28,8 +28,8 @@ def labels_of(models: Sequence[str]) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def check_wishes(wishes: PlanWishes, *, weights: Path | None) -> None:
-    """Refuse what cannot be said of several models at once.
+def check_wishes(wishes: PlanWishes, models: Sequence[str], *, weights: Path | None) -> None:
+    """Refuse what can be said of one model only, if there are several.
 
     Raises
     ------
@@ -45,7 +45,7 @@ def check_wishes(wishes: PlanWishes, *, weights: Path | None) -> None:
         "--weights": is_file(weights),
     }
     given = [name for name, value in single.items() if value]
-    if given:
+    if given and len(models) > 1:
         raise InputError("it is for one model", where=given[0], remedy="run one model, or leave it out")
 
 

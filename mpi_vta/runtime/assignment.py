@@ -85,8 +85,8 @@ class _Header:
     network: NetworkModel
     board: Board
     groups: Count
-    model: Count
     ranks: tuple[Count, ...]
+    model: Count
     stages: tuple[Count, ...]
     options: RunOptions
     feed: _FeedHeader | None
@@ -108,8 +108,8 @@ class Assignment:
             job.network,
             job.board,
             job.groups,
-            job.model,
             job.ranks,
+            job.model,
             tuple(job.programs),
             self.options,
             None if feed is None else _FeedHeader(feed.images, feed.output_shapes, feed.outputs),
@@ -137,8 +137,8 @@ class Assignment:
             read.board,
             programs,
             read.groups,
-            read.model,
             read.ranks,
+            read.model,
             read.options.verify,
         )
         feed = None

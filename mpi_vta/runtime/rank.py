@@ -47,10 +47,10 @@ class RankJob:
         By stage, those that this rank runs.
     groups : int
         Image groups of the job.
+    ranks : tuple of int
+        The job's rank for each rank of the plan.
     model : int
         Number of the model among those that run at the same time.
-    ranks : tuple of int
-        The job's rank for each rank of the plan; empty if they are the same.
     verify : bool
         Whether messages carry a checksum.
     """
@@ -60,8 +60,8 @@ class RankJob:
     board: Board
     programs: Mapping[int, Program]
     groups: int
+    ranks: tuple[int, ...]
     model: int = 0
-    ranks: tuple[int, ...] = ()
     verify: bool = False
 
 
@@ -172,7 +172,7 @@ class RankRun(ABC):
             stage=place,
             image=group * self._plan.group_images,
             replica=self._plan.stages[place].replica_of(group) if place >= 0 else 0,
-            peer=self._job.ranks[peer] if self._job.ranks and peer != NO_PEER else peer,
+            peer=peer if peer == NO_PEER else self._job.ranks[peer],
             model=self._job.model,
             edge=edge,
             size_bytes=0 if edge == NO_EDGE else self._plan.edges[edge].size_bytes,

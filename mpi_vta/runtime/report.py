@@ -17,7 +17,7 @@ from mpi_vta.plans.plan import Plan, Stage
 from mpi_vta.schedule.figures import Figures, measure
 from mpi_vta.text_table import counted, print_lines, print_table
 from mpi_vta.trace.energy import power_kinds, run_energy
-from mpi_vta.trace.reader import RankRecord, Trace
+from mpi_vta.trace.reader import RankRecord
 from mpi_vta.trace.run import Run
 from mpi_vta.trace.schema import MODELLED, EventKind
 
@@ -30,14 +30,15 @@ def output_sha256(outputs: Mapping[str, NDArray[np.int8]], order: Sequence[str])
     return array_sha256(outputs[name][image] for image in range(images) for name in order)
 
 
-def run_figures(plan: Plan, trace: Trace) -> Figures:
+def run_figures(run: Run) -> Figures:
     """Return throughput and latency from the trace's image times; a modelled bound binds modelled times only."""
-    firsts = trace.images[:: plan.group_images]
-    bound = plan.predicted["bound_images_per_s"] if trace.attributes["time"] == MODELLED else inf
+    plan, images = run.plan, run.images
+    firsts = images[:: plan.group_images]
+    bound = plan.predicted["bound_images_per_s"] if run.time_word == MODELLED else inf
     return measure(
         firsts["start_ns"].tolist(),
         firsts["end_ns"].tolist(),
-        len(trace.images),
+        len(images),
         plan.group_images,
         plan.groups_per_round,
         bound,
@@ -45,24 +46,18 @@ def run_figures(plan: Plan, trace: Trace) -> Figures:
 
 
 def summarize(
-    plan: Plan,
-    trace: Trace,
+    run: Run,
     *,
-    layers: Mapping[int, Sequence[str]],
     host_ops: Sequence[Mapping[str, Any]],
     outputs: Mapping[str, NDArray[np.int8]] | None,
     output_order: Sequence[str],
 ) -> dict[str, Any]:
-    """Return the summary of a finished run, JSON-able.
+    """Return the summary of a model that was run, JSON-able.
 
     Parameters
     ----------
-    plan : Plan
-        What was run.
-    trace : Trace
-        Its trace; the figures come from there.
-    layers : mapping of int to sequence of str
-        Layer names per stage.
+    run : Run
+        Its part of the trace; the figures come from there.
     host_ops : sequence of mapping
         What ran on a processor: ``name``, ``op``, ``why`` and whether the modelled times contain it, ``timed``.
     outputs : mapping of str to ndarray of int8, or None
@@ -70,13 +65,13 @@ def summarize(
     output_order : sequence of str
         Graph outputs in the graph's order.
     """
-    figures, run = run_figures(plan, trace), Run(trace)
+    figures, plan, about = run_figures(run), run.plan, run.trace.attributes
     return {
+        "name": about["name"],
         "model": plan.model,
         "strategy": plan.strategy,
-        "ranks": len(trace.ranks),
+        "on_ranks": about["ranks"].tolist(),
         "images": figures.images,
-        "time": trace.attributes["time"],
         "throughput_images_per_s": figures.throughput_images_per_s,
         "steady_images_per_s": figures.steady_images_per_s,
         "latency_ms": {"p50": figures.latency_p50_ms, "p99": figures.latency_p99_ms},
@@ -86,9 +81,9 @@ def summarize(
         "predicted_images_per_s": plan.predicted["throughput_images_per_s"],
         "energy": {**run_energy(run).figures(figures.images), "power": power_kinds(run)},
         "stages": [
-            _stage_row(plan, stage.index, rank, trace.ranks[rank], figures.makespan_ns, layers[stage.index])
+            _stage_row(stage, replica, run.ranks[rank], figures.makespan_ns)
             for stage in plan.stages
-            for rank in stage.ranks
+            for replica, rank in enumerate(stage.ranks)
         ],
         "host_ops": [dict(entry) for entry in host_ops],
         "notes": [str(note) for note in plan.notes],
@@ -96,12 +91,8 @@ def summarize(
     }
 
 
-def _stage_row(
-    plan: Plan, index: int, rank: int, record: RankRecord, makespan_ns: int, layers: Sequence[str]
-) -> dict[str, Any]:
-    stage = plan.stages[index]
-    replica = stage.ranks.index(rank)
-    events = record.events
+def _stage_row(stage: Stage, replica: int, record: RankRecord, makespan_ns: int) -> dict[str, Any]:
+    index, events = stage.index, record.events
     cycles = dict(zip(record.attributes["stages"].tolist(), record.attributes["cycles"].tolist(), strict=True))
     launches = events[(events["kind"] == EventKind.LAUNCH) & (events["stage"] == index)]
     busy_ns = int((launches["end_ns"] - launches["start_ns"]).sum())
@@ -111,7 +102,7 @@ def _stage_row(
         "rank": int(record.attributes["rank"]),
         "host": record.attributes["host"],
         "board": record.attributes["board"],
-        "layers": list(layers),
+        "layers": list(stage.nodes),
         "part": _part_text(stage),
         "launches": len(launches),
         "cycles": cycles[index],
@@ -128,22 +119,20 @@ def _part_text(stage: Stage) -> str | None:
     return f"rows {row}..{end_row - 1}, channels {channel}..{end_channel - 1}"
 
 
-def print_report(summary: Mapping[str, Any], stream: TextIO) -> None:
-    """Print the table of stages and the figures."""
-    title = (
-        f"{summary['model']}, {summary['strategy']}, {counted(summary['ranks'], 'rank')}: all times {summary['time']}"
-    )
+def print_report(summary: Mapping[str, Any], time: str, stream: TextIO) -> None:
+    """Print a model's table of stages and its figures; `time` says what times are, ``modelled`` or ``measured``."""
+    title = f"{summary['model']}, {summary['strategy']}, {counted(len(summary['on_ranks']), 'rank')}: all times {time}"
     _print_stages(title, summary["stages"], stream)
-    print_lines(figure_lines(summary), stream)
+    print_lines(figure_lines(summary, time), stream)
 
 
-def print_plan(plan: Plan, cluster: Cluster, stream: TextIO, ranks: Sequence[int] = ()) -> None:
-    """Print the stages of a plan and its predicted figures; of one of several models by the job's `ranks`."""
+def print_plan(plan: Plan, cluster: Cluster, stream: TextIO, ranks: Sequence[int]) -> None:
+    """Print the stages of a plan by the job's `ranks`, and its predicted figures."""
     rows = [
         {
             "stage": stage.index,
             "replica": replica,
-            "rank": ranks[rank] if ranks else rank,
+            "rank": ranks[rank],
             "host": "",
             "board": cluster.boards[rank].name,
             "layers": list(stage.nodes),
@@ -162,8 +151,8 @@ def print_plan(plan: Plan, cluster: Cluster, stream: TextIO, ranks: Sequence[int
 
 
 def own_ranks(notes: Iterable[str], ranks: Sequence[int]) -> tuple[str, ...]:
-    """Return how the notes on one of several models number its ranks, if any of them names one."""
-    if not ranks or tuple(ranks) == tuple(range(len(ranks))) or not any(_RANK.search(note) for note in notes):
+    """Return how the notes on a model number its ranks, if any of them names one and the job numbers them otherwise."""
+    if tuple(ranks) == tuple(range(len(ranks))) or not any(_RANK.search(note) for note in notes):
         return ()
     return (f"ranks in the notes are the model's own: its rank 0 is rank {ranks[0]} of the job",)
 
@@ -177,9 +166,9 @@ def _cycles(cluster: Cluster, stage: Stage, replica: int) -> int:
     return round((stage.compute_ns[replica] - board.launch_overhead_ns) * board.clock_mhz / 1000)
 
 
-def figure_lines(summary: Mapping[str, Any]) -> list[str]:
-    """Return the figures as lines of text."""
-    latency, time = summary["latency_ms"], summary["time"]
+def figure_lines(summary: Mapping[str, Any], time: str) -> list[str]:
+    """Return a model's figures as lines of text; see `print_report`."""
+    latency = summary["latency_ms"]
     against = MODELLED if time == MODELLED else f"{time} against {MODELLED}"
     predicted = "" if time == MODELLED else f"; predicted {summary['predicted_images_per_s']:.3f}, {MODELLED}"
     steady = "" if summary["steady_images_per_s"] is None else f"steady {summary['steady_images_per_s']:.3f}, "
@@ -189,13 +178,13 @@ def figure_lines(summary: Mapping[str, Any]) -> list[str]:
         f"latency     p50 {latency['p50']:.3f} ms, p99 {latency['p99']:.3f} ms ({time}); "
         f"one image alone {summary['predicted_latency_alone_ms']:.3f} ms ({MODELLED})",
         f"speed-up    {summary['speedup']:.2f} against one board, {100 * summary['ideal_fraction']:.1f} % of the "
-        f"ideal of {counted(summary['ranks'], 'board')} ({against})",
+        f"ideal of {counted(len(summary['on_ranks']), 'board')} ({against})",
         _energy_line(summary["energy"]),
     ]
     for entry in summary["host_ops"]:
         untimed = "" if entry["timed"] else "; not in the modelled time"
         lines.append(f"on the host {entry['name']} ({entry['op']}): {entry['why']}{untimed}")
-    notes = (*summary["notes"], *own_ranks(summary["notes"], summary.get("on_ranks", ())))
+    notes = (*summary["notes"], *own_ranks(summary["notes"], summary["on_ranks"]))
     lines += [f"note        {note}" for note in notes]
     if summary["output_sha256"] is None:
         lines.append("outputs     none: this device models time only")

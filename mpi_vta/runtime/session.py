@@ -69,7 +69,7 @@ class Job:
     options : RunOptions
         How to run.
     ranks : tuple of int
-        Those on which the plan's ranks run, ascending, where several jobs share the ranks; empty for all.
+        Those on which the plan's ranks run, ascending.
     outputs : OutputPlace or None
         Where outputs are kept; None for a device that carries no data.
     numbers : tuple of int
@@ -82,7 +82,7 @@ class Job:
     inputs: Mapping[str, NDArray[np.int8]]
     output_shapes: Mapping[str, tuple[int, ...]]
     options: RunOptions
-    ranks: tuple[int, ...] = ()
+    ranks: tuple[int, ...]
     outputs: OutputPlace | None = None
     numbers: tuple[int, ...] = ()
 
@@ -254,11 +254,8 @@ def lead(
     tuple of RunResult
         In the order of the jobs.
     """
-    members = [job.ranks or tuple(range(transport.size)) for job in jobs]
     assignments = {
-        rank: _assignment(job, model, place, ranks)
-        for model, (job, ranks) in enumerate(zip(jobs, members, strict=True))
-        for place, rank in enumerate(ranks)
+        rank: _assignment(job, model, place) for model, job in enumerate(jobs) for place, rank in enumerate(job.ranks)
     }
     groups = [assignments[rank].job.model for rank in range(transport.size)]
     transport.broadcast(json.dumps({"status": _GO, "groups": groups}).encode())
@@ -266,20 +263,27 @@ def lead(
     transport.scatter([assignments[rank].to_bytes() for rank in range(transport.size)])
     with roll_call.unless_faulty():
         files, reports, _ = _run(transport, groups, assignments[0], roll_call, endpoint, on_finish)
-    return tuple(_result(job, ranks, files, reports) for job, ranks in zip(jobs, members, strict=True))
+    return tuple(_result(job, files, reports) for job in jobs)
 
 
-def _assignment(job: Job, model: int, place: int, ranks: tuple[int, ...]) -> Assignment:
-    network, groups = NetworkModel.of(job.cluster), group_count(job.images, job.plan.group_images)
-    verify = job.options.verify
-    mine = RankJob(job.plan, network, job.cluster.boards[place], _programs_of(job, place), groups, model, ranks, verify)
-    return Assignment(mine, job.options, job.feed if place == 0 and ranks[place] != 0 else None)
+def _assignment(job: Job, model: int, place: int) -> Assignment:
+    mine = RankJob(
+        job.plan,
+        NetworkModel.of(job.cluster),
+        job.cluster.boards[place],
+        _programs_of(job, place),
+        group_count(job.images, job.plan.group_images),
+        job.ranks,
+        model,
+        job.options.verify,
+    )
+    return Assignment(mine, job.options, job.feed if place == 0 and job.ranks[0] != 0 else None)
 
 
 def _leading_endpoint(jobs: Sequence[Job]) -> Endpoint | None:
     """Open the source and sink of the job that rank 0 is the first rank of."""
     for job in jobs:
-        if 0 in (job.ranks or (0,))[:1]:
+        if job.ranks[0] == 0:
             return _endpoint(job.feed, job.plan, job.cluster.boards[0].config)
     return None
 
@@ -291,7 +295,8 @@ def _endpoint(feed: Feed, plan: Plan, config: VTAConfig) -> Endpoint:
     return Endpoint(feed.inputs, feed.output_shapes, feed.images, plan.group_images, config, outputs)
 
 
-def _result(job: Job, ranks: tuple[int, ...], files: Sequence[bytes], reports: Sequence[RankReport]) -> RunResult:
+def _result(job: Job, files: Sequence[bytes], reports: Sequence[RankReport]) -> RunResult:
+    ranks = job.ranks
     first = reports[ranks[0]]
     assert first.times is not None, "the first rank of a plan is its sink"
     return RunResult(

@@ -86,8 +86,7 @@ def _plans(
     point: Point, cluster: Cluster, costs: Sequence[CompiledCosts]
 ) -> tuple[tuple[tuple[int, ...], ...], list[Plan]]:
     """Return each model's ranks and plan."""
-    everyone = tuple(range(len(cluster.boards)))
-    parts = (everyone,) if len(costs) == 1 else share_cluster(costs, labels_of(point.models), cluster, None)
+    parts = share_cluster(costs, labels_of(point.models), cluster, None)
     plans = [
         make_plan(
             point.strategy,

@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("file", type=Path, help="a run.h5")
     export.add_argument("-o", "--output", type=Path, metavar="JSON", help="file (default: trace.json beside the trace)")
     for one in (summary, plot, report, export):
-        one.add_argument("--model", type=int, default=0, metavar="N", help="which of several models (default: 0)")
+        one.add_argument("--model", type=int, default=0, metavar="N", help="which of the models (default: 0)")
     merge = commands.add_parser("merge", help="make a trace of the ranks' files of a run that ended early")
     merge.add_argument("folder", type=Path, help="output folder of the run")
     merge.add_argument("--without-missing", action="store_true", help="leave out ranks whose file is lost")
@@ -116,11 +116,10 @@ def _merge(options: argparse.Namespace) -> None:
         path, missing = repair(options.folder, without_missing=options.without_missing)
     if missing:
         print(f"left out    ranks {', '.join(map(str, missing))}")
-    trace = read(path)
-    counts = [f"{counted(len(model.images), 'finished image')} of {model.attributes['name']}" for model in trace.models]
-    print_lines(
-        [f"written     {path}: {', '.join(counts) or counted(len(trace.images), 'finished image')}"], sys.stdout
-    )
+    counts = [
+        f"{counted(len(model.images), 'finished image')} of {model.attributes['name']}" for model in read(path).models
+    ]
+    print_lines([f"written     {path}: {', '.join(counts)}"], sys.stdout)
 
 
 _COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {

@@ -13,14 +13,14 @@ from mpi_vta.hw.energy import NetworkPower
 from mpi_vta.plans.faults import number_faults
 from mpi_vta.plans.network import NetworkModel
 from mpi_vta.plans.plan import SINK, Plan
-from mpi_vta.trace.reader import RankRecord, Trace
+from mpi_vta.trace.reader import ModelTrace, RankRecord
 from mpi_vta.trace.schema import MEASURED, MODELLED, NO_EDGE, EventKind
 
 _TEXTS = ("model", "strategy", "network")
 _MOST_NS = 1 << 62
 
 
-def checked_plan(trace: Trace) -> Plan:
+def checked_plan(trace: ModelTrace) -> Plan:
     """Return the plan of a trace, after comparing everything else with it.
 
     Raises
@@ -40,7 +40,7 @@ def checked_plan(trace: Trace) -> Plan:
     return plan
 
 
-def _faults(trace: Trace, plan: Plan) -> Iterator[str]:
+def _faults(trace: ModelTrace, plan: Plan) -> Iterator[str]:
     yield from _plan_faults(plan)
     about = trace.attributes
     if about.get("time") not in (MODELLED, MEASURED):

@@ -44,7 +44,7 @@ _COMPRESSION = {"compression": "gzip", "compression_opts": 1, "shuffle": True}
 
 @dataclass(frozen=True, eq=False)
 class ModelRecord:
-    """What belongs to one of several models that ran at the same time.
+    """What belongs to a model of the run.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ class ModelRecord:
     images : ndarray of IMAGE_DTYPE
         When each of its images entered and when the last output arrived.
     attributes : mapping
-        ``name``, ``ranks`` (the job's rank for each rank of the plan), hashes.
+        ``name``, ``ranks`` (the job's rank for each rank of the plan), ``model``, ``strategy``, hashes.
     """
 
     plan_json: str
@@ -67,20 +67,14 @@ class RunRecord:
 
     Attributes
     ----------
-    plan_json : str
-        The plan that was run; of several models that of the first.
-    images : ndarray of IMAGE_DTYPE
-        When each image entered and when its last output arrived; of several models those of the first.
     provenance : mapping
-        Attributes of the file: argv, commit, versions, hashes, ``time`` = ``modelled`` or ``measured``.
+        Attributes of the file: argv, commit, versions, ``time`` = ``modelled`` or ``measured``.
     models : tuple of ModelRecord
-        All models, numbered as in the events, if there are several.
+        All models, numbered as in the events.
     """
 
-    plan_json: str
-    images: NDArray[Any]
     provenance: Mapping[str, Any]
-    models: tuple[ModelRecord, ...] = ()
+    models: tuple[ModelRecord, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,8 +172,6 @@ def merge_ranks(path: Path, files: Sequence[RankFile], record: RunRecord) -> Non
             run.attrs["backward_messages"] = int(links["backward"].sum())
             run.attrs["unmatched_messages"] = int(links["unmatched"].sum())
             run.attrs.update(record.provenance)
-            run.create_dataset("plan", data=record.plan_json)
-            _dataset(run, "images", record.images, IMAGE_DTYPE)
             _dataset(run, "links", links, LINK_DTYPE)
             _dataset(run, "clock", np.array(clock, CLOCK_DTYPE), CLOCK_DTYPE)
             for number, model in enumerate(record.models):

@@ -26,6 +26,7 @@ from mpi_vta.trace.schema import (
     RANK_FORMAT,
     READABLE_VERSIONS,
     RUN_FORMAT,
+    VERSION,
 )
 from mpi_vta.trace.seal import check_seal
 
@@ -62,7 +63,7 @@ class RankRecord:
 
 @dataclass(frozen=True, eq=False)
 class ModelPart:
-    """One of several models that ran at the same time; see `mpi_vta.trace.merge.ModelRecord`."""
+    """What belongs to a model of the run; see `mpi_vta.trace.merge.ModelRecord`."""
 
     plan_json: str
     images: NDArray[Any]
@@ -77,10 +78,6 @@ class Trace:
     ----------
     attributes : mapping
         Provenance.
-    plan_json : str
-        The plan; `mpi_vta.plans.plan.Plan.from_json` reads it.
-    images : ndarray of IMAGE_DTYPE
-        Per-image latency.
     links : ndarray of LINK_DTYPE
         Counters of each pair of ranks that spoke.
     clock : ndarray of CLOCK_DTYPE
@@ -88,7 +85,46 @@ class Trace:
     ranks : mapping of int to RankRecord
         By rank.
     models : tuple of ModelPart
-        All models, numbered as in the events, if several ran; then the above is that of the first.
+        The models, numbered as in the events.
+    where : str
+        The file, for messages.
+    """
+
+    attributes: Mapping[str, Any]
+    links: NDArray[Any]
+    clock: NDArray[Any]
+    ranks: Mapping[int, RankRecord]
+    models: tuple[ModelPart, ...]
+    where: str = "trace"
+
+    def of_model(self, number: int) -> ModelTrace:
+        """Return a model's part of everything, its ranks numbered as in its plan."""
+        part = self.models[number]
+        ranks = [int(rank) for rank in part.attributes["ranks"]]
+        # a run that ended early may lack some
+        records = {place: self.ranks[rank] for place, rank in enumerate(ranks) if rank in self.ranks}
+        links = self.links[np.isin(self.links["source"], ranks)]
+        clock = self.clock[np.isin(self.clock["rank"], ranks)]
+        attributes = {**self.attributes, **part.attributes}
+        return ModelTrace(attributes, part.plan_json, part.images, links, clock, records, self.where)
+
+
+@dataclass(frozen=True)
+class ModelTrace:
+    """What a model's ranks did, as if there had been no other.
+
+    Attributes
+    ----------
+    attributes : mapping
+        Provenance, of the run and of the model.
+    plan_json : str
+        The plan; `mpi_vta.plans.plan.Plan.from_json` reads it.
+    images : ndarray of IMAGE_DTYPE
+        Per-image latency.
+    links, clock
+        As for `Trace`, of the model's ranks, which are the job's.
+    ranks : mapping of int to RankRecord
+        By the plan's rank.
     where : str
         The file, for messages.
     """
@@ -99,26 +135,7 @@ class Trace:
     links: NDArray[Any]
     clock: NDArray[Any]
     ranks: Mapping[int, RankRecord]
-    models: tuple[ModelPart, ...] = ()
-    where: str = "trace"
-
-    def of_model(self, number: int) -> Trace:
-        """Return what a run of one of several models alone would have left, its ranks numbered as in its plan."""
-        part = self.models[number]
-        ranks = [int(rank) for rank in part.attributes["ranks"]]
-        # a run that ended early may lack some
-        records = {place: self.ranks[rank] for place, rank in enumerate(ranks) if rank in self.ranks}
-        links = self.links[np.isin(self.links["source"], ranks)]
-        clock = self.clock[np.isin(self.clock["rank"], ranks)]
-        return Trace(
-            {**self.attributes, **part.attributes},
-            part.plan_json,
-            part.images,
-            links,
-            clock,
-            records,
-            where=self.where,
-        )
+    where: str
 
 
 def read(path: str | Path) -> Trace:
@@ -175,14 +192,20 @@ def _read(file: h5py.File) -> Trace:
         kind = read_attributes(group["power"], {"kind": "str"}, f"{group.name}/power")["kind"]
         events = read_rows(group, "events", EVENT_DTYPE)
         ranks[int(attributes["rank"])] = RankRecord(attributes, events, power, profile, tuple(layers), kind)
-    models = tuple(
+    links, clock = read_rows(file, "links", LINK_DTYPE), read_rows(file, "clock", CLOCK_DTYPE)
+    return Trace(dict(file.attrs), links, clock, ranks, _models(file, ranks))
+
+
+def _models(file: h5py.File, ranks: Mapping[int, RankRecord]) -> tuple[ModelPart, ...]:
+    if file.attrs["version"] < VERSION and "models" not in file:
+        # an only model, whose plan and images are the file's, as is all that is said of it
+        attributes = {"name": str(file.attrs.get("model", "")), "ranks": np.arange(max(ranks, default=-1) + 1)}
+        return (ModelPart(read_text(file, "plan"), read_rows(file, "images", IMAGE_DTYPE), attributes),)
+    return tuple(
         ModelPart(
             read_text(group, "plan"),
             read_rows(group, "images", IMAGE_DTYPE),
             read_attributes(group, {"name": "str", "ranks": "ints"}, group.name),
         )
-        for group in (members(file, "models") if "models" in file else ())
+        for group in members(file, "models")
     )
-    images, links = read_rows(file, "images", IMAGE_DTYPE), read_rows(file, "links", LINK_DTYPE)
-    clock = read_rows(file, "clock", CLOCK_DTYPE)
-    return Trace(dict(file.attrs), read_text(file, "plan"), images, links, clock, ranks, models)

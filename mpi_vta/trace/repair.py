@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,8 +20,9 @@ from mpi_vta.trace.merge import ModelRecord, RankFile, RunRecord, clock_line, me
 from mpi_vta.trace.probe import probe, survived
 from mpi_vta.trace.schema import IMAGE_DTYPE, MEASURED, RUN_ATTRIBUTES, EventKind
 
-OPENING_FORMAT, OPENING_VERSION = "mpi_vta run opening", 3
-READABLE_OPENINGS = (1, 2, 3)  # 1 and 2: of several models only the one on rank 0
+OPENING_FORMAT, OPENING_VERSION = "mpi_vta run opening", 4
+# 1 and 2: of several models only the one on rank 0; 1 to 3: an only model is not in the list
+READABLE_OPENINGS = (1, 2, 3, 4)
 MOST_PARTS = 999  # of a job: their files have three digits
 _MOST_NOTED = 4096  # an attribute has 64 KiB
 # what an attribute of a trace may be
@@ -29,7 +31,7 @@ Note = str | int | float | tuple[str, ...] | tuple[Count, ...]
 
 @dataclass(frozen=True)
 class ModelOpening:
-    """What belongs to one of several models that are to run at the same time.
+    """What belongs to a model that is to be run.
 
     Attributes
     ----------
@@ -67,28 +69,23 @@ class Opening:
 
     Attributes
     ----------
-    plan_json : str
-        The plan; of several models that of the first.
     ranks : int
         Of the job.
-    images : int
-        To be run; of several models by the first.
     provenance : mapping
         Attributes of the trace, JSON-able.
     models : tuple of ModelOpening
-        All models, numbered as in the events, if there are several.
+        All models, numbered as in the events.
     """
 
-    plan_json: str
     ranks: Annotated[int, Range(1, MOST_RANK)]
-    images: Positive
     provenance: Mapping[str, Note]
-    models: tuple[ModelOpening, ...] = ()
+    models: tuple[ModelOpening, ...]
 
     def check_read(self) -> None:
-        """Refuse what was read from a file if its plan is none or a model is on a rank that is not there."""
-        _readable_plan(self.plan_json)
+        """Refuse what was read from a file if it has no model, or one on a rank that is not there."""
         _check_notes(self.provenance)
+        if not self.models:
+            raise ValueError("no models")
         if not 0 <= self.part <= MOST_PARTS:
             raise ValueError(f"part: {self.part} is not a whole number from 0 to {MOST_PARTS}")
         for model in self.models:
@@ -103,20 +100,28 @@ class Opening:
         assert isinstance(part, int)
         return part
 
-    def record(self, images: Sequence[NDArray[Any]], notes: Sequence[Mapping[str, Any]]) -> RunRecord:
+    def record(
+        self,
+        images: Sequence[NDArray[Any]],
+        notes: Sequence[Mapping[str, Any]],
+        of_run: Mapping[str, Any] = MappingProxyType({}),
+    ) -> RunRecord:
         """Return what a trace of the run records.
 
         Parameters
         ----------
         images : sequence of ndarray of IMAGE_DTYPE
-            By model: its finished images; of one model a single array.
+            By model: its finished images.
         notes : sequence of mapping
             By model: further attributes.
+        of_run : mapping
+            Further attributes of the whole run.
         """
-        # a single model has no group of its own
-        several = zip(self.models, images, notes, strict=True) if self.models else ()
-        models = tuple(ModelRecord(m.plan_json, rows, {**m.attributes, **noted}) for m, rows, noted in several)
-        return RunRecord(self.plan_json, images[0], {**self.provenance, **notes[0]}, models)
+        models = tuple(
+            ModelRecord(model.plan_json, rows, {**model.attributes, **noted})
+            for model, rows, noted in zip(self.models, images, notes, strict=True)
+        )
+        return RunRecord({**self.provenance, **of_run}, models)
 
     def save(self, folder: Path) -> None:
         """Write ``ranks/run.json`` in an output folder."""
@@ -137,9 +142,7 @@ class Opening:
                     allowed=f"{OPENING_FORMAT} version {', '.join(map(str, READABLE_OPENINGS))}",
                     remedy="use the release that wrote it",
                 )
-            if found[1] < OPENING_VERSION:
-                data["models"] = []
-            return from_json(cls, data)
+            return from_json(cls, _as_now(data, found[1]))
         except FileNotFoundError as fault:
             raise ArtifactError(
                 "no unmerged run there", where=str(folder), allowed="the output folder of a run that ended early"
@@ -149,6 +152,19 @@ class Opening:
             raise ArtifactError(
                 f"not a readable run opening ({what})", where=str(path), remedy="without it the files cannot be merged"
             ) from fault
+
+
+def _as_now(data: dict[str, Any], version: int) -> dict[str, Any]:
+    """Return an opening of any readable version as one of this version."""
+    if version == OPENING_VERSION:
+        return data
+    plan_json, images = data.pop("plan_json"), data.pop("images")
+    if version < 3 or not data["models"]:
+        provenance = data["provenance"]
+        # what is said of an only model is said of the run
+        attributes = {"name": provenance.get("model", ""), "ranks": list(range(min(data["ranks"], MOST_RANK)))}
+        data["models"] = [{"plan_json": plan_json, "images": images, "attributes": attributes}]
+    return data
 
 
 # what a job that is gone on with, or a merge of its traces, relies on
@@ -239,11 +255,11 @@ def repair(folder: Path, target: Path | None = None, *, without_missing: bool = 
             if not without_missing:
                 raise
             missing.add(rank)
-    models = opening.models or (ModelOpening(opening.plan_json, opening.images, {"ranks": (0,)}),)
-    noted = {"repaired": 1, "missing_ranks": sorted(missing)}
     path = target or folder / "run.h5"
     record = opening.record(
-        [image_times(files, model) for model in models], [{**noted, "images_asked": model.images} for model in models]
+        [image_times(files, model) for model in opening.models],
+        [{"images_asked": model.images} for model in opening.models],
+        {"repaired": 1, "missing_ranks": sorted(missing)},
     )
     merge_ranks(path, files, record)
     return path, tuple(sorted(missing))

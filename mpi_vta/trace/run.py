@@ -28,7 +28,7 @@ class Run:
     trace : Trace
         From `mpi_vta.trace.reader.read`.
     model : int
-        Which of several models that ran at the same time; a run of one model has only 0.
+        Which of the models, numbered as in the trace.
 
     Raises
     ------
@@ -39,19 +39,16 @@ class Run:
     """
 
     def __init__(self, trace: Trace, model: int = 0) -> None:
-        models = max(1, len(trace.models))
-        if not 0 <= model < models:
+        if not 0 <= model < len(trace.models):
             raise InputError(
-                f"it holds no model {model}", where=f"{trace.where}: --model", allowed=f"0 to {models - 1}"
+                f"it holds no model {model}", where=f"{trace.where}: --model", allowed=f"0 to {len(trace.models) - 1}"
             )
-        if trace.models:
-            trace = trace.of_model(model)
-        if not trace.images.size:
+        self.trace = trace.of_model(model)
+        self.images = self.trace.images
+        if not self.images.size:
             raise ArtifactError("no image was finished in this run", where=trace.where, remedy="let it run longer")
-        self.trace = trace
-        self.plan: Plan = checked_plan(trace)
-        self.images = trace.images
-        self.ranks: Mapping[int, RankRecord] = dict(sorted(trace.ranks.items()))
+        self.plan: Plan = checked_plan(self.trace)
+        self.ranks: Mapping[int, RankRecord] = dict(sorted(self.trace.ranks.items()))
 
     @cached_property
     def messages(self) -> Messages:

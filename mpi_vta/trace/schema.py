@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 2
-READABLE_VERSIONS = (1, 2)  # 1: no seal, and events with 16 bits for the edge
+VERSION = 3
+# 1: no seal, and events with 16 bits for the edge; 2: an only model has no group of its own
+READABLE_VERSIONS = (1, 2, 3)
 NO_PEER = -1
 NO_EDGE = -1
 RUN_FORMAT = "mpi_vta trace"
@@ -169,5 +170,5 @@ def rank_group(rank: int) -> str:
 
 
 def model_group(model: int) -> str:
-    """Return the name of a model's group in ``run.h5``; there are such groups only if several models ran."""
+    """Return the name of a model's group in ``run.h5``."""
     return f"models/{model:03d}"

@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 from cluster.namespaces import FakeCluster
+from summaries import only_model
 
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.trace.reader import read
@@ -85,7 +86,7 @@ def test_bits_are_those_of_one_rank(hosts, folder):
             folder=folder,
         )
         assert (ended.status, ended.stderr) == (0, "")
-        summaries.append(json.loads(ended.stdout))
+        summaries.append(only_model(ended.stdout))
     assert summaries[0]["output_sha256"] == summaries[1]["output_sha256"]
     assert {stage["host"] for stage in summaries[1]["stages"]} <= set(hosts.names)
 
@@ -103,9 +104,9 @@ def test_measured_throughput_and_latency_are_the_predicted_ones(hosts, calibrate
             folder=folder,
         )
         assert (ended.status, ended.stderr) == (0, "")
-        summary = json.loads(ended.stdout)
+        summary = only_model(ended.stdout)
         assert summary["time"] == ("modelled" if clock == "virtual" else "measured")
-        mean_ns = read(folder / clock / "run.h5").images["latency_ns"].mean()
+        mean_ns = read(folder / clock / "run.h5").models[0].images["latency_ns"].mean()
         return np.array([summary["throughput_images_per_s"], mean_ns / 1e6, summary["latency_ms"]["p50"]])
 
     predicted = figures("virtual")

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from cluster.namespaces import REPOSITORY, FakeCluster
+from summaries import only_model
 
 pytestmark = pytest.mark.cluster
 
@@ -68,9 +69,9 @@ def test_a_provisioned_board_runs_jobs_without_tvm(venv, tmp_path):
         assert (examined.status, json.loads(examined.stdout)["faults"]) == (0, [])
         job = hosts.job(*DIGITS, tmp_path / "two", "--cluster", "pynq4", "--plan", tmp_path / "plan.json", **options)
         assert (job.status, job.stderr) == (0, "")
-        summary = json.loads(job.stdout)
+        summary = only_model(job.stdout)
         assert {stage["host"] for stage in summary["stages"]} == set(hosts.names)
-        assert summary["output_sha256"] == json.loads(alone.stdout)["output_sha256"]
+        assert summary["output_sha256"] == only_model(alone.stdout)["output_sha256"]
 
 
 def test_a_board_without_its_python_is_said_so(venv, tmp_path):

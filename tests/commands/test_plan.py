@@ -12,7 +12,8 @@ DIGITS = ["--model", "digits"]
 
 def json_of(capsys, *arguments):
     assert main([*DIGITS, "--json", *arguments]) == 0
-    return json.loads(capsys.readouterr().out)
+    found = json.loads(capsys.readouterr().out)
+    return found if arguments[:1] == ("--model",) or "--pareto" in arguments else {**found, **found["models"][0]}
 
 
 def test_json_has_stages_and_predicted_figures(capsys):
@@ -104,7 +105,7 @@ def test_several_models_share_the_boards(capsys):
         ("digits-1", [0, 1, 2]),
         ("digits-2", [3]),
     ]
-    assert [model["ranks"] for model in found["models"]] == [3, 1]
+    assert found["ranks"] == 4
     assert main([*DIGITS, *DIGITS, "--cluster", "pynq4"]) == 0
     out = capsys.readouterr().out
     table = out[out.index("digits-2: on ranks 2, 3 of the job") :]

@@ -544,7 +544,7 @@ def opening_of_two_models() -> Any:
     from mpi_vta.trace.repair import ModelOpening, Opening
 
     models = tuple(ModelOpening(PLAN.to_json(), 4, {"name": f"net-{rank}", "ranks": [rank]}) for rank in (0, 1))
-    return Opening(PLAN.to_json(), 2, 4, provenance(), models)
+    return Opening(2, provenance(), models)
 
 
 def make_opening(rng: random.Random, path: Path) -> None:
@@ -593,7 +593,7 @@ def read_opening(path: Path) -> object:
 
     part = next_part(path)
     opening = Opening.load(path)
-    count = max(1, len(opening.models))
+    count = len(opening.models)
     merge_ranks(path / "made.h5", [], opening.record([np.zeros(0, IMAGE_DTYPE)] * count, [{}] * count))
     keep_earlier_trace(path, part)
     return opening

@@ -84,5 +84,5 @@ def test_pipeline_explains_one_model_or_several(path, capsys, tmp_path, monkeypa
     assert pipeline.main(["--model", path, "--explain"]) == 0
     assert "net: where each node goes" in capsys.readouterr().out
     assert pipeline.main(["--model", path, "--model", "digits", "--explain", "--json"]) == 0
-    assert [entry["model"] for entry in json.loads(capsys.readouterr().out)] == ["net", "digits"]
+    assert [entry["model"] for entry in json.loads(capsys.readouterr().out)["models"]] == ["net", "digits"]
     assert not (tmp_path / "out").exists()

@@ -37,12 +37,12 @@ def prepare_one(request, ranks):
 
 
 def run_request(request, ranks):
-    """Run a request over threads; return the statuses by rank and rank 0's summary."""
+    """Run a request over threads; return the statuses by rank and the model's summary."""
     summaries = []
 
     def command(leader: Leader):
         models = prepare(request, leader.ranks, Silent())
-        summaries.append(conclude(request, models, leader.run([model.job for model in models])))
+        summaries.append(conclude(request, models, leader.run([model.job for model in models]))["models"][0])
         return 0
 
     statuses = run_ranks(ranks, lambda t: command_rank(t, command) if t.rank == 0 else follow(t))
@@ -68,8 +68,8 @@ def test_classes_are_given_for_pictures_without_a_label(request_of, tmp_path):
 def test_trace_says_what_ran_and_nothing_else_is_left(request_of, tmp_path):
     _, summary = run_request(request_of("--images", "3"), 2)
     trace = read(tmp_path / "out" / "run.h5")
-    assert trace.attributes["output_sha256"] == summary["output_sha256"]
-    assert len(trace.attributes["program_sha256"]) == len({row["stage"] for row in summary["stages"]})
+    assert trace.models[0].attributes["output_sha256"] == summary["output_sha256"]
+    assert len(trace.models[0].attributes["program_sha256"]) == len({row["stage"] for row in summary["stages"]})
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "outputs", "run.h5", "summary.json"]
 
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from mpi_vta.errors import ArtifactError, InputError, OutputLostError
-from mpi_vta.job.model_list import labels_there, list_path, save_labels
+from mpi_vta.job.model_list import folders_there, list_path, save_labels
 from mpi_vta.job.prepare import prepare, to_run
 from mpi_vta.job.results import answer_lines, conclude, open_run
 from mpi_vta.job.resumption import check_folder, keep_earlier_trace, next_part, part_path
@@ -64,9 +64,17 @@ def end_early(request, ranks, images_by_model):
 
 
 def test_list_of_models_is_read_as_it_was_written(out):
-    assert labels_there(out) == ()
+    assert folders_there(out) == ()
     save_labels(out, ["a", "b-1", "b-2"])
-    assert labels_there(out) == ("a", "b-1", "b-2")
+    assert folders_there(out) == (out / "a", out / "b-1", out / "b-2")
+
+
+def test_only_model_needs_no_list(out):
+    save_labels(out, ["a"])
+    assert not out.exists()
+    (out / "outputs").mkdir(parents=True)
+    (out / "outputs" / "set.json").write_text("")
+    assert folders_there(out) == (out,)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +86,8 @@ def test_list_of_models_is_read_as_it_was_written(out):
         '{"format": "mpi_vta models", "version": 1, "models": []}',
         '{"format": "mpi_vta models", "version": 1, "models": [1]}',
         '{"format": "mpi_vta models", "version": 1, "models": ["../other"]}',
-        '{"format": "mpi_vta models", "version": 1, "models": [".."]}',
+        '{"format": "mpi_vta models", "version": 1, "models": ["a", ".."]}',
+        '{"format": "mpi_vta models", "version": 1, "models": ["a"]}',
     ],
 )
 def test_damaged_list_of_models_is_refused(request_of, out, text):
@@ -90,10 +99,10 @@ def test_damaged_list_of_models_is_refused(request_of, out, text):
 
 
 def test_list_of_models_of_another_version_is_refused(out):
-    save_labels(out, ["a"])
+    save_labels(out, ["a", "b"])
     list_path(out).write_text(json.dumps({**json.loads(list_path(out).read_text()), "version": 9}))
     with pytest.raises(ArtifactError, match=r"holds mpi_vta models version 9; allowed: mpi_vta models version 1"):
-        labels_there(out)
+        folders_there(out)
 
 
 @pytest.mark.parametrize("begun", [(2, None), (None, 6), (None, None)], ids=["first", "all of second", "none"])
@@ -112,11 +121,28 @@ def test_model_that_was_not_come_to_is_run_with_the_rest(request_of, out, begun)
     assert found["ranks"] == 2
 
 
+@pytest.mark.parametrize("models", [TWO[:2], TWO], ids=["one", "two"])
+def test_job_that_an_earlier_release_began_is_gone_on_with(request_of, out, models):
+    request, resumed = request_of(models=models), request_of(models=models, resume=True)
+    whole = run_request(request, 2)
+    end_early(request, 2, [2] * (len(models) // 2))
+    path = opening_path(out)
+    opening = json.loads(path.read_text())
+    first = opening["models"][0]
+    notes = {name: value for name, value in first["attributes"].items() if name not in ("name", "ranks")}
+    opening |= {"version": 3, "plan_json": first["plan_json"], "images": first["images"]}
+    opening["provenance"] |= notes
+    path.write_text(json.dumps({**opening, "models": opening["models"] if len(models) > 2 else []}))
+    found = run_request(resumed, 2)
+    assert [model["resumed"]["images_before"] for model in found["models"]] == [2] * len(found["models"])
+    assert [model["name"] for model in found["models"]] == [model["name"] for model in whole["models"]]
+
+
 def test_models_may_be_named_in_another_order(request_of, out):
     save_labels(out, ["a", "b"])
-    check_folder(request_of(resume=True), ["b", "a"])
-    with pytest.raises(InputError, match=r"what is there is of several models at once: a, b; repeat the --model opt"):
-        check_folder(request_of(resume=True), ["b", "c"])
+    check_folder(request_of(resume=True), [out / "b", out / "a"])
+    with pytest.raises(InputError, match=r"what is there is of other models: a, b; repeat the --model options"):
+        check_folder(request_of(resume=True), [out / "b", out / "c"])
 
 
 def test_nothing_left_of_several_models(request_of, out):
@@ -142,7 +168,7 @@ def test_unfinished_job_is_kept_from_every_other_job(request_of, out):
 def test_finished_job_is_replaced_without_a_trace(request_of, out):
     run_request(request_of(), 2)
     open_run(request_of(models=TWO[:2]), to_run(prepare(request_of(models=TWO[:2]), 2, Silent())))
-    assert labels_there(out) == ()
+    assert folders_there(out) == ()
     assert not list(out.rglob("set.json"))
     assert not (out / "summary.json").exists()
 
@@ -166,7 +192,7 @@ def test_trace_holds_the_models_that_a_part_ran(request_of, out):
     (part,) = trace.models
     assert (part.attributes["name"], part.attributes["ranks"].tolist()) == ("digits-2", [0, 1])
     assert (part.attributes["image_numbers"], part.attributes["images_of_job"]) == ("2..5", 6)
-    assert trace.attributes["models"].tolist() == ["digits-2"]
+    assert trace.attributes["part"] == 1
 
 
 def test_part_of_another_type_is_refused(request_of, out):

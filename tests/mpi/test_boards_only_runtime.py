@@ -1,11 +1,11 @@
 """Boards have the runtime's few packages alone, and shell scripts without what shellcheck warns of."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from summaries import only_model
 
 BIN = Path(sys.executable).parent
 JOBS = Path(__file__).resolve().parents[2] / "jobs"
@@ -16,7 +16,7 @@ def test_ranks_but_0_need_neither_tvm_nor_onnx_nor_pictures(start_program, tmp_p
     options = ("--model", "digits", "--images", "8", "--json", "--output", tmp_path / "out")
     ended = start_program(3, "boards_only_runtime.py", *options)
     assert (ended.status, ended.stderr) == (0, "")
-    assert {stage["rank"] for stage in json.loads(ended.stdout)["stages"]} == {0, 1, 2}
+    assert {stage["rank"] for stage in only_model(ended.stdout)["stages"]} == {0, 1, 2}
 
 
 @pytest.mark.parametrize(

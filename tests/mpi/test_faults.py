@@ -1,6 +1,5 @@
 """Faults put into a running job: it ends within the limit, one line says where, and what was done is kept."""
 
-import json
 import os
 import re
 import signal
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mpi.conftest import BIN
+from summaries import only_model
 
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.repair import repair
@@ -60,14 +60,14 @@ def nothing_lost(start, cache, tmp_path):
         path, missing = repair(out)
         assert missing == ()
         trace = read(path)
-        finished = trace.images["image"].tolist()
+        finished = trace.models[0].images["image"].tolist()
         # a rank that closed its file has every event in it; one that could not lacks the last second
         assert finished == list(range(len(finished)))
         assert len(finished) in ((delivered, delivered + 1) if every_trace else range(delivered + 1))
         path.unlink()
         ended = start(2, "-m", "mpi_vta.pipeline", *OPTIONS[:4], "--resume", out, "--json", MPI_VTA_CACHE=str(cache))
         assert (ended.status, ended.stderr) == (0, ""), ended.stdout
-        summary = json.loads(ended.stdout)
+        summary = only_model(ended.stdout)
         assert summary["resumed"]["images_before"] == delivered
         assert summary["accuracy"]["images"] == IMAGES
 

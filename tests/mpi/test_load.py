@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from summaries import only_model
 
 ROOT = Path(__file__).parents[2]
 # resident memory moves in pages and by the allocator's habits; one record of 100 bytes per image would be 900 kB
@@ -39,7 +40,7 @@ def test_many_more_ranks_than_cores_start_run_and_end_under_the_default_watchdog
     arguments = ("-m", "mpi_vta.pipeline", "--model", model, "--strategy", "scatter-gather", "--device", "timing")
     ended = start(ranks, *arguments, "--images", 2 * ranks, "--json", timeout_s=1800)
     assert ended.status == 0, ended.stderr
-    summary = json.loads(ended.stdout)
+    summary = only_model(ended.stdout)
     assert summary["ranks"] == ranks
     # no more boards than help; all ranks start, stay and end with the others
     assert {stage["rank"] for stage in summary["stages"]} <= set(range(ranks))
@@ -51,7 +52,7 @@ def test_verified_messages_give_the_same_outputs(start):
     arguments = ("-m", "mpi_vta.pipeline", "--model", "digits", "--images", "12", "--json")
     plain, verified = (start(3, *arguments, *more) for more in (("--no-verify",), ("--verify",)))
     assert verified.status == 0, verified.stderr
-    first, second = json.loads(plain.stdout), json.loads(verified.stdout)
+    first, second = only_model(plain.stdout), only_model(verified.stdout)
     for name in ("output_sha256", "throughput_images_per_s", "latency_ms"):
         assert first[name] == second[name]
 

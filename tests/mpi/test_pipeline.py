@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from summaries import only_model
 
 from mpi_vta.graph.reference import execute
 from mpi_vta.hw.config import VTAConfig
@@ -42,7 +43,7 @@ def digits(pipeline, tmp_path):
     def run(ranks, *options, **settings):
         ended = pipeline(ranks, "--model", "digits", "--json", "--output", tmp_path / "out", *options, **settings)
         assert (ended.status, ended.stderr) == (0, "")
-        return json.loads(ended.stdout)
+        return only_model(ended.stdout)
 
     return run
 
@@ -69,7 +70,7 @@ def test_real_time_gives_the_same_bits_and_says_that_times_are_measured(digits, 
     trace = read(tmp_path / "out" / "run.h5")
     assert trace.attributes["time"] == "measured"
     assert trace.attributes["unmatched_messages"] == 0
-    assert (trace.images["latency_ns"] > 0).all()
+    assert (trace.models[0].images["latency_ns"] > 0).all()
     assert len(trace.clock) == 3
 
 
@@ -96,7 +97,7 @@ def test_large_model_gives_the_reference_s_bits(pipeline, cache, tmp_path, monke
     model = ready_model(name, seed=0, weights=None)
     integers = read_inputs(model, "2", 0, with_data=True).integers
     outputs = execute(model.graph, {model.graph.inputs[0]: integers})
-    summary = json.loads(ended.stdout)
+    summary = only_model(ended.stdout)
     assert summary["output_sha256"] == output_sha256(outputs, model.graph.outputs)
     assert len(list((tmp_path / "out").glob("boxes-*.png"))) == (2 if name == "yolo" else 0)
     assert len(summary.get("classes", [])) == (2 if name == "resnet18" else 0)
@@ -113,7 +114,7 @@ def test_trained_model_prints_float_and_vta_within_a_point(pipeline, cache, monk
     in_float, on_vta = (float(share) for share in re.findall(r"(\d+\.\d+) %", line))
     assert in_float > (90 if name == "shapes" else 95)
     assert abs(in_float - on_vta) <= 1
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    summary = only_model((tmp_path / "out" / "summary.json").read_text())
     measured = summary["mean_average_precision" if name == "shapes" else "accuracy"]
     assert (100 * measured["float"], 100 * measured["vta"]) == pytest.approx((in_float, on_vta), abs=0.006)
     assert len(list((tmp_path / "out").glob("boxes-held-out-*.png"))) == (16 if name == "shapes" else 0)
@@ -136,7 +137,7 @@ def test_scatter_gather_gives_the_same_bits_and_uses_every_board(digits, referen
 
 def test_run_takes_exactly_the_predicted_time(digits, tmp_path):
     summary = digits(3, "--images", "20")
-    predicted = Plan.from_json(read(tmp_path / "out" / "run.h5").plan_json).predicted
+    predicted = Plan.from_json(read(tmp_path / "out" / "run.h5").models[0].plan_json).predicted
     assert summary["throughput_images_per_s"] == predicted["throughput_images_per_s"]
     assert summary["latency_ms"]["p50"] == predicted["latency_ms"]
     assert summary["speedup"] == predicted["speedup"]
@@ -157,12 +158,12 @@ def test_trace_holds_every_launch_and_where_the_run_comes_from(digits, tmp_path)
     trace = read(tmp_path / "out" / "run.h5")
     launches = {rank: int((record.events["kind"] == EventKind.LAUNCH).sum()) for rank, record in trace.ranks.items()}
     assert launches == {row["rank"]: 6 for row in summary["stages"]}
-    assert trace.attributes["output_sha256"] == summary["output_sha256"]
+    assert trace.models[0].attributes["output_sha256"] == summary["output_sha256"]
     assert "--images 6" in trace.attributes["argv"]
     assert trace.attributes["time"] == "modelled"
-    assert len(trace.images) == 6
+    assert len(trace.models[0].images) == 6
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "outputs", "run.h5", "summary.json"]
-    assert json.loads((tmp_path / "out" / "summary.json").read_text()) == summary
+    assert only_model((tmp_path / "out" / "summary.json").read_text()) == summary
 
 
 def test_people_get_a_table_with_figures_and_accuracy(pipeline, tmp_path):
@@ -170,6 +171,24 @@ def test_people_get_a_table_with_figures_and_accuracy(pipeline, tmp_path):
     assert (ended.status, ended.stderr) == (0, "")
     for part in ("all times modelled", "throughput", "speed-up", "on the host", "accuracy    float"):
         assert part in ended.stdout
+
+
+def test_summary_of_one_model_has_the_form_of_several(pipeline, digits, tmp_path):
+    options = ("--images", "4", "--device", "timing")
+    two = pipeline(2, "--model", "digits", "--model", "digits", "--json", "--output", tmp_path / "two", *options)
+    assert (two.status, two.stderr) == (0, "")
+    several, one = json.loads(two.stdout), digits(2, *options)
+    assert several["models"][0].keys() < one.keys()
+    assert several.keys() == one.keys() - several["models"][0].keys() | {*several.keys() & several["models"][0].keys()}
+    assert (one["format"], one["version"]) == ("mpi_vta summary", 2)
+    assert (one["name"], one["on_ranks"], one["ranks"]) == ("digits", [0, 1], 2)
+    assert several["images"] == 8
+    latencies = [model["latency_ms"]["p99"] for model in several["models"]]
+    assert several["latency_ms"]["p99"] == max(latencies)
+    # both begin at 0, so the whole job takes as long as the slower one
+    slowest = min(model["throughput_images_per_s"] for model in several["models"])
+    assert several["throughput_images_per_s"] == pytest.approx(2 * slowest)
+    assert several["makespan_ms"] == pytest.approx(4e3 / slowest)
 
 
 def test_several_models_at_once_give_what_each_gives_alone(pipeline, digits, tmp_path):
@@ -233,7 +252,7 @@ def test_picture_of_the_user_is_run(pipeline, tmp_path):
     Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(tmp_path / "digit.png")
     ended = pipeline(2, "--model", "digits", "--images", tmp_path / "digit.png", "--json")
     assert (ended.status, ended.stderr) == (0, "")
-    assert json.loads(ended.stdout)["images"] == 1
+    assert only_model(ended.stdout)["images"] == 1
 
 
 def test_help_is_printed_once(pipeline):
@@ -343,7 +362,7 @@ def test_layers_split_over_boards_give_the_reference_s_bits(
     options = ("--strategy", "core-assignment", "--objective", objective, "--cluster", tmp_path / "cluster.toml")
     summary = digits(ranks, *options, "--images", "7")
     assert summary["output_sha256"] == reference_sha256(7)
-    plan = Plan.from_json(read(tmp_path / "out" / "run.h5").plan_json)
+    plan = Plan.from_json(read(tmp_path / "out" / "run.h5").models[0].plan_json)
     # shares of the eight rows get no smaller with a fifth board
     assert {stage.ranks[0] for stage in plan.stages if stage.part is not None} == set(range(min(ranks, 4)))
     assert summary["latency_ms"]["p50"] == plan.predicted["latency_ms"]
@@ -355,14 +374,14 @@ def test_edited_split_is_run_or_refused_by_name(digits, pipeline, tmp_path, refe
     (tmp_path / "cluster.toml").write_text(FAST_CLUSTER.format(ranks=2))
     options = ("--cluster", tmp_path / "cluster.toml", "--images", "3")
     digits(2, *options, "--strategy", "core-assignment")
-    plan = json.loads(read(tmp_path / "out" / "run.h5").plan_json)
+    plan = json.loads(read(tmp_path / "out" / "run.h5").models[0].plan_json)
     first, second = (stage["part"]["share"] for stage in plan["stages"][:2])
     border = first["rows"][1] - 1
     first["rows"][1] = second["rows"][0] = border
     file = tmp_path / "plan.json"
     file.write_text(json.dumps(plan))
     assert digits(2, *options, "--plan", file)["output_sha256"] == reference_sha256(3)
-    run = Plan.from_json(read(tmp_path / "out" / "run.h5").plan_json)
+    run = Plan.from_json(read(tmp_path / "out" / "run.h5").models[0].plan_json)
     assert run.stages[0].share.rows[1] == run.stages[1].share.rows[0] == border
     second["rows"][0] = border + 1
     file.write_text(json.dumps(plan))
@@ -380,12 +399,15 @@ def test_resnet18_split_over_12_boards_gives_the_reference_s_bits_four_times_as_
     output = tmp_path / "out"
     ended = pipeline(12, *options, "--strategy", "core-assignment", "--output", output, timeout_s=900)
     assert (ended.status, ended.stderr) == (0, "")
-    summary = json.loads(ended.stdout)
+    summary = only_model(ended.stdout)
     monkeypatch.setenv("MPI_VTA_CACHE", str(cache))
     model = ready_model("resnet18", seed=0, weights=None)
     integers = read_inputs(model, "2", 0, with_data=True).integers
     outputs = execute(model.graph, {model.graph.inputs[0]: integers})
     assert summary["output_sha256"] == output_sha256(outputs, model.graph.outputs)
-    assert summary["latency_ms"]["p50"] == Plan.from_json(read(output / "run.h5").plan_json).predicted["latency_ms"]
+    assert (
+        summary["latency_ms"]["p50"]
+        == Plan.from_json(read(output / "run.h5").models[0].plan_json).predicted["latency_ms"]
+    )
     alone = pipeline(0, *options, "--output", tmp_path / "alone", timeout_s=300)
-    assert json.loads(alone.stdout)["latency_ms"]["p50"] >= 4 * summary["latency_ms"]["p50"]
+    assert only_model(alone.stdout)["latency_ms"]["p50"] >= 4 * summary["latency_ms"]["p50"]

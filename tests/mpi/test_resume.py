@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mpi.conftest import BIN
+from summaries import only_model
 
 from mpi_vta.trace.reader import read
 
@@ -55,7 +56,7 @@ def undisturbed(pipeline, tmp_path):
         out = tmp_path / "undisturbed" / model
         ended = pipeline(2, *options, "--json", "--output", out, models=("--model", model))
         assert (ended.status, ended.stderr) == (0, "")
-        return json.loads(ended.stdout), (out / "outputs/000.npy").read_bytes()
+        return only_model(ended.stdout), (out / "outputs/000.npy").read_bytes()
 
     return run
 
@@ -88,7 +89,7 @@ def test_killed_job_is_finished_by_fewer_boards_and_another_strategy(
     ended = pipeline(3, "--images", "60", "--strategy", "fused", "--resume", out, "--json")
     assert (ended.status, ended.stderr) == (0, "")
     summary, outputs = undisturbed("--images", "60")
-    found = json.loads(ended.stdout)
+    found = only_model(ended.stdout)
     assert found["output_sha256"] == summary["output_sha256"]
     assert found["accuracy"] == summary["accuracy"]
     assert (out / "outputs/000.npy").read_bytes() == outputs
@@ -108,7 +109,7 @@ def test_job_with_every_output_runs_nothing(pipeline, undisturbed, tmp_path):
     ended = pipeline(2, "--images", "12", "--resume", tmp_path / "undisturbed/digits")
     assert (ended.status, ended.stderr) == (0, "")
     assert f"nothing left to run; outputs sha256 {summary['output_sha256']}" in ended.stdout
-    assert json.loads((tmp_path / "undisturbed/digits/summary.json").read_text()) == summary
+    assert only_model((tmp_path / "undisturbed/digits/summary.json").read_text()) == summary
 
 
 def test_damaged_image_is_run_again(pipeline, undisturbed, tmp_path):
@@ -116,7 +117,7 @@ def test_damaged_image_is_run_again(pipeline, undisturbed, tmp_path):
     damage(tmp_path / "undisturbed/digits/outputs/000.npy")
     ended = pipeline(2, "--images", "12", "--resume", tmp_path / "undisturbed/digits", "--json")
     assert (ended.status, ended.stderr) == (0, "")
-    found = json.loads(ended.stdout)
+    found = only_model(ended.stdout)
     assert (found["images"], found["output_sha256"]) == (1, summary["output_sha256"])
     assert read(tmp_path / "undisturbed/digits/run.h5").attributes["image_numbers"] == "10"
 
@@ -129,7 +130,7 @@ def test_damaged_image_is_run_again(pipeline, undisturbed, tmp_path):
         (("--images", "12", "--output", "x"), r"--output: the results go to the folder that is gone on with; .*"),
         (
             ("--images", "12", "--model", "residual"),
-            r"--resume \S+: what is there is of one model alone: digits; repeat .*",
+            r"--resume \S+: what is there is of other models: digits; repeat .*",
         ),
     ],
     ids=["images", "device", "output", "several"],
@@ -234,7 +235,7 @@ def test_job_of_other_models_is_refused(pipeline, two_models):
         ended = pipeline(2, "--images", "12", "--resume", out, models=models)
         (line,) = ended.error_lines
         assert line == (
-            f"mpi_vta: error: --resume {out}: what is there is of several models at once: digits, residual; "
+            f"mpi_vta: error: --resume {out}: what is there is of other models: digits, residual; "
             "repeat the --model options of the run that began it, or choose another folder"
         )
         assert ended.status == 2
@@ -312,7 +313,7 @@ def test_second_start_is_refused_and_the_first_ends_right(pipeline, waiting, und
     status, stdout, stderr = end()
     summary, outputs = undisturbed("--images", "60")
     assert (status, stderr) == (0, "")
-    assert json.loads(stdout)["output_sha256"] == summary["output_sha256"]
+    assert only_model(stdout)["output_sha256"] == summary["output_sha256"]
     assert (out / "outputs/000.npy").read_bytes() == outputs
 
 
@@ -328,7 +329,7 @@ def test_second_resume_is_refused_and_the_first_ends_right(pipeline, killed_at, 
     status, stdout, stderr = end()
     summary, outputs = undisturbed("--images", "60")
     assert (status, stderr) == (0, "")
-    assert json.loads(stdout)["output_sha256"] == summary["output_sha256"]
+    assert only_model(stdout)["output_sha256"] == summary["output_sha256"]
     assert (out / "outputs/000.npy").read_bytes() == outputs
 
 
@@ -397,7 +398,7 @@ def test_random_kills_are_resumed_to_the_same_bits(pipeline, killed_at, undistur
             whole.append(sum(len(listed_images(path)) for path in begun))
         jobs += 1
         summary = json.loads((out / "summary.json").read_text())
-        for name, single in zip(models, summary.get("models", [summary]), strict=True):
+        for name, single in zip(models, summary["models"], strict=True):
             expected, outputs = alone[name]
             assert single["output_sha256"] == expected["output_sha256"]
             assert (folders[name] / "outputs/000.npy").read_bytes() == outputs

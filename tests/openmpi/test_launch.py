@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from cluster.namespaces import REPOSITORY, FakeCluster
+from summaries import only_model
 
 pytestmark = pytest.mark.openmpi
 
@@ -29,7 +30,7 @@ def plan_and_bits(environ, tmp_path_factory):
     plan = [sys.executable, "-m", "mpi_vta.plan", "--model", "digits", "--images", "16", "--cluster", "pynq4"]
     subprocess.run([*plan, "--output", folder / "plan.json"], check=True, env=environ, stdout=subprocess.DEVNULL)
     alone = subprocess.run([sys.executable, *DIGITS, folder / "out"], check=True, env=environ, capture_output=True)
-    return folder / "plan.json", json.loads(alone.stdout)["output_sha256"]
+    return folder / "plan.json", only_model(alone.stdout)["output_sha256"]
 
 
 def launch(environ, folder, *arguments):
@@ -55,7 +56,7 @@ def test_bits_are_those_of_mpich(environ, plan_and_bits, tmp_path, clock):
     plan, bits = plan_and_bits
     done = launch(environ, tmp_path, *DIGITS, tmp_path / "out", "--clock", clock, "--cluster", "pynq4", "--plan", plan)
     assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout)
+    summary = only_model(done.stdout)
     assert (summary["ranks"], summary["output_sha256"]) == (4, bits)
 
 
@@ -86,6 +87,6 @@ def test_jobs_over_ssh_keep_to_the_interface_that_joins_the_hosts(environ, plan_
         assert all(entry["addresses"]["eth0:1"] == "192.168.2.99" for entry in answer["ranks"])
         ended = hosts.job(*DIGITS, tmp_path / "out", "--cluster", "pynq4", "--plan", plan, **options)
         assert ended.status == 0, ended.stderr
-        summary = json.loads(ended.stdout)
+        summary = only_model(ended.stdout)
         assert summary["output_sha256"] == bits
         assert {stage["host"] for stage in summary["stages"]} == set(hosts.names)

@@ -23,7 +23,7 @@ def assignment():
     binding = Binding("x", "x", (1, 1, 2, 2), -3, 64)
     empty, segments = np.zeros(0, np.int16), (Segment("x", "input", 64),)
     program = Program("p", board.config, np.zeros((0, 2), np.uint64), empty, empty, segments, (binding,), (), (), {})
-    job = RankJob(plan, NetworkModel.of(cluster), board, {0: program}, 6)
+    job = RankJob(plan, NetworkModel.of(cluster), board, {0: program}, 6, (3, 4))
     return Assignment(job, RunOptions("timing", "out/x"))
 
 
@@ -33,7 +33,7 @@ def test_assignment_survives_the_wire(assignment):
     assert found.job.plan == assignment.job.plan
     assert found.job.network == assignment.job.network
     assert found.job.board == assignment.job.board
-    assert found.job.groups == 6
+    assert (found.job.groups, found.job.ranks) == (6, (3, 4))
     assert found.job.programs[0].sha256 == assignment.job.programs[0].sha256
     assert found.job.plan.edges[0].consumer != SINK
 

@@ -54,7 +54,7 @@ def run_times(plan, images, world, *, wall=False, trace=NoTrace, on_finish=lambd
     def work(transport):
         rank = transport.rank
         mine = {s.index: program(s.index, [], []) for s in plan.stages if rank in s.ranks}
-        job = RankJob(plan, NETWORK, BOARD, mine, groups)
+        job = RankJob(plan, NETWORK, BOARD, mine, groups, tuple(range(transport.size)))
         endpoint = Endpoint({}, {}, images, plan.group_images, CONFIG) if rank == 0 else None
         fixed = (job, transport, TimeOnly(), trace(), Watchdog(rank, "here"))
         run = WallRun(*fixed, WallClock(), endpoint, on_finish) if wall else VirtualRun(*fixed, endpoint, on_finish)

@@ -43,7 +43,9 @@ def run(world, *, verify, wall=False, seed=0):
     def work(transport):
         rank = transport.rank
         own = {rank: program(rank, [f"v{rank - 1}"], [f"v{rank}"])}
-        job = RankJob(PLAN, NETWORK, BOARD, own, -(-IMAGES // PLAN.group_images), verify=verify)
+        job = RankJob(
+            PLAN, NETWORK, BOARD, own, -(-IMAGES // PLAN.group_images), tuple(range(transport.size)), verify=verify
+        )
         endpoint = None
         if rank == 0:
             endpoint = Endpoint({"v-1": images}, {"v2": SHAPE}, IMAGES, PLAN.group_images, CONFIG, store)

@@ -5,11 +5,12 @@ import time
 
 import h5py
 import numpy as np
+from trace_cases import run_record
 
 from mpi_vta.runtime.devices.sensor import PowerSensor
 from mpi_vta.runtime.power_sampling import PowerSampler
 from mpi_vta.runtime.wall import WallClock
-from mpi_vta.trace.merge import RunRecord, merge
+from mpi_vta.trace.merge import merge
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.schema import CLOCK_SAMPLE_DTYPE, IMAGE_DTYPE, MEASURED, POWER_DTYPE, EventKind, RankInfo
 from mpi_vta.trace.writer import RankTrace
@@ -66,7 +67,7 @@ def test_trace_says_whose_power_was_measured(tmp_path):
                 trace.note_clock(samples)
                 trace.note_power(np.array([(0, 900, 12.0), (900, 3_000, 13.0)], POWER_DTYPE), "ina226", 4)
             files.append(trace.close())
-    merge(tmp_path / "run.h5", files, RunRecord("{}", np.zeros(0, IMAGE_DTYPE), {"time": MEASURED}))
+    merge(tmp_path / "run.h5", files, run_record("{}", np.zeros(0, IMAGE_DTYPE), {"time": MEASURED}))
     run = read(tmp_path / "run.h5")
     assert run.ranks[1].power["watts"].tolist() == [12.0, 13.0]
     # brought to rank 0's clock as the events are

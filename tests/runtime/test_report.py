@@ -11,8 +11,17 @@ from mpi_vta.graph.window import Window
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.plans.plan import SINK, SOURCE, Edge, Part, Plan, Stage
 from mpi_vta.runtime.report import figure_lines, output_sha256, own_ranks, print_plan, print_report, summarize
-from mpi_vta.trace.reader import RankRecord, Trace
-from mpi_vta.trace.schema import EVENT_DTYPE, IMAGE_DTYPE, LINK_DTYPE, POWER_DTYPE, PROFILE_DTYPE, EventKind
+from mpi_vta.trace.reader import ModelPart, RankRecord, Trace
+from mpi_vta.trace.run import Run
+from mpi_vta.trace.schema import (
+    CLOCK_DTYPE,
+    EVENT_DTYPE,
+    IMAGE_DTYPE,
+    LINK_DTYPE,
+    POWER_DTYPE,
+    PROFILE_DTYPE,
+    EventKind,
+)
 
 MS = 1_000_000
 PREDICTED = {
@@ -61,7 +70,8 @@ def trace():
         1: record(1, 1, 600, [(4, 10)]),
         2: record(2, 1, 600, [(8, 14)]),
     }
-    return Trace({"time": "modelled", **ABOUT}, PLAN.to_json(), images, np.zeros(0, LINK_DTYPE), np.zeros(0), ranks)
+    model = ModelPart(PLAN.to_json(), images, {"name": "m", "ranks": np.arange(3)})
+    return Trace({"time": "modelled", **ABOUT}, np.zeros(0, LINK_DTYPE), np.zeros(0, CLOCK_DTYPE), ranks, (model,))
 
 
 @pytest.fixture
@@ -71,9 +81,8 @@ def outputs():
 
 @pytest.fixture
 def summary(trace, outputs):
-    layers = {0: ["a"], 1: ["b", "c"]}
     host_ops = [{"name": "softmax", "op": "softmax", "why": "no exponential on VTA", "timed": False}]
-    return summarize(PLAN, trace, layers=layers, host_ops=host_ops, outputs=outputs, output_order=["z", "y"])
+    return summarize(Run(trace), host_ops=host_ops, outputs=outputs, output_order=["z", "y"])
 
 
 def test_figures_come_from_the_trace(summary):
@@ -82,14 +91,14 @@ def test_figures_come_from_the_trace(summary):
     assert summary["latency_ms"]["p50"] == pytest.approx(15.0)
     assert summary["speedup"] == pytest.approx(1.0)
     assert summary["ideal_fraction"] == pytest.approx(0.4)
-    assert summary["ranks"] == 3
+    assert (summary["name"], summary["on_ranks"]) == ("m", [0, 1, 2])
 
 
 def test_energy_is_that_of_boards_and_network(summary):
     # three boards idle at 2 W for 20 ms, 20 ms of running at 3 W more, and 10 W of switch
     assert summary["energy"]["energy_j_per_image"] == pytest.approx((3 * 2 * 20e-3 + 3 * 20e-3 + 10 * 20e-3) / 2)
     assert summary["energy"]["network_j_per_image"] == pytest.approx(0.1)
-    line = next(line for line in figure_lines(summary) if line.startswith("energy"))
+    line = next(line for line in figure_lines(summary, "modelled") if line.startswith("energy"))
     assert line == "energy      0.19 J an image, 52.6 % of it the network's; 19.0 W, 5.263 images/s per W (modelled)"
 
 
@@ -112,7 +121,7 @@ def test_summary_is_plain_json(summary):
 
 def test_report_shows_stages_figures_host_operators_and_notes(summary):
     stream = io.StringIO()
-    print_report(summary, stream)
+    print_report(summary, "modelled", stream)
     text = stream.getvalue()
     for part in (
         "all times modelled",
@@ -128,18 +137,18 @@ def test_report_shows_stages_figures_host_operators_and_notes(summary):
 
 
 def test_run_without_data_has_no_hash(trace):
-    summary = summarize(PLAN, trace, layers={0: ["a"], 1: ["b"]}, host_ops=[], outputs=None, output_order=["z"])
+    summary = summarize(Run(trace), host_ops=[], outputs=None, output_order=["z"])
     assert summary["output_sha256"] is None
-    assert any("models time only" in line for line in figure_lines(summary))
+    assert any("models time only" in line for line in figure_lines(summary, "modelled"))
 
 
 def test_measured_run_says_so_and_shows_the_prediction_beside_it(summary):
-    text = "\n".join(figure_lines({**summary, "time": "measured"}))
+    text = "\n".join(figure_lines(summary, "measured"))
     assert "(measured; predicted 200.000, modelled)" in text
-    with_rate = figure_lines({**summary, "steady_images_per_s": 123.0})
+    with_rate = figure_lines({**summary, "steady_images_per_s": 123.0}, "modelled")
     assert "(steady 123.000, modelled)" in with_rate[0]
     assert "boards (measured against modelled)" in text
-    assert "predicted" not in "\n".join(figure_lines(summary))
+    assert "predicted" not in "\n".join(figure_lines(summary, "modelled"))
 
 
 def test_parts_of_one_run_of_layers_are_one_line():
@@ -150,7 +159,7 @@ def test_parts_of_one_run_of_layers_are_one_line():
     whole = Stage(2, ("c",), (0,), 7, (70,), (0,))
     plan = Plan("m", "core-assignment", 1, (*stages, whole), (), 1, {"latency_ms": 1.5})
     stream = io.StringIO()
-    print_plan(plan, Cluster.default(2), stream)
+    print_plan(plan, Cluster.default(2), stream, (0, 1))
     rows = [line for line in stream.getvalue().splitlines() if line.startswith("│")]
     assert len(rows) == 2
     assert all(text in rows[0] for text in ("0-1", "0,1", "2: a .. b in 2 parts", "rows 3..7", "200", "0.002"))
@@ -161,7 +170,7 @@ def test_notes_that_number_ranks_say_whose():
     notes = ("the port out of rank 3 sets the pace",)
     told = ("ranks in the notes are the model's own: its rank 0 is rank 5 of the job",)
     assert own_ranks(notes, (5, 6, 7)) == told
-    assert own_ranks(notes, (0, 1, 2)) == own_ranks(notes, ()) == own_ranks(("no rank",), (5,)) == ()
+    assert own_ranks(notes, (0, 1, 2)) == own_ranks(("no rank",), (5,)) == ()
 
 
 def test_plan_shows_the_cycles_of_every_build():
@@ -169,6 +178,7 @@ def test_plan_shows_the_cycles_of_every_build():
     times = tuple(board.compute_ns(4636) for board in cluster.boards[:2])
     assert cluster.boards[0].config != cluster.boards[1].config
     stream = io.StringIO()
-    print_plan(Plan("m", "fused", 1, (Stage(0, ("a",), (0, 1), 4636, times, (0, 0)),), (), 1, {}), cluster, stream)
+    plan = Plan("m", "fused", 1, (Stage(0, ("a",), (0, 1), 4636, times, (0, 0)),), (), 1, {})
+    print_plan(plan, cluster, stream, (0, 1))
     rows = [line for line in stream.getvalue().splitlines() if line.startswith("│")]
     assert [row.split("│")[6].strip() for row in rows] == ["4,636", "4,636"]

@@ -119,7 +119,7 @@ def run_plan(plan, images, folder, carries_data=True):
     def work(transport):
         rank = transport.rank
         own = {stage.index: programs[stage.index] for stage in plan.stages if rank in stage.ranks}
-        job = RankJob(plan, NETWORK, BOARD, own, groups)
+        job = RankJob(plan, NETWORK, BOARD, own, groups, tuple(range(transport.size)))
         endpoint = None
         if rank == 0:
             last = plan.stages[-1].index

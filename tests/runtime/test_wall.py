@@ -48,7 +48,7 @@ def run_wall(plan, images, folder, carries_data=True, simulated=True):
         device.simulated = simulated
         with RankTrace(folder / f"{rank}.h5", info) as trace:
             watchdog = Watchdog(rank, "here")
-            job = RankJob(plan, NETWORK, BOARD, own, groups)
+            job = RankJob(plan, NETWORK, BOARD, own, groups, tuple(range(transport.size)))
             WallRun(job, transport, device, trace, watchdog, WallClock(), endpoint).run()
         return endpoint
 
@@ -143,7 +143,7 @@ def test_fault_of_a_launch_ends_the_run(tmp_path):
     def work(transport):
         endpoint = Endpoint({"v-1": np.zeros((2, *SHAPE[1:]), np.int8)}, {"v0": SHAPE}, 2, plan.group_images, CONFIG)
         info = RankInfo(0, "here", BOARD.name, CONFIG.name, "adder", 1.0, 2.0, "test", 100.0, 100_000, 512, 8)
-        job = RankJob(plan, NETWORK, BOARD, {0: program(0, ["v-1"], ["v0"])}, 2)
+        job = RankJob(plan, NETWORK, BOARD, {0: program(0, ["v-1"], ["v0"])}, 2, (0,))
         with RankTrace(tmp_path / "0.h5", info) as trace:
             watchdog = Watchdog(0, "here")
             WallRun(job, transport, Broken(), trace, watchdog, WallClock(), endpoint).run()

@@ -1,10 +1,10 @@
 """The batch scripts under a real Slurm: pipelines, sweeps, requeues, and the boards' script on simulated boards."""
 
-import json
 import os
 import shutil
 
 import pytest
+from summaries import only_model
 
 from slurm.cluster import REPOSITORY
 
@@ -25,7 +25,7 @@ def output(folder, number):
 
 
 def summary(folder):
-    return json.loads((folder / "out" / "digits-pipeline" / "summary.json").read_text())
+    return only_model((folder / "out" / "digits-pipeline" / "summary.json").read_text())
 
 
 def test_pipeline_runs_a_rank_per_task_and_the_launcher_does_not_matter(slurm, folder):

@@ -6,14 +6,14 @@ from itertools import pairwise
 import h5py
 import numpy as np
 import pytest
-from trace_cases import IMAGES, PLAN, US, image_rows, provenance, write_ranks, write_run
+from trace_cases import IMAGES, PLAN, US, image_rows, provenance, run_record, write_ranks, write_run
 
 from mpi_vta.errors import ArtifactError, InputError
 from mpi_vta.trace.activity import COMMUNICATION, COMPUTE, HOST, ITSELF, NO_MORE_WORK, WAIT, activity
 from mpi_vta.trace.bottleneck import bottleneck
 from mpi_vta.trace.critical_path import critical_path
 from mpi_vta.trace.energy import power_kinds, run_energy
-from mpi_vta.trace.merge import RunRecord, merge
+from mpi_vta.trace.merge import merge
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.run import Run
 from mpi_vta.trace.schema import MEASURED, POWER_DTYPE, EventKind
@@ -82,7 +82,7 @@ def test_path_of_an_image_that_was_not_finished_is_refused(run):
 
 def test_path_over_a_rank_that_is_missing_is_refused(tmp_path):
     files = write_ranks(tmp_path)
-    merge(tmp_path / "run.h5", files[:1], RunRecord(PLAN.to_json(), image_rows(), provenance()))
+    merge(tmp_path / "run.h5", files[:1], run_record(PLAN.to_json(), image_rows(), provenance()))
     with pytest.raises(InputError, match="the trace lacks the launch of stage 1 for image 0"):
         critical_path(Run(read(tmp_path / "run.h5")), 0)
 
@@ -152,7 +152,7 @@ def test_summary_text_and_json_say_the_same(run):
 
 def test_warnings_name_lost_and_backward_messages(tmp_path):
     files = write_ranks(tmp_path, shift_ns=20 * US)
-    merge(tmp_path / "run.h5", files, RunRecord(PLAN.to_json(), image_rows(), provenance()))
+    merge(tmp_path / "run.h5", files, run_record(PLAN.to_json(), image_rows(), provenance()))
     assert f"warning     {IMAGES} messages usable before being sent" in summary_lines(Run(read(tmp_path / "run.h5")))
 
 
@@ -161,7 +161,7 @@ def test_difference_of_a_run_and_itself_is_nothing(run):
 
 
 def test_run_without_a_finished_image_is_refused(tmp_path):
-    merge(tmp_path / "run.h5", write_ranks(tmp_path), RunRecord(PLAN.to_json(), image_rows(0), provenance()))
+    merge(tmp_path / "run.h5", write_ranks(tmp_path), run_record(PLAN.to_json(), image_rows(0), provenance()))
     with pytest.raises(ArtifactError, match="no image was finished in this run"):
         Run(read(tmp_path / "run.h5"))
 

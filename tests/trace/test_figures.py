@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import h5py
 import pytest
 from matplotlib.text import Text
-from trace_cases import IMAGES, PLAN, US, provenance, write_ranks, write_run
+from trace_cases import IMAGES, US, opening, write_ranks, write_run
 
 from mpi_vta.errors import InputError
 from mpi_vta.trace.bottleneck import Bottleneck, bottleneck
@@ -14,7 +14,7 @@ from mpi_vta.trace.figures import QUESTIONS, draw, draw_if_whole, rates, resourc
 from mpi_vta.trace.figures.rates import draw_difference
 from mpi_vta.trace.figures.time_lines import draw_critical_path, draw_gantt
 from mpi_vta.trace.reader import read
-from mpi_vta.trace.repair import Opening, repair
+from mpi_vta.trace.repair import repair
 from mpi_vta.trace.report import report_html
 from mpi_vta.trace.run import Run
 
@@ -102,7 +102,7 @@ def ended_early(tmp_path):
 
     def run(*, lost):
         write_ranks(tmp_path)
-        Opening(PLAN.to_json(), 2, IMAGES + 3, provenance()).save(tmp_path)
+        opening(IMAGES + 3).save(tmp_path)
         path = tmp_path / "ranks" / "rank-001.h5"
         if lost:
             path.unlink()

@@ -37,9 +37,10 @@ def test_activity_adds_up_to_the_run(run):
     assert sums.tolist() == pytest.approx([0.14, 0.14])
 
 
-def test_frames_take_a_trace_too(run):
-    assert energy_frame(run.trace).equals(energy_frame(run))
-    assert events_frame(run.trace).equals(events_frame(run))
+def test_frames_take_a_trace_too(tmp_path):
+    trace = read(write_run(tmp_path))
+    assert energy_frame(trace).equals(energy_frame(Run(trace)))
+    assert events_frame(trace).equals(events_frame(Run(trace)))
 
 
 def test_energy_is_per_image(run):

@@ -4,7 +4,7 @@ import json
 
 import h5py
 import pytest
-from trace_cases import IMAGES, PLAN, provenance, write_ranks, write_run
+from trace_cases import IMAGES, PLAN, opening, provenance, write_ranks, write_run
 
 from mpi_vta.__main__ import main as all_commands
 from mpi_vta.trace.__main__ import main
@@ -47,7 +47,7 @@ def test_difference_is_printed_and_drawn(run_file, tmp_path, capsys):
 
 def test_merge_makes_a_trace(tmp_path, capsys):
     write_ranks(tmp_path)
-    Opening(PLAN.to_json(), 2, 9, provenance()).save(tmp_path)
+    opening(9).save(tmp_path)
     assert main(["merge", str(tmp_path)]) == 0
     assert f"{IMAGES} finished images" in capsys.readouterr().out
     assert main(["summary", str(tmp_path / "run.h5")]) == 0
@@ -65,14 +65,14 @@ def test_repaired_trace_of_others_need_not_say_what_is_missing(run_file, capsys)
 def test_merge_counts_the_images_of_every_model(tmp_path, capsys):
     write_ranks(tmp_path)
     models = tuple(ModelOpening(PLAN.to_json(), 9, {"name": f"net-{rank}", "ranks": [rank]}) for rank in (0, 1))
-    Opening(PLAN.to_json(), 2, 9, provenance(), models).save(tmp_path)
+    Opening(2, provenance(), models).save(tmp_path)
     assert main(["merge", str(tmp_path)]) == 0
     assert f": {IMAGES} finished images of net-0, 0 finished images of net-1\n" in capsys.readouterr().out
 
 
 def test_merge_says_whom_it_left_out(tmp_path, capsys):
     write_ranks(tmp_path)
-    Opening(PLAN.to_json(), 2, 9, provenance()).save(tmp_path)
+    opening(9).save(tmp_path)
     (tmp_path / "ranks" / "rank-001.h5").unlink()
     assert main(["merge", str(tmp_path), "--without-missing"]) == 0
     assert "left out    ranks 1" in capsys.readouterr().out

@@ -5,11 +5,11 @@ import json
 import h5py
 import numpy as np
 import pytest
-from trace_cases import IMAGES, PLAN, SOURCE, US, image_rows, info, provenance, write_ranks
+from trace_cases import IMAGES, PLAN, SOURCE, US, image_rows, info, opening, provenance, run_record, write_ranks
 
 from mpi_vta.errors import ArtifactError
 from mpi_vta.plans.plan import SINK, Plan, Stage
-from mpi_vta.trace.merge import RunRecord, merge
+from mpi_vta.trace.merge import merge
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.repair import ModelOpening, Opening, opening_path, repair
 from mpi_vta.trace.run import Run
@@ -21,7 +21,7 @@ from mpi_vta.trace.writer import RankTrace
 @pytest.fixture
 def ended_early(tmp_path):
     write_ranks(tmp_path)
-    Opening(PLAN.to_json(), 2, IMAGES + 3, provenance()).save(tmp_path)
+    opening(IMAGES + 3).save(tmp_path)
     return tmp_path
 
 
@@ -43,14 +43,14 @@ def two_ended_early(tmp_path):
         ModelOpening(PLAN.to_json(), IMAGES + 3, {"name": "net", "ranks": [0, 1]}),
         ModelOpening(SMALL_PLAN.to_json(), 5, {"name": "small", "ranks": [2], "model": "small", "strategy": "fused"}),
     )
-    Opening(PLAN.to_json(), 3, IMAGES + 3, provenance(models=["net", "small"]), models).save(tmp_path)
+    Opening(3, provenance(), models).save(tmp_path)
     return tmp_path
 
 
 def test_repaired_run_of_several_models_holds_each_one_s_images(two_ended_early):
     trace = read(repair(two_ended_early)[0])
     assert [part.attributes["name"] for part in trace.models] == ["net", "small"]
-    assert trace.images.tolist() == trace.models[0].images.tolist() == image_rows().tolist()
+    assert trace.models[0].images.tolist() == image_rows().tolist()
     assert trace.models[1].images.tolist() == [(i, 10 * i * US, (10 * i + 9) * US, 9 * US) for i in range(3)]
     lines = summary_lines(Run(trace, 1))
     assert lines[0] == "small, fused, 1 rank (modelled)"
@@ -119,21 +119,45 @@ def test_provenance_of_another_type_is_refused(ended_early, noted, message):
         repair(ended_early)
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize("version", [1, 2, 3])
 def test_opening_of_an_earlier_version_is_read(ended_early, version):
     path = opening_path(ended_early)
     data = json.loads(path.read_text())
-    del data["models"]
-    path.write_text(json.dumps({**data, "version": version}))
-    assert read(repair(ended_early)[0]).images.tolist() == image_rows().tolist()
+    (model,) = data.pop("models")
+    del model["attributes"]
+    for rank in (ended_early / "ranks").glob("*.h5"):
+        with h5py.File(rank, "a") as file:
+            file.attrs["version"] = min(version, 2)
+    path.write_text(json.dumps({**data, **model, "version": version, **({"models": []} if version == 3 else {})}))
+    (found,) = read(repair(ended_early)[0]).models
+    assert found.images.tolist() == image_rows().tolist()
+    assert (found.attributes["name"], found.attributes["ranks"].tolist()) == ("net", [0, 1])
+
+
+def test_opening_of_several_models_of_version_3_is_read(two_ended_early):
+    path = opening_path(two_ended_early)
+    data = json.loads(path.read_text())
+    first = data["models"][0]
+    of_first = {"plan_json": first["plan_json"], "images": first["images"]}
+    path.write_text(json.dumps({**data, **of_first, "version": 3}))
+    trace = read(repair(two_ended_early)[0])
+    assert [(part.attributes["name"], len(part.images)) for part in trace.models] == [("net", IMAGES), ("small", 3)]
+
+
+def test_opening_without_models_is_refused(ended_early):
+    path = opening_path(ended_early)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "models": []}))
+    with pytest.raises(ArtifactError, match=r"not a readable run opening \(no models\)"):
+        repair(ended_early)
 
 
 def test_repaired_run_holds_the_finished_images(ended_early):
     path, missing = repair(ended_early)
     trace = read(path)
     assert missing == ()
-    assert trace.images.tolist() == image_rows().tolist()
-    assert (trace.attributes["repaired"], trace.attributes["images_asked"]) == (1, IMAGES + 3)
+    (model,) = trace.models
+    assert model.images.tolist() == image_rows().tolist()
+    assert (trace.attributes["repaired"], model.attributes["images_asked"]) == (1, IMAGES + 3)
     assert trace.attributes["commit"] == "abc"
     assert trace.links["messages"].tolist() == [IMAGES, IMAGES]
 
@@ -173,15 +197,19 @@ def test_damaged_opening_is_refused(ended_early):
 
 def test_opening_of_another_version_is_refused(ended_early):
     path = ended_early / "ranks" / "run.json"
-    path.write_text(path.read_text().replace('"version": 3', '"version": 9', 1))
-    with pytest.raises(ArtifactError, match=r"holds .* version 9; allowed: .* version 1, 2, 3; use the release that"):
+    path.write_text(path.read_text().replace('"version": 4', '"version": 9', 1))
+    with pytest.raises(
+        ArtifactError, match=r"holds .* version 9; allowed: .* version 1, 2, 3, 4; use the release that"
+    ):
         repair(ended_early)
 
 
 def test_rank_file_of_another_version_is_refused(ended_early):
     with h5py.File(ended_early / "ranks" / "rank-001.h5", "a") as file:
         file.attrs["version"] = 9
-    with pytest.raises(ArtifactError, match=r"rank-001.h5: holds mpi_vta rank trace version 9; allowed: .* 1 or 2"):
+    with pytest.raises(
+        ArtifactError, match=r"rank-001.h5: holds mpi_vta rank trace version 9; allowed: .* 1 or 2 or 3"
+    ):
         repair(ended_early)
 
 
@@ -204,7 +232,7 @@ def merge_measured(folder, shift_ns, samples):
         with h5py.File(path, "a") as file:
             file["ranks/001"].create_dataset("clock_samples", data=np.array(samples, CLOCK_SAMPLE_DTYPE))
         files[1] = path.read_bytes()
-    merge(folder / "run.h5", files, RunRecord(PLAN.to_json(), image_rows(), provenance(time="measured")))
+    merge(folder / "run.h5", files, run_record(PLAN.to_json(), image_rows(), provenance(time="measured")))
     return read(folder / "run.h5")
 
 

@@ -6,12 +6,12 @@ import shutil
 from html.parser import HTMLParser
 
 import pytest
-from trace_cases import IMAGES, PLAN, US, image_rows, provenance, write_ranks, write_run
+from trace_cases import IMAGES, PLAN, US, image_rows, provenance, run_record, write_ranks, write_run
 
 from mpi_vta.errors import InputError
 from mpi_vta.trace import report
 from mpi_vta.trace.__main__ import main
-from mpi_vta.trace.merge import RunRecord, merge
+from mpi_vta.trace.merge import merge
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.report import PICTURES, report_html, timeline_data, write_report
 from mpi_vta.trace.run import Run
@@ -86,7 +86,7 @@ SCRIPT = "<!--<script>"
 def test_names_cannot_break_the_page(tmp_path, name, pictures):
     files = write_ranks(tmp_path)
     plan = PLAN.to_json().replace('"a"', json.dumps(name))
-    merge(tmp_path / "run.h5", files, RunRecord(plan, image_rows(), provenance(model=name)))
+    merge(tmp_path / "run.h5", files, run_record(plan, image_rows(), provenance(model=name)))
     run = Run(read(tmp_path / "run.h5"))
     text = report_html(run, pictures)
     page = Page(text)
@@ -119,7 +119,7 @@ def browser_of_odd_names(tmp_path):
     """Open the page of a run whose model and layer have a name that begins a comment and a script."""
     files = write_ranks(tmp_path)
     plan = PLAN.to_json().replace('"a"', json.dumps(SCRIPT))
-    merge(tmp_path / "run.h5", files, RunRecord(plan, image_rows(), provenance(model=SCRIPT)))
+    merge(tmp_path / "run.h5", files, run_record(plan, image_rows(), provenance(model=SCRIPT)))
     yield from opened(Run(read(tmp_path / "run.h5")), tmp_path, (1100, 900))
 
 

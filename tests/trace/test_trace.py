@@ -3,9 +3,10 @@
 import h5py
 import numpy as np
 import pytest
+from trace_cases import run_record
 
 from mpi_vta.errors import ArtifactError, OutputLostError
-from mpi_vta.trace.merge import RunRecord, merge
+from mpi_vta.trace.merge import merge
 from mpi_vta.trace.reader import read
 from mpi_vta.trace.schema import EVENT_DTYPE, IMAGE_DTYPE, VERSION, EventKind, RankInfo
 from mpi_vta.trace.seal import SEAL_BYTES, seal
@@ -27,7 +28,7 @@ def rank_file(tmp_path, rank, launches):
 def run_file(tmp_path):
     files = [rank_file(tmp_path, 0, [(0, 10), (30, 40)]), rank_file(tmp_path, 1, [(20, 50)])]
     images = np.array([(0, 0, 50, 50)], IMAGE_DTYPE)
-    merge(tmp_path / "run.h5", files, RunRecord('{"format": "plan"}', images, {"commit": "abc", "time": "modelled"}))
+    merge(tmp_path / "run.h5", files, run_record('{"format": "plan"}', images, {"commit": "abc", "time": "modelled"}))
     return tmp_path / "run.h5"
 
 
@@ -35,8 +36,8 @@ def test_merged_trace_reads_back(run_file):
     trace = read(run_file)
     assert trace.attributes["commit"] == "abc"
     assert trace.attributes["complete"] == 1
-    assert trace.plan_json == '{"format": "plan"}'
-    assert trace.images["latency_ns"].tolist() == [50]
+    assert trace.models[0].plan_json == '{"format": "plan"}'
+    assert trace.models[0].images["latency_ns"].tolist() == [50]
     assert trace.clock["offset_ns"].tolist() == [0.0, 0.0]
     assert trace.ranks[0].events["start_ns"].tolist() == [0, 30]
     assert trace.ranks[1].attributes["board"] == "pynq_z1"
@@ -50,7 +51,7 @@ def test_power_is_busy_during_launches_and_covers_the_run(run_file):
 def test_events_beyond_one_batch_are_kept_in_order(tmp_path):
     count = 2 * BATCH_RECORDS + 3
     data = rank_file(tmp_path, 0, [(i, i + 1) for i in range(count)])
-    merge(tmp_path / "run.h5", [data], RunRecord("{}", np.zeros(0, IMAGE_DTYPE), {}))
+    merge(tmp_path / "run.h5", [data], run_record("{}", np.zeros(0, IMAGE_DTYPE), {}))
     events = read(tmp_path / "run.h5").ranks[0].events
     assert np.array_equal(events["start_ns"], np.arange(count))
     assert set(events["kind"].tolist()) == {EventKind.LAUNCH}
@@ -87,7 +88,7 @@ def test_file_that_is_not_hdf5_is_refused(tmp_path):
     ("attribute", "value", "message"),
     [
         ("format", "else", "not a trace"),
-        ("version", VERSION + 1, f"trace of version {VERSION + 1}; allowed: version 1 or {VERSION}"),
+        ("version", VERSION + 1, f"trace of version {VERSION + 1}; allowed: version 1 or 2 or {VERSION}"),
         ("complete", 0, "was not finished"),
     ],
 )
@@ -101,7 +102,7 @@ def test_trace_of_another_kind_version_or_state_is_refused(run_file, attribute, 
 
 def test_trace_that_lacks_a_part_is_refused(run_file):
     with h5py.File(run_file, "a") as file:
-        del file["images"]
+        del file["models/000/images"]
     seal(run_file)
     with pytest.raises(ArtifactError, match="not a readable trace"):
         read(run_file)
@@ -150,7 +151,7 @@ def test_a_trace_of_version_1_is_read(run_file):
 def test_edges_beyond_16_bits_are_kept(tmp_path):
     trace = RankTrace(tmp_path / "rank.h5", info(0))
     trace.record(EventKind.SEND, 1, 2, stage=0, image=0, peer=0, edge=64 * 63 * 21, size_bytes=1)
-    merge(tmp_path / "run.h5", [trace.close()], RunRecord("{}", np.zeros(0, IMAGE_DTYPE), {}))
+    merge(tmp_path / "run.h5", [trace.close()], run_record("{}", np.zeros(0, IMAGE_DTYPE), {}))
     assert read(tmp_path / "run.h5").ranks[0].events["edge"].tolist() == [64 * 63 * 21]
 
 
@@ -160,17 +161,18 @@ def test_no_other_file_is_opened(run_file, tmp_path, kind):
     with h5py.File(secret, "w") as file:
         file.create_dataset("images", data=np.zeros(3, IMAGE_DTYPE))
     with h5py.File(run_file, "a") as file:
-        del file["images"]
+        model = file["models/000"]
+        del model["images"]
         if kind == "external":
             external = [(str(secret), 0, 3 * IMAGE_DTYPE.itemsize)]
-            file.create_dataset("images", shape=(3,), dtype=IMAGE_DTYPE, external=external)
+            model.create_dataset("images", shape=(3,), dtype=IMAGE_DTYPE, external=external)
         elif kind == "virtual":
             layout = h5py.VirtualLayout((3,), IMAGE_DTYPE)
             layout[:] = h5py.VirtualSource(str(secret), "images", (3,))
-            file.create_virtual_dataset("images", layout)
+            model.create_virtual_dataset("images", layout)
         else:
-            link = h5py.SoftLink("/plan") if kind == "soft link" else h5py.ExternalLink(str(secret), "images")
-            file["images"] = link
+            link = h5py.SoftLink("plan") if kind == "soft link" else h5py.ExternalLink(str(secret), "images")
+            model["images"] = link
     seal(run_file)
     with pytest.raises(ArtifactError, match=r"not a readable trace \(images (keeps its data in another|is not there)"):
         read(run_file)
@@ -178,8 +180,8 @@ def test_no_other_file_is_opened(run_file, tmp_path, kind):
 
 def test_a_claimed_size_is_not_believed(run_file):
     with h5py.File(run_file, "a") as file:
-        del file["images"]
-        file.create_dataset("images", shape=(10**12,), dtype=IMAGE_DTYPE, chunks=(1000,))
+        del file["models/000/images"]
+        file.create_dataset("models/000/images", shape=(10**12,), dtype=IMAGE_DTYPE, chunks=(1000,))
     seal(run_file)
     with pytest.raises(ArtifactError, match="images claims 1000000000000 rows, and the file holds 0 bytes of them"):
         read(run_file)

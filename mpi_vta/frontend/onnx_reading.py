@@ -13,6 +13,7 @@ from mpi_vta.frontend.onnx_checks import check_node
 from mpi_vta.frontend.onnx_fold import fold_constants
 from mpi_vta.frontend.onnx_inputs import check_batch, settle_input, with_batch_1
 from mpi_vta.frontend.onnx_net import Fate, OnnxNet, OnnxNode
+from mpi_vta.frontend.onnx_operators import OPERATORS
 from mpi_vta.frontend.onnx_qoperators import as_qdq
 
 Array = NDArray[Any]
@@ -182,6 +183,7 @@ def _read_node(proto: Any, taken: set[str]) -> OnnxNode:
 def _node_name(proto: Any) -> str:
     """Prefer the module path in the weight's name (``layer3.0.conv1.weight``) to an exporter's label."""
     weight = proto.input[1].removesuffix(DEQUANTIZED) if len(proto.input) > 1 else ""
-    if proto.op_type in ("Conv", "ConvTranspose", "Gemm") and weight.endswith(".weight"):
+    known = OPERATORS.get(proto.op_type)
+    if known is not None and known.takes_scale and weight.endswith(".weight"):
         return str(weight.removesuffix(".weight"))
     return str(proto.name or proto.output[0])

@@ -11,7 +11,6 @@ from mpi_vta.errors import ModelError
 from mpi_vta.frontend.onnx_net import OnnxNet, OnnxNode, axes_of
 from mpi_vta.frontend.onnx_operators import row
 
-_WINDOWS = ("Conv", "ConvTranspose", "MaxPool", "AveragePool")
 _AS_THEY_ARE = ("GlobalAveragePool", "GlobalMaxPool", "BatchNormalization")
 # what a window has along the rows, by attribute
 _ALONG_ROWS = {"kernel_shape": 1, "strides": 1, "dilations": 1, "output_padding": 0}
@@ -42,7 +41,7 @@ def _is_row(net: OnnxNet, node: OnnxNode) -> bool:
 
 def _widened(net: OnnxNet, node: OnnxNode, constants: dict[str, Any]) -> OnnxNode:
     kind, attrs = row(node), dict(node.attrs)
-    if node.op in _WINDOWS:
+    if "kernel_shape" in kind.reads:
         for key, along in _ALONG_ROWS.items():
             if key in attrs:
                 attrs[key] = [along, *attrs[key]]

@@ -7,6 +7,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 
+from mpi_vta import __version__
+from mpi_vta.errors import did_you_mean
+from mpi_vta.printable import printable
 from mpi_vta.runtime.faults.pairing import find_launcher
 
 # command -> what it is for; each is mpi_vta.<command>, or the __main__ of that package, with a `main(argv)`
@@ -21,15 +24,19 @@ COMMANDS: Mapping[str, str] = {
     "trace": "what a run's trace says: figures, pictures, report, Perfetto",
     "hardware": "the core itself: Verilog, what it takes of a part, a program on it, a vendor project",
     "inspect": "replay, disassemble and look into programs and vectors",
+    "list": "names that commands take: models, boards, clusters, configs, parts, strategies, objectives, devices",
 }
 
 
-USAGE = "usage: mpi-vta <command> [options]\n\n" + "\n".join(f"  {n:10} {why}" for n, why in COMMANDS.items())
+_FORMS = "usage: mpi-vta <command> [options]\n       mpi-vta help [command]\n       mpi-vta --version\n\n"
+USAGE = _FORMS + "\n".join(f"  {name:10} {why}" for name, why in COMMANDS.items())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; return its exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["help"]:
+        arguments = [*arguments[1:], "--help"]
     if arguments and arguments[0] in COMMANDS:
         command = import_module(f"mpi_vta.{arguments[0]}")
         if hasattr(command, "__path__"):
@@ -38,13 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     launcher = find_launcher(os.environ)
     is_first = launcher is None or launcher.rank == 0
-    if arguments in (["-h"], ["--help"]):
+    answers = {"-h": USAGE, "--help": USAGE, "--version": f"mpi-vta {__version__}"}
+    if len(arguments) == 1 and arguments[0] in answers:
         if is_first:
-            print(USAGE)
+            print(answers[arguments[0]])
         return 0
     if is_first:
-        wrong = f"no command {arguments[0]!r}" if arguments else "no command"
-        print(f"mpi_vta: error: {wrong}; allowed: {', '.join(COMMANDS)}", file=sys.stderr)
+        wrong = f"no command {printable(arguments[0])!r}" if arguments else "no command"
+        meant = did_you_mean(arguments[0], COMMANDS) if arguments else ""
+        print(f"mpi_vta: error: {wrong}; allowed: {', '.join(COMMANDS)}{meant and f'; {meant}'}", file=sys.stderr)
     return 2
 
 

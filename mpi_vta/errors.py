@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 
 from mpi_vta.printable import printable
@@ -45,6 +46,12 @@ class MpiVtaError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         """Keep the four parts when the error crosses a process boundary."""
         return (_rebuild, (type(self), self.what, self.where, self.allowed, self.remedy))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return a remedy that names the known name which is most like a wrong one; empty if none is."""
+    close = get_close_matches(name, list(known), n=1)
+    return f"did you mean {close[0]}?" if close else ""
 
 
 def _rebuild(kind: type[MpiVtaError], what: str, where: str, allowed: str, remedy: str) -> MpiVtaError:

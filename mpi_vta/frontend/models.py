@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_vta.disk import read_bytes
-from mpi_vta.errors import InputError, ModelError
+from mpi_vta.errors import InputError, ModelError, did_you_mean
 from mpi_vta.frontend.darknet import read_darknet
 from mpi_vta.frontend.darknet_cfg import read_cfg
 from mpi_vta.frontend.darknet_layers import build_cfg
@@ -152,6 +152,7 @@ def load_model(
             "no such file" if is_file else "no such model",
             where=name_or_path,
             allowed=f"{', '.join(BUILDERS)} or the path of an ONNX, .cfg or .pt2 file",
+            remedy=did_you_mean(name_or_path, BUILDERS),
         )
     if path.suffix in CHECKPOINTS:
         raise ModelError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mpi_vta.errors import ConfigError
+from mpi_vta.errors import ConfigError, did_you_mean
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 HW_ROOT = _PACKAGE / "_hw" if (_PACKAGE / "_hw").is_dir() else _PACKAGE.parent / "hw"
@@ -13,6 +13,11 @@ HW_ROOT = _PACKAGE / "_hw" if (_PACKAGE / "_hw").is_dir() else _PACKAGE.parent /
 def is_shipped(kind: str, name: str) -> bool:
     """Return whether there is a shipped description of that name; see `find`."""
     return Path(name).name == name and any((HW_ROOT / kind).glob(f"{name}.*"))
+
+
+def shipped_names(kind: str) -> tuple[str, ...]:
+    """Return the names of all shipped descriptions of a kind, in order; see `find`."""
+    return tuple(sorted(path.stem for path in (HW_ROOT / kind).iterdir()))
 
 
 def find(kind: str, name: str, suffix: str) -> Path:
@@ -67,9 +72,10 @@ def _shipped(kind: str, name: str, suffix: str) -> Path:
     shipped = HW_ROOT / kind / f"{name}{suffix}"
     if Path(name).name == name and is_file(shipped):
         return shipped
-    known = ", ".join(sorted(path.stem for path in (HW_ROOT / kind).glob(f"*{suffix}")))
+    known = shipped_names(kind)
     raise ConfigError(
         f"no such file and no shipped {kind} entry",
         where=name,
-        allowed=f"a {suffix} file, or one of: {known}",
+        allowed=f"a {suffix} file, or one of: {', '.join(known)}",
+        remedy=did_you_mean(name, known),
     )

@@ -2,6 +2,7 @@
 
 import pytest
 
+from mpi_vta import __version__
 from mpi_vta.__main__ import COMMANDS, main
 
 
@@ -15,6 +16,24 @@ def test_help_lists_every_command(capsys):
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
     assert all(name in text for name in COMMANDS)
+
+
+def test_version_is_printed(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"mpi-vta {__version__}\n"
+
+
+def test_help_is_a_command(capsys):
+    assert main(["help"]) == 0
+    assert capsys.readouterr().out.startswith("usage: mpi-vta <command>")
+    with pytest.raises(SystemExit, match="0"):
+        main(["help", "list"])
+    assert capsys.readouterr().out.startswith("usage: python -m mpi_vta.list")
+
+
+def test_mistyped_command_is_answered_with_the_nearest(capsys):
+    assert main(["plann"]) == 2
+    assert capsys.readouterr().err.endswith("; did you mean plan?\n")
 
 
 @pytest.mark.parametrize(("argv", "message"), [([], "no command;"), (["fly"], "no command 'fly';")])

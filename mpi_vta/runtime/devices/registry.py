@@ -6,17 +6,22 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from mpi_vta.errors import InputError
+from mpi_vta.errors import InputError, did_you_mean
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.runtime.devices.protocol import Device, DeviceSetup
 
-# name -> (module, class), imported when chosen, as a device may need what only a board has
-_DEVICES: Mapping[str, tuple[str, str]] = {
-    "sim": ("mpi_vta.runtime.devices.sim", "SimDevice"),
-    "timing": ("mpi_vta.runtime.devices.timing", "TimingDevice"),
-    "rtl": ("mpi_vta.runtime.devices.rtl", "RtlDevice"),
-    "pynq": ("mpi_vta.runtime.devices.pynq", "PynqDevice"),
+# name -> (module, class, what it is), imported when chosen, as a device may need what only a board has
+_DEVICES: Mapping[str, tuple[str, str, str]] = {
+    "sim": ("mpi_vta.runtime.devices.sim", "SimDevice", "bits and cycles of VTA by the simulator"),
+    "timing": ("mpi_vta.runtime.devices.timing", "TimingDevice", "cycles alone: no data, no outputs"),
+    "rtl": ("mpi_vta.runtime.devices.rtl", "RtlDevice", "the boards' driver on the core of this project, compiled"),
+    "pynq": ("mpi_vta.runtime.devices.pynq", "PynqDevice", "the rank's own board, driven through pynq"),
 }
+
+
+def described_devices() -> tuple[tuple[str, str], ...]:
+    """Return (name, what it is) of every device."""
+    return tuple((name, what) for name, (_, _, what) in _DEVICES.items())
 
 
 def carries_data(name: str) -> bool:
@@ -75,6 +80,11 @@ def open_device(name: str, setup: DeviceSetup | None = None) -> Device:
 
 def _device_class(name: str) -> Any:
     if name not in _DEVICES:
-        raise InputError(f"no device named {name!r}", where="--device", allowed=", ".join(_DEVICES))
-    module, kind = _DEVICES[name]
+        raise InputError(
+            f"no device named {name!r}",
+            where="--device",
+            allowed=", ".join(_DEVICES),
+            remedy=did_you_mean(name, _DEVICES),
+        )
+    module, kind, _ = _DEVICES[name]
     return getattr(import_module(module), kind)

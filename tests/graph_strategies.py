@@ -36,7 +36,7 @@ INT8_KINDS = (
 )
 FLOAT_KINDS = ("conv2d", "residual", "max_pool2d", "avg_pool2d", "global", "upsample2d", "concat", "activation")
 FLOAT_NEW_KINDS = ("groups", "transposed", "scale_shift", "smooth", "pad2d", "slice")
-LEAKY_RATIOS = (None, None, (3, 5), (1, 2), (1, 1), (13, 7), (255, 8))
+LEAKY_RATIOS = (None, None, (3, 5), (1, 2), (1, 1), (13, 7), (255, 8), (51, 9))
 
 
 @dataclass

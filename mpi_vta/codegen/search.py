@@ -170,13 +170,14 @@ def estimate(kernel: Kernel, tiling: Tiling, config: VTAConfig) -> float:
 def _alu_cycles(kernel: Kernel, blocks: int, rows: int, cols: int) -> int:
     """Return the cycles of pooling, bias, channel shifts, clamps and epilogue on a tile."""
     end, pool = kernel.epilogue, kernel.pool
+    bits = end.leaky[0].bit_count() if end.leaky else 0
     passes = [
         2 * (pool.kernel[1] - 1) * pool.strides[0] + 2 * (pool.kernel[0] - 1),
         0 if kernel.bias is None else 1,
         bool(end.rounding) + bool(end.shift) + (end.lo is not None) + (end.hi is not None),
-        9 if end.leaky else 0,
+        3 * bits + 3 if bits else 0,
         0 if kernel.channel_shift is None else 2,
         sum(term.clamp is not None for term in kernel.terms) + 3 * max(term.chain for term in kernel.terms),
     ]
-    instructions = sum(bool(count) for count in passes) + (6 if end.leaky else 0) + 2
+    instructions = sum(bool(count) for count in passes) + (2 * bits + 2 if bits else 0) + 2
     return sum(passes) * blocks * rows * cols + INSTRUCTION_CYCLES * instructions

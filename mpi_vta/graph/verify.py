@@ -15,7 +15,7 @@ from mpi_vta.graph.tail import RULES
 
 SHIFT_MAX = 30
 OPERAND_SHIFT_MAX = 15
-LEAKY_EXPONENT_MAX = 8
+LEAKY_EXPONENT_MAX = 9
 MULTIPLIER_MAX = 127
 INT16_MIN, INT16_MAX = -(1 << 15), (1 << 15) - 1
 OFFSET_MAX = 1 << 28
@@ -205,7 +205,7 @@ def _within(low: int, high: int) -> Callable[[Any], bool]:
 def _legal_leaky(value: tuple[int, ...] | None) -> bool:
     if value is None:
         return True
-    return len(value) == 2 and 1 <= value[0] < 1 << min(max(value[1], 0), LEAKY_EXPONENT_MAX) and value[1] <= 8
+    return len(value) == 2 and value[1] <= LEAKY_EXPONENT_MAX and 1 <= value[0] < 1 << max(value[1], 0)
 
 
 _SHAPES = {"float32": "(1, C), (1, C, H, W), or 2 to 6 axes at the end", "int8": "(1, C, H, W)"}

@@ -73,6 +73,9 @@ def add_quantize_options(parser: argparse.ArgumentParser) -> None:
     ):
         value = getattr(default, name.replace("-", "_"))
         group.add_argument(f"--{name}", default=value, help=f"{what}: {', '.join(allowed)} (default: {value})")
+    group.add_argument(
+        "--fast-slopes", action="store_true", help="slopes of leaky ReLU within 7 %%, in the fewest ALU cycles"
+    )
     parser.add_argument(
         "--input-shape",
         type=_input_shape,
@@ -93,7 +96,12 @@ def quantize_options(options: argparse.Namespace) -> QuantizeOptions:
     from mpi_vta.quantize.options import QuantizeOptions
 
     return QuantizeOptions(
-        options.calibration, options.per_channel, options.equalize, options.bias_correction, options.input_shape
+        options.calibration,
+        options.per_channel,
+        options.equalize,
+        options.bias_correction,
+        options.input_shape,
+        options.fast_slopes,
     )
 
 

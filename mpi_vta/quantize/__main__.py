@@ -125,6 +125,11 @@ def _print(loaded: LoadedModel, made: Quantization, errors: tuple[LayerError, ..
         print(f"equalised   {used}: {made.equalized_gain_db:+.2f} dB at the outputs, on calibration images")
     cycles = sum(entry.shift_cycles for entry in errors)
     print(f"per channel {cycles:,} ALU cycles an image (modelled: two a vector of 16 lanes)")
+    cycles = sum(entry.slope_cycles for entry in errors)
+    ratios = {tuple(node.attrs["leaky"]) for node in made.model.graph.nodes if node.attrs.get("leaky")}
+    if ratios:
+        stated = ", ".join(f"{m}/{1 << k}" for m, k in sorted(ratios))
+        print(f"slopes      {stated}: {cycles:,} ALU cycles an image (modelled; fewer with --fast-slopes)")
 
 
 def _decibels(level: float) -> str:

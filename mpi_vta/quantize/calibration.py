@@ -35,6 +35,8 @@ class ValueRange:
         Elements drawn evenly at random, the same positions in every run.
     means, powers, peaks : ndarray of float64, shape (C,)
         Mean, mean square and largest magnitude of each channel over all images; empty for what is no value.
+    negatives : ndarray of float64, shape (C,)
+        Mean of each channel with what is above 0 taken as 0.
     stated : bool
         The peak comes with the model, which was quantised before; it is not to be clipped.
     """
@@ -44,6 +46,7 @@ class ValueRange:
     means: NDArray[np.float64] = field(default_factory=_nothing)
     powers: NDArray[np.float64] = field(default_factory=_nothing)
     peaks: NDArray[np.float64] = field(default_factory=_nothing)
+    negatives: NDArray[np.float64] = field(default_factory=_nothing)
     stated: bool = False
 
 
@@ -77,7 +80,8 @@ def collect_ranges(graph: Graph, images: NDArray[np.float32], names: Iterable[st
             peaks[name].append(np.abs(channels).max(axis=1))
             samples[name].append(array.reshape(-1)[positions[name]])
             square = np.einsum("ij,ij->i", channels, channels, dtype=np.float64) / channels.shape[1]
-            sums[name].append((channels.mean(axis=1, dtype=np.float64), square))
+            negative = np.minimum(channels, 0).mean(axis=1, dtype=np.float64)
+            sums[name].append((channels.mean(axis=1, dtype=np.float64), square, negative))
     for name, entries in peaks.items():
         if not np.isfinite(entries).all():
             raise InputError(
@@ -85,9 +89,11 @@ def collect_ranges(graph: Graph, images: NDArray[np.float32], names: Iterable[st
             )
     result = {}
     for name in watched.outputs:
-        means, powers = np.mean(sums[name], axis=0)
+        means, powers, negatives = np.mean(sums[name], axis=0)
         highest = np.max(peaks[name], axis=0).astype(np.float64)
-        result[name] = ValueRange(float(highest.max()), np.concatenate(samples[name]), means, powers, highest)
+        result[name] = ValueRange(
+            float(highest.max()), np.concatenate(samples[name]), means, powers, highest, negatives
+        )
     return result
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from mpi_vta.quantize.fusion import Activation, FusedLayer
 from mpi_vta.quantize.options import QuantizeOptions
 from mpi_vta.quantize.piecewise import fit_pieces
 from mpi_vta.quantize.scales import ScaleGroups, leaky_ratio, mean_multiplier, within
-from mpi_vta.quantize.weights import FloatLayer, choose_weights, tap_coverage
+from mpi_vta.quantize.weights import FloatLayer, IntegerLayer, choose_weights, tap_coverage
 
 Array = NDArray[Any]
 
@@ -82,6 +82,8 @@ class GraphEmitter:
         self._constants: dict[str, Array] = {}
         self._values: dict[str, Value] = {}
         self._gains: dict[str, float] = {}
+        # by value: how much too steep each channel is below 0, as its slope is a ratio; 0 for right
+        self._steepness: dict[str, NDArray[np.float64]] = {}
 
     def emit(self) -> Emitted:
         """Return the int8 graph."""
@@ -97,8 +99,10 @@ class GraphEmitter:
         }
         nodes: list[Node] = []
         for layer in self._layers:
-            nodes += rules.get(layer.op, self._unscaled)(layer)
+            made = rules.get(layer.op, self._unscaled)(layer)
+            nodes += made
             name = layer.output
+            self._note_steepness(layer, made[-1])
             self._values[name] = Value(name, self._shape(name), "int8", self._scales[name])
         outputs = tuple(dict.fromkeys(self._alias.get(name, name) for name in self._float.outputs))
         graph = Graph(
@@ -130,11 +134,43 @@ class GraphEmitter:
             int(np.clip(np.floor(np.ldexp(bound, -scale_log2) + 0.5), -128, 127))
             for bound in (activation.lo, activation.hi)
         )
-        ratio_is_zero = activation.alpha is not None and leaky_ratio(activation.alpha) is None
+        ratio_is_zero = activation.alpha is not None and self._leaky(activation) is None
         return {"shift": shift, "lo": max(lo, 0) if ratio_is_zero else lo, "hi": hi}
 
     def _leaky(self, activation: Activation) -> tuple[int, int] | None:
-        return None if activation.alpha is None else leaky_ratio(activation.alpha)
+        return None if activation.alpha is None else leaky_ratio(activation.alpha, fast=self._options.fast_slopes)
+
+    def _note_steepness(self, layer: FusedLayer, node: Node) -> None:
+        """Note how far the slope below 0 of a layer's result is off; what does not rescale hands it on."""
+        alpha = layer.activation.alpha
+        if alpha is not None:
+            m, k = node.attrs.get("leaky") or (0, 0)
+            off = m / (1 << k) / alpha - 1
+            self._steepness[layer.output] = np.full(self._shape(layer.output)[1], off)
+        elif layer.op in ("max_pool2d", "upsample2d", "concat"):
+            parts = [self._steepness_of(name) for name in layer.inputs]
+            self._steepness[layer.output] = np.concatenate(parts)
+
+    def _integers(
+        self, layer: FloatLayer, alpha: float | None
+    ) -> tuple[IntegerLayer, float | None, tuple[int, int] | None]:
+        """Return a layer's integers, what a scale per channel gains, and its ratio: where int32 would not hold the sum
+        times a good ratio's multiplier at the scale that the weights want, the fast one."""
+        made, gain_db = choose_weights(layer, self._options.per_channel)
+        fast = None if alpha is None or layer.leaky is None else leaky_ratio(alpha, fast=True)
+        if fast is None or fast == layer.leaky:
+            return made, gain_db, layer.leaky
+        other, other_gain_db = choose_weights(replace(layer, leaky=fast), self._options.per_channel)
+        if other.scale < made.scale:
+            return other, other_gain_db, fast
+        return made, gain_db, layer.leaky
+
+    def _tilt(self, name: str) -> NDArray[np.float64]:
+        """Return what the ratios of slopes add to the mean of each channel of a value."""
+        return self._ranges[name].negatives * self._steepness_of(name)
+
+    def _steepness_of(self, name: str) -> NDArray[np.float64]:
+        return self._steepness.get(name, np.zeros(self._shape(name)[1]))
 
     def _mean(self, layer: FusedLayer) -> tuple[Node, ...]:
         window = pool_window(self._float, layer)
@@ -171,7 +207,9 @@ class GraphEmitter:
         density = np.prod(self._shape(layer.inputs[0])[2:]) / (height * width)  # zeros that a spreading puts between
         geometry = (window["strides"], window["pads"], window["dilations"])
         residual = self._scales[layer.inputs[1]] if len(layer.inputs) == 2 else None
-        integers, gain_db = choose_weights(
+        if residual is not None and self._options.bias_correction == "on":
+            bias = bias - self._tilt(layer.inputs[1])
+        integers, gain_db, leaky = self._integers(
             FloatLayer(
                 weight,
                 bias,
@@ -182,18 +220,19 @@ class GraphEmitter:
                 self._leaky(layer.activation),
                 seen.means * density,
                 seen.powers * density,
+                self._tilt(layer.inputs[0]) * density,
                 tap_coverage(weight.shape[2:], (height, width), *geometry),
                 self._options.bias_correction == "on",
                 self._where(layer),
             ),
-            self._options.per_channel,
+            layer.activation.alpha,
         )
         name, out = layer.node.name, self._scales[layer.output]
         if gain_db is not None:
             self._gains[name] = gain_db
         base = self._scales[layer.inputs[0]] + integers.scale
         attrs = {**window, "residual_shift": 0 if residual is None else residual - base}
-        attrs |= {"leaky": self._leaky(layer.activation), **self._requantize(layer.activation, out, out - base)}
+        attrs |= {"leaky": leaky, **self._requantize(layer.activation, out, out - base)}
         arrays: dict[str, Array] = {"weight": integers.weight, "bias": integers.bias}
         if integers.channel_shift is not None:
             arrays["channel_shift"] = integers.channel_shift

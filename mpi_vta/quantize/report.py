@@ -43,6 +43,9 @@ class LayerError:
         What that gains, or would; None where all channels want one scale.
     shift_cycles : int
         ALU cycles of the register shifts per image (modelled: two cycles a vector of 16 lanes).
+    slope_cycles : int
+        ALU cycles of its slope per image (modelled: three a bit of the ratio, and three more, for each vector);
+        what a pooling fused behind it saves is not taken off.
     """
 
     name: str
@@ -53,6 +56,7 @@ class LayerError:
     is_per_channel: bool
     channel_gain_db: float | None
     shift_cycles: int
+    slope_cycles: int = 0
 
 
 def layer_errors(made: Quantization, images: NDArray[np.float32]) -> tuple[LayerError, ...]:
@@ -96,6 +100,7 @@ def _row(made: Quantization, layer: FusedLayer, power: Array) -> LayerError:
     node = graph.producer[layer.output]
     shifted = graph.param(node, "channel_shift") is not None
     _, channels, height, width = graph.values[layer.output].shape
+    vectors, ratio = height * width * math.ceil(channels / BLOCK), node.attrs.get("leaky")
     return LayerError(
         layer.node.name,
         node.op,
@@ -104,7 +109,8 @@ def _row(made: Quantization, layer: FusedLayer, power: Array) -> LayerError:
         int(graph.values[layer.output].scale_log2 or 0),
         shifted,
         made.channel_gains_db.get(layer.node.name),
-        2 * height * width * math.ceil(channels / BLOCK) if shifted else 0,
+        2 * vectors if shifted else 0,
+        0 if ratio is None else (3 * ratio[0].bit_count() + 3) * vectors,
     )
 
 

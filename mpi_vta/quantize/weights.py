@@ -36,6 +36,8 @@ class FloatLayer:
         Slope as m / 2**k.
     means, powers : ndarray of float64, shape (I,)
         Mean and mean square of each channel of the input.
+    tilts : ndarray of float64, shape (I,)
+        What the ratios of slopes before it add to the mean of each channel of the input.
     coverage : ndarray of float64, shape (kh, kw)
         Share of the outputs for which a tap reads the input and not its padding.
     correct_bias : bool
@@ -53,6 +55,7 @@ class FloatLayer:
     leaky: tuple[int, int] | None
     means: NDArray[np.float64]
     powers: NDArray[np.float64]
+    tilts: NDArray[np.float64]
     coverage: NDArray[np.float64]
     correct_bias: bool
     where: str
@@ -162,6 +165,7 @@ def _integers(layer: FloatLayer, scale: int, shifts: NDArray[np.int64]) -> tuple
     bias = layer.bias.astype(np.float64)
     if layer.correct_bias:
         bias = bias - _response(layer, wrong, layer.means)
+        bias = bias - _response(layer, wrong + layer.weight, layer.tilts)
     exact = np.ldexp(bias, -layer.source - exponents) + np.where(shifts > 0, 2.0 ** (shifts - 1), 0.0)
     bias64 = np.clip(np.rint(exact), -(2.0**62), 2.0**62).astype(np.int64)
     reach = np.abs(weight).reshape(len(weight), -1).sum(axis=1).astype(np.int64) * 128 + np.abs(bias64)

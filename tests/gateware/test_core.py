@@ -23,6 +23,7 @@ from mpi_vta.hw.multipliers import multipliers_for
 from mpi_vta.isa.codec import Instruction, encode
 from mpi_vta.isa.table import Opcode
 from mpi_vta.job.ready_model import ready_model
+from mpi_vta.quantize.options import QuantizeOptions
 from mpi_vta.simulator.functional import Executable
 from mpi_vta.simulator.timing import OWN, simulate
 from mpi_vta.simulator.vectors import Vector
@@ -70,7 +71,8 @@ def assert_exact(config, insns, image, memory=None):
 
 def assert_network_is_exact(model, build):
     config = config_named(build)
-    program = compile_graph(ready_model(model, seed=0, weights=None).graph, config)
+    options = QuantizeOptions(fast_slopes=True)  # of which docs/simulator.md states the cycles
+    program = compile_graph(ready_model(model, seed=0, weights=None, options=options).graph, config)
     image, rng = program.dram_image(), np.random.default_rng(0)
     for binding in program.inputs:
         base = program.default_bases[binding.segment]

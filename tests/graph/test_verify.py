@@ -121,7 +121,7 @@ BROKEN = {
     "bounds crossed": (lambda g: with_node(g, "conv2d", attrs={"lo": 3, "hi": 2}), "lo 3 exceeds hi 2"),
     "bounds wide": (lambda g: with_node(g, "conv2d", attrs={"hi": 128}), "allowed: -128 <= lo <= hi <= 127"),
     "leaky ratio": (lambda g: with_node(g, "conv2d", attrs={"leaky": (32, 5)}), r"leaky is \(32, 5\)"),
-    "leaky exponent": (lambda g: with_node(g, "conv2d", attrs={"leaky": (3, 9)}), r"leaky is \(3, 9\)"),
+    "leaky exponent": (lambda g: with_node(g, "conv2d", attrs={"leaky": (3, 10)}), r"leaky is \(3, 10\)"),
     "leaky negative": (lambda g: with_node(g, "conv2d", attrs={"leaky": (1, -1)}), r"leaky is \(1, -1\)"),
     "multiplier": (lambda g: with_node(g, "avg_pool2d", attrs={"multiplier": 128}), r"allowed: 1\.\.127"),
     "kernel zero": (lambda g: with_node(g, "max_pool2d", attrs={"kernel": (0, 2)}), "allowed: at least 1"),

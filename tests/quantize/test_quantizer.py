@@ -152,9 +152,9 @@ class Net(GraphBuilder):
         bias = self.rng.normal(0, 0.1, outputs).astype(np.float32)
         return self.add("conv2d", (source,), PLAIN, {"weight": weight, "bias": bias})
 
-    def quantized(self):
+    def quantized(self, options=OPTIONS[0]):
         graph = self.build()
-        return quantize(graph, images_for(graph, 4))
+        return quantize(graph, images_for(graph, 4), options)
 
 
 def test_concat_pool_and_upsample_share_one_scale():
@@ -192,11 +192,41 @@ def test_clip_bounds_are_in_steps_of_the_output():
 def test_leaky_slopes_become_ratios():
     net = Net()
     net.add("leaky_relu", (net.conv(net.source),), {"alpha": 0.1})
-    assert net.quantized().graph.nodes[0].attrs["leaky"] == (3, 5)
+    assert net.quantized().graph.nodes[0].attrs["leaky"] == (51, 9)
+    assert net.quantized(QuantizeOptions(fast_slopes=True)).graph.nodes[0].attrs["leaky"] == (3, 5)
     flat = Net()
     flat.add("leaky_relu", (flat.conv(flat.source),), {"alpha": 0.001})
     attrs = flat.quantized().graph.nodes[0].attrs
     assert (attrs["leaky"], attrs["lo"]) == (None, 0)
+
+
+def test_bias_behind_a_pooling_takes_back_what_a_fast_slope_adds_to_the_mean():
+    net = Net((1, 4, 12, 12))
+    first = net.add("leaky_relu", (net.conv(net.source, 16, gain=1),), {"alpha": 0.1})
+    pooled = net.add("max_pool2d", (first,), {"kernel": (2, 2), "strides": (2, 2), "pads": (0, 0, 0, 0)})
+    net.conv(pooled, 8, gain=1)
+    graph = net.build()
+    # far below 0, where the slope is what counts
+    bias = graph.constants[graph.nodes[0].params["bias"]]
+    bias -= 2
+    images = images_for(graph, 8)
+    exact = execute(graph, {graph.inputs[0]: images})[graph.outputs[0]]
+    wrong = {}
+    for correction in ("on", "off"):
+        options = QuantizeOptions(bias_correction=correction, fast_slopes=True)
+        made = run(quantize(graph, images, options), images)[graph.outputs[0]]
+        wrong[correction] = np.abs((made - exact).mean(axis=(0, 2, 3))).mean() / np.abs(exact).mean()
+    assert wrong["on"] < 0.25 * wrong["off"]
+
+
+def test_slope_that_int32_would_not_hold_is_the_fast_one():
+    net = Net((1, 512, 3, 3))
+    made = net.conv(net.source, 16)
+    net.add("leaky_relu", (made,), {"alpha": 0.15})
+    graph = net.build()
+    graph.constants[graph.nodes[0].params["weight"]][:] = 1.0
+    model = quantize(graph, images_for(graph, 1))
+    assert model.graph.nodes[0].attrs["leaky"] == (5, 5)
 
 
 def test_a_slope_of_its_own_keeps_fraction_bits():

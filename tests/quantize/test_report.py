@@ -73,6 +73,7 @@ def test_json_holds_the_options_and_finite_numbers(capsys):
         "equalize": "auto",
         "bias_correction": "on",
         "input_shape": None,
+        "fast_slopes": False,
     }
     rows = {row["name"]: row for row in report["layers"]}
     assert rows["pool2"]["own_db"] is None

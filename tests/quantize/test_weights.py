@@ -27,6 +27,7 @@ def layer_of(unevenness=1.0, groups=1, residual=None) -> FloatLayer:
         leaky=None,
         means=np.full(8, 0.5),
         powers=np.full(8, 1.0),
+        tilts=np.zeros(8),
         coverage=np.ones((3, 3)),
         correct_bias=False,
         where="net: node conv",

@@ -41,6 +41,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(PROG, description=__doc__, allow_abbrev=False)
     add_model_options(parser, several=True)
     parser.add_argument("--images", help="number of images, a picture, a folder of pictures, or an .npy file of inputs")
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        metavar="DIR|CSV|JSON",
+        help="what the pictures show: a folder per class, rows of file and class, or COCO's JSON",
+    )
+    parser.add_argument(
+        "--save-preprocess", action="store_true", help="write how pictures become inputs beside the model, net.toml"
+    )
     add_plan_options(parser)
     parser.add_argument(
         "--device",
@@ -145,6 +154,8 @@ def _lead(leader: Leader, arguments: Sequence[str]) -> int:
 
 def _show_start(running: Sequence[Prepared], ranks: int, progress: Progress) -> None:
     for model in running:
+        if model.model.warning:
+            progress.phase(f"warning: {model.model.warning}")
         for work in model.host_work:
             progress.phase(f"on the host: {work.name} ({work.op})")
     images = running[0].job.images

@@ -16,6 +16,7 @@ from mpi_vta.frontend.images import Picture, PicturePlacement
 SCORE_THRESHOLD = 0.5
 OVERLAP_THRESHOLD = 0.45
 MOST_BOXES = 100
+SHARES_WITHIN = 1e-3
 LEAST_DRAWN = 384  # smaller pictures are enlarged before boxes and names are drawn on them
 
 COCO_NAMES = tuple((Path(__file__).parent / "data" / "coco_names.txt").read_text(encoding="utf-8").splitlines())
@@ -115,7 +116,7 @@ def decode_yolo(
     boxes, scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
     height, width = picture_hw
     offset = np.array([placement.offset_x, placement.offset_y] * 2)
-    boxes = np.clip((boxes - offset) / placement.scale, 0, [width, height, width, height])
+    boxes = np.clip((boxes - offset) / np.array([*placement.scales] * 2), 0, [width, height, width, height])
     visible = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     boxes, scores, classes = boxes[visible], scores[visible], classes[visible]
     return [
@@ -217,7 +218,7 @@ def _colour(index: int) -> tuple[int, int, int]:
 
 
 def best_classes(scores: NDArray[np.float32], count: int = 5) -> list[tuple[int, float]]:
-    """Return (class index, probability) of the `count` best of one image's logits, best first.
+    """Return (class index, probability) of the `count` best of one image's logits or probabilities, best first.
 
     Parameters
     ----------
@@ -225,7 +226,9 @@ def best_classes(scores: NDArray[np.float32], count: int = 5) -> list[tuple[int,
     """
     flat = scores.reshape(-1).astype(np.float64)
     exponent = np.exp(flat - flat.max())
-    probability = exponent / exponent.sum()
+    # what a softmax has made already is what it is
+    is_share = flat.min() >= 0 and abs(flat.sum() - 1) < SHARES_WITHIN
+    probability = flat if is_share else exponent / exponent.sum()
     order = np.argsort(-flat, kind="stable")[:count]
     return [(int(i), float(probability[i])) for i in order]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from mpi_vta.disk import open_regular, read_bytes
 from mpi_vta.errors import InputError
-from mpi_vta.npy import read_npy
+from mpi_vta.npy import read_npy, read_npz
+from mpi_vta.picture_options import BGR, PictureOptions
 from mpi_vta.text_table import counted
 
 Picture = NDArray[np.uint8]
@@ -21,6 +22,7 @@ Picture = NDArray[np.uint8]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 LETTERBOX_GREY = 128
 CROP_MARGIN = 256 / 224  # the shorter side is resized to this times the crop
+MOST_INPUT_BYTES = 1 << 32
 _OPAQUE = 4  # channels of a picture with its opacity
 _FAR = 1_000_000_007  # between the seeds of pictures that are one input
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -36,9 +38,12 @@ class Preprocess:
     channels, height, width : int
         Shape of the input.
     fit : str
-        ``letterbox`` (whole picture, grey borders), ``crop`` (shorter side fits, centre kept).
+        ``letterbox`` (whole picture, grey borders), ``crop`` (shorter side fits, centre kept), ``stretch`` (whole
+        picture, width and height by factors of their own).
     mean, std : tuple of float
         Per channel, applied to pixels in 0..1: (pixel - mean) / std.
+    reversed_channels : bool
+        Whether the input has blue first and red last.
     """
 
     channels: int
@@ -47,6 +52,34 @@ class Preprocess:
     fit: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    reversed_channels: bool = False
+
+    def stated(self, options: PictureOptions) -> Preprocess:
+        """Return the preprocessing with what the user says of it.
+
+        Raises
+        ------
+        InputError
+            If the numbers of `mean` or `std` are neither one nor one per channel.
+        """
+        changes: dict[str, Any] = {"fit": options.resize} if options.resize else {}
+        if options.channels is not None:
+            if self.channels != 3:
+                raise InputError(f"{self.channels} channels", where="--channels", allowed="a model of three")
+            changes["reversed_channels"] = options.channels == BGR
+        if options.mean is not None or options.std is not None or options.levels is not None:
+            levels = options.levels or 1.0
+            for name, default in (("mean", 0.0), ("std", 1.0)):
+                given = getattr(options, name) or (default,)
+                if len(given) not in (1, self.channels):
+                    raise InputError(
+                        counted(len(given), "number"),
+                        where=f"--{name}",
+                        allowed=f"1 or {self.channels}, one per channel",
+                    )
+                spread = given * self.channels if len(given) == 1 else given
+                changes[name] = tuple(number / levels for number in spread)
+        return replace(self, **changes)
 
 
 @dataclass(frozen=True)
@@ -56,6 +89,12 @@ class PicturePlacement:
     scale: float
     offset_x: float
     offset_y: float
+    scale_y: float | None = None
+
+    @property
+    def scales(self) -> tuple[float, float]:
+        """Horizontal and vertical scale; `scale` is both unless `scale_y` is given."""
+        return self.scale, self.scale if self.scale_y is None else self.scale_y
 
 
 @dataclass(frozen=True)
@@ -86,7 +125,7 @@ def load_images(path: Path, preprocess: Preprocess, limit: int | None = None) ->
     Parameters
     ----------
     path : Path
-        A picture or a folder; or an ``.npy`` file of inputs, numbers (n, C, H, W) or (C, H, W).
+        A picture or a folder; or an ``.npy`` or ``.npz`` file of inputs, numbers (n, C, H, W) or (C, H, W).
     preprocess : Preprocess
     limit : int or None
         Read at most so many.
@@ -97,7 +136,7 @@ def load_images(path: Path, preprocess: Preprocess, limit: int | None = None) ->
         If the path does not exist, the folder holds no picture, one cannot be read (named), or the model takes
         a number of channels that no picture has.
     """
-    if path.suffix == ".npy" and path.exists():
+    if path.suffix in (".npy", ".npz") and path.exists():
         return _arrays(path, preprocess, limit)
     if path.is_dir():
         files = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES)
@@ -122,10 +161,11 @@ def load_pictures(files: Sequence[Path], preprocess: Preprocess) -> ImageBatch:
 
 
 def _arrays(path: Path, preprocess: Preprocess, limit: int | None) -> ImageBatch:
-    """Return the inputs in an ``.npy`` file; as pictures they are shown as if they lay in 0..1."""
+    """Return the inputs in an ``.npy`` or ``.npz`` file; as pictures they are shown as if they lay in 0..1."""
     wanted = (preprocess.channels, preprocess.height, preprocess.width)
     try:
-        array = read_npy(read_bytes(path), "the inputs", str(path))
+        data = read_bytes(path)
+        array = _only_array(data, path) if path.suffix == ".npz" else read_npy(data, "the inputs", str(path))
     except OSError as fault:
         raise InputError(
             f"cannot read the inputs ({fault.strerror})", where=str(path), allowed="a file that can be read"
@@ -141,6 +181,16 @@ def _arrays(path: Path, preprocess: Preprocess, limit: int | None) -> ImageBatch
     pictures = tuple((np.clip(shown, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1))
     names = tuple(f"{path.stem}-{index:04d}" for index in range(len(inputs)))
     return ImageBatch(names, inputs, pictures, (PicturePlacement(1.0, 0, 0),) * len(inputs))
+
+
+def _only_array(data: bytes, path: Path) -> NDArray[Any]:
+    """Return the array of an ``.npz`` file that holds one, or the one named ``images`` or ``inputs``."""
+    arrays = read_npz(data, "the inputs", str(path), MOST_INPUT_BYTES)
+    for name in ("images", "inputs", *(arrays if len(arrays) == 1 else ())):
+        if name in arrays:
+            return arrays[name]
+    listed = ", ".join(arrays) or "none"
+    raise InputError(f"arrays {listed}", where=str(path), allowed="one array, or one named images or inputs")
 
 
 def synthetic_images(count: int, preprocess: Preprocess, seed: int = 0) -> ImageBatch:
@@ -211,7 +261,9 @@ def synthetic_picture(height: int, width: int, *, seed: int, index: int = 0) -> 
 
 def prepare(picture: Picture, preprocess: Preprocess) -> tuple[NDArray[np.float32], PicturePlacement]:
     """Return the model's input, float32 (C, H, W), and where the picture lies in it."""
-    placed, placement = _letterbox(picture, preprocess) if preprocess.fit == "letterbox" else _crop(picture, preprocess)
+    placed, placement = _FITS[preprocess.fit](picture, preprocess)
+    if preprocess.reversed_channels:
+        placed = placed[..., ::-1]
     pixels = placed.astype(np.float32) / 255
     if preprocess.channels == 1:
         pixels = pixels.mean(axis=2, keepdims=True)
@@ -253,6 +305,15 @@ def _crop(picture: Picture, preprocess: Preprocess) -> tuple[Picture, PicturePla
     top, left = (outer_h - preprocess.height) // 2, (outer_w - preprocess.width) // 2
     resized = _resized(picture, outer_h, outer_w)
     return resized[top : top + preprocess.height, left : left + preprocess.width], PicturePlacement(scale, -left, -top)
+
+
+def _stretch(picture: Picture, preprocess: Preprocess) -> tuple[Picture, PicturePlacement]:
+    height, width = picture.shape[:2]
+    placement = PicturePlacement(preprocess.width / width, 0, 0, preprocess.height / height)
+    return _resized(picture, preprocess.height, preprocess.width), placement
+
+
+_FITS = {"letterbox": _letterbox, "crop": _crop, "stretch": _stretch}
 
 
 def _resized(picture: Picture, height: int, width: int) -> Any:

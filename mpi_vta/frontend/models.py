@@ -23,19 +23,21 @@ from mpi_vta.frontend.onnx_fold import read_initializers
 from mpi_vta.frontend.onnx_import import Imported, import_file, import_whole
 from mpi_vta.frontend.onnx_reading import read_model
 from mpi_vta.frontend.package_index import Archived
-from mpi_vta.frontend.photographs import calibration_inputs
+from mpi_vta.frontend.photographs import SYNTHETIC_SEED, calibration_inputs, stated_calibration
+from mpi_vta.frontend.preprocess_doubt import doubt
 from mpi_vta.frontend.shapes import DETECTED, PATCH_SIZE, SCENE_SIZE, draw_patch, draw_scene
+from mpi_vta.frontend.sidecar import with_sidecar
 from mpi_vta.frontend.small_nets import ANCHORS
 from mpi_vta.frontend.torch_import import import_exported
 from mpi_vta.frontend.truth import Truth
 from mpi_vta.frontend.zoo import BUILDERS
 from mpi_vta.graph.ir import Graph
 from mpi_vta.npy import read_npz
+from mpi_vta.picture_options import PictureOptions
 
 DATA = Path(__file__).parent / "data"
 CALIBRATION_IMAGES = 4
 MOST_WEIGHT_BYTES = 1 << 31
-CALIBRATION_SEED = 1_000_003  # far from the seeds of the pictures that are run
 DIGIT_LEVELS = 16
 BLOCK = 16  # channels of a vector of the shipped builds
 MOST_VALUE_BYTES = 1 << 26  # a quarter of what VTA's buffers have on a Pynq-Z1
@@ -64,6 +66,7 @@ HELD_OUT_SCENES, CALIBRATION_SCENES = 200, 32
 HELD_OUT_PATCHES, CALIBRATION_PATCHES = 500, 128
 SHAPES_THRESHOLD = 0.3  # half-covered shapes get scores below 0.5
 
+SILENT = PictureOptions()
 DETECT, CLASSIFY, PLAIN = "detect", "classify", "plain"
 
 
@@ -95,6 +98,10 @@ class LoadedModel:
         The graph with the list of the file's nodes and what became of them.
     shows_photographs : bool
         Whether photographs are what it is run on if nothing else is named.
+    warning : str
+        What looks wrong with how pictures become inputs, as nothing was said of it; empty if nothing does.
+    class_names : tuple of str
+        Of a classifier, in the order of its outputs; empty if they have numbers only.
     """
 
     name: str
@@ -108,6 +115,8 @@ class LoadedModel:
     detector: Detector | None = None
     imported: Imported | None = None
     shows_photographs: bool = False
+    warning: str = ""
+    class_names: tuple[str, ...] = ()
 
     @property
     def ranges(self) -> Mapping[str, tuple[float, float]]:
@@ -121,6 +130,7 @@ def load_model(
     seed: int = 0,
     weights: Path | None = None,
     input_shape: tuple[int, ...] | None = None,
+    pictures: PictureOptions = SILENT,
 ) -> LoadedModel:
     """Load a zoo model by name, or a file: ONNX, darknet's ``.cfg``, PyTorch's ``.pt2``.
 
@@ -135,12 +145,38 @@ def load_model(
         name; for a ``.cfg`` its ``.weights``.
     input_shape : tuple of int or None
         For an ONNX file: extents of its input, (1, C, H, W), where it leaves them open.
+    pictures : PictureOptions
+        How pictures become inputs, completed by the file beside the model; and what to calibrate with.
 
     Raises
     ------
     ModelError
         If there is no such model, the file cannot be used, or the weights do not fit.
+    InputError
+        If what is said of pictures does not fit the model.
+    ConfigError
+        If the file beside the model cannot be used.
     """
+    loaded = _load(name_or_path, seed, weights, input_shape)
+    pictures = with_sidecar(name_or_path, pictures)
+    if pictures.is_silent:
+        warning = "" if loaded.imported is None or name_or_path in BUILDERS else doubt(loaded.graph)
+        loaded = replace(loaded, warning=warning)
+    elif loaded.truth is not None:
+        raise InputError(
+            f"{loaded.name} has pictures of its own",
+            where="--mean, --std, --channels, --range, --resize",
+            remedy="leave them out",
+        )
+    else:
+        preprocess = loaded.preprocess.stated(pictures)
+        loaded = replace(loaded, preprocess=preprocess, calibration=_calibration(preprocess, loaded.has_meaning))
+    if pictures.calibration_images is not None:
+        loaded = replace(loaded, calibration=stated_calibration(pictures.calibration_images, loaded.preprocess))
+    return replace(loaded, class_names=pictures.class_names)
+
+
+def _load(name_or_path: str, seed: int, weights: Path | None, input_shape: tuple[int, ...] | None) -> LoadedModel:
     if input_shape is not None and (name_or_path in BUILDERS or not name_or_path.endswith(".onnx")):
         raise ModelError(f"{name_or_path} states its extents", where="--input-shape", allowed="an ONNX file")
     if name_or_path in BUILDERS:
@@ -170,7 +206,16 @@ def load_model(
     _check_extents(imported.graph, str(path))
     preprocess = _plain_preprocess(imported.graph, imported.levels)
     calibration, note = _calibration(preprocess, True), "; ".join([f"weights of {path.name}", *imported.notes])
-    return LoadedModel(path.stem, imported.graph, preprocess, calibration, None, PLAIN, note, True, imported=imported)
+    task = CLASSIFY if _gives_classes(imported.graph) else PLAIN
+    return LoadedModel(path.stem, imported.graph, preprocess, calibration, None, task, note, True, imported=imported)
+
+
+def _gives_classes(graph: Graph) -> bool:
+    """Return whether the only output is a row of numbers, as the logits of a classifier are."""
+    if len(graph.outputs) != 1:
+        return False
+    shape = graph.values[graph.outputs[0]].shape
+    return len(shape) > 1 and shape[1] > 1 and math.prod(shape) == shape[1]
 
 
 def _load_cfg(path: Path, seed: int, weights: Path | None) -> LoadedModel:
@@ -305,4 +350,4 @@ def _calibration(preprocess: Preprocess, has_meaning: bool) -> NDArray[np.float3
     """Return what to calibrate with: photographs for weights that mean something, where pictures have the channels."""
     if has_meaning and preprocess.channels in (1, 3):
         return calibration_inputs(preprocess)
-    return synthetic_images(CALIBRATION_IMAGES, preprocess, CALIBRATION_SEED).inputs
+    return synthetic_images(CALIBRATION_IMAGES, preprocess, SYNTHETIC_SEED).inputs

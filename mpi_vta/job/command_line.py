@@ -13,6 +13,7 @@ from mpi_vta.command_end import status_of
 from mpi_vta.errors import InputError
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.paths import find
+from mpi_vta.picture_options import ORDERS, RESIZES, PictureOptions
 from mpi_vta.runtime.faults.pairing import find_launcher
 
 if TYPE_CHECKING:
@@ -82,6 +83,28 @@ def add_quantize_options(parser: argparse.ArgumentParser) -> None:
         metavar="1,C,H,W",
         help="extents of the input of an ONNX file that leaves them open",
     )
+    _add_picture_options(parser)
+
+
+def _add_picture_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("pictures (docs/your_model.md); a file net.toml beside net.onnx says the same")
+    group.add_argument("--mean", type=_numbers, metavar="R,G,B", help="taken from every pixel: 0.485,0.456,0.406")
+    group.add_argument("--std", type=_numbers, metavar="R,G,B", help="that a pixel is then divided by")
+    group.add_argument("--channels", help=f"order of the colours: {', '.join(ORDERS)} (default: rgb)")
+    group.add_argument("--range", type=float, help="what white is, before mean and std: 1 or 255 (default: 1)")
+    group.add_argument("--resize", help=f"how a picture is fitted to the input: {', '.join(RESIZES)}")
+    group.add_argument(
+        "--calibration-images",
+        metavar="DIR|FILE|N",
+        help="what to calibrate with: pictures (a folder), inputs (.npy, .npz), or a number of those shipped",
+    )
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: numbers, such as 0.485,0.456,0.406") from None
 
 
 def _input_shape(text: str) -> tuple[int, ...]:
@@ -102,6 +125,19 @@ def quantize_options(options: argparse.Namespace) -> QuantizeOptions:
         options.bias_correction,
         options.input_shape,
         options.fast_slopes,
+        _picture_options(options),
+    )
+
+
+def _picture_options(options: argparse.Namespace) -> PictureOptions:
+    return PictureOptions(
+        options.mean,
+        options.std,
+        options.channels,
+        options.range,
+        options.resize,
+        calibration_images=options.calibration_images,
+        with_float=getattr(options, "labels", None) is not None,
     )
 
 

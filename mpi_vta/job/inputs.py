@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from mpi_vta.errors import InputError
 from mpi_vta.frontend.images import ImageBatch, PicturePlacement, load_images, load_pictures, synthetic_images
 from mpi_vta.frontend.photographs import shown_photographs
 from mpi_vta.frontend.truth import Truth
+from mpi_vta.job.labels import read_labels
 from mpi_vta.job.ready_model import ReadyModel
 from mpi_vta.text_table import counted
 
@@ -39,15 +40,24 @@ class Inputs:
         The right answers, where they are known.
     batch : ImageBatch or None
         The pictures, to draw on.
+    image_ids : tuple of int or None
+        Of labelled pictures, the numbers that their labels give them.
     """
 
     integers: NDArray[np.int8]
     floats: NDArray[np.float32] | None = None
     truth: Truth | None = None
     batch: ImageBatch | None = None
+    image_ids: tuple[int, ...] | None = None
+
+    def image_id(self, index: int) -> int:
+        """Return the number of an image in ``answers.json``."""
+        return index if self.image_ids is None else self.image_ids[index]
 
 
-def read_inputs(model: ReadyModel, images: str | None, seed: int, *, with_data: bool) -> Inputs:
+def read_inputs(
+    model: ReadyModel, images: str | None, seed: int, *, with_data: bool, labels: Path | None = None
+) -> Inputs:
     """Return the images that ``--images`` names.
 
     Parameters
@@ -62,11 +72,20 @@ def read_inputs(model: ReadyModel, images: str | None, seed: int, *, with_data: 
     with_data : bool
         False for a device that only takes time: a number of images then costs nothing to make.
 
+    labels : Path or None
+        What ``--labels`` names: the pictures and what they show; see `mpi_vta.job.labels`.
+
     Raises
     ------
     InputError
         If there is nothing there, a picture cannot be read, or the number is below 1 or beyond the memory.
     """
+    if labels is not None:
+        names = model.class_names if model.detector is None else model.detector.class_names
+        labelled = read_labels(labels, images, model.task, names)
+        batch = load_pictures(labelled.files, model.preprocess)
+        made = _quantized(model, batch.inputs, labelled.truth(batch), batch)
+        return replace(made, image_ids=labelled.image_ids)
     count = _count(model, images)
     if count is None:
         batch = load_images(Path(str(images)), model.preprocess)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mpi_vta.errors import InputError
+from mpi_vta.frontend.sidecar import save_beside
 from mpi_vta.hw.cluster import Cluster, select_cluster
 from mpi_vta.job.chosen_weights import check_words, take_photographs, weights_file
 from mpi_vta.job.command_line import load_named_config
@@ -104,10 +105,13 @@ def prepare(request: JobRequest, ranks: int, progress: Progress) -> tuple[Opened
         caches, and the lock in the output folder.
     """
     check_words(request.models, request.weights)
-    check_wishes(request.wishes, request.models, weights=request.weights)
+    check_wishes(request.wishes, request.models, weights=request.weights, labels=request.labels)
     cluster = open_cluster(request, ranks)
     ready = [open_model(request, asked, progress) for asked in request.models]
     inputs = [_inputs(request, model, progress) for model in ready]
+    for asked, model in zip(request.models, ready, strict=True):
+        if request.save_preprocess:
+            save_beside(asked, model.preprocess, model.class_names)
     held = hold_folder(request)
     folders = model_folders(request.folder, labels := labels_of(request.models))
     check_folder(request, folders)
@@ -156,7 +160,9 @@ def open_model(request: JobRequest, asked: str, progress: Progress) -> ReadyMode
 def _inputs(request: JobRequest, model: ReadyModel, progress: Progress) -> Inputs:
     if request.images is None and model.shows_photographs:
         take_photographs(progress)
-    return read_inputs(model, request.images, request.seed, with_data=carries_data(request.device))
+    return read_inputs(
+        model, request.images, request.seed, with_data=carries_data(request.device), labels=request.labels
+    )
 
 
 def _prepare_on(opened: Opened, cluster: Cluster, ranks: tuple[int, ...], progress: Progress) -> Prepared:

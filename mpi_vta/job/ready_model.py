@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from mpi_vta.frontend.detection import Detector
 from mpi_vta.frontend.images import Preprocess
 from mpi_vta.frontend.models import DATA, LoadedModel, load_model
 from mpi_vta.frontend.photographs import CALIBRATION
+from mpi_vta.frontend.sidecar import with_sidecar
 from mpi_vta.frontend.truth import Truth
 from mpi_vta.frontend.zoo import BUILDERS
 from mpi_vta.graph.ir import Graph
@@ -31,7 +32,7 @@ from mpi_vta.quantize.options import QuantizeOptions
 from mpi_vta.quantize.quantizer import DEFAULTS, quantize
 from mpi_vta.schedule.cache import cache_path, keep, read_kept
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 _IMPORT_ROOMS = ("frontend", "quantize", "graph")
 
 
@@ -45,6 +46,8 @@ class _Header:
     detector: Detector | None
     places: tuple[NodePlace, ...]
     shows_photographs: bool
+    warning: str
+    class_names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class ReadyModel:
     detector: Detector | None = None
     places: tuple[NodePlace, ...] = ()
     shows_photographs: bool = False
+    warning: str = ""
+    class_names: tuple[str, ...] = ()
 
     @property
     def graph(self) -> Graph:
@@ -96,10 +101,13 @@ class ReadyModel:
             self.detector,
             self.places,
             self.shows_photographs,
+            self.warning,
+            self.class_names,
         )
         arrays: dict[str, NDArray[Any]] = {"quantized": np.frombuffer(self.quantized.to_bytes(), np.uint8)}
-        if self.truth is not None and self.float_graph is not None:
+        if self.truth is not None:
             arrays |= {f"truth_{name}": array for name, array in self.truth.arrays().items()}
+        if self.float_graph is not None:
             arrays["float_graph"] = np.frombuffer(self.float_graph.to_bytes(), np.uint8)
         return artifact.pack("model", FORMAT_VERSION, to_json(header), arrays)
 
@@ -107,10 +115,10 @@ class ReadyModel:
     def from_bytes(cls, data: bytes, where: str) -> ReadyModel:
         """Read what `to_bytes` wrote; raises `ArtifactError` on damage."""
         header, arrays = artifact.unpack_as(_Header, data, "model", FORMAT_VERSION, where)
-        truth, float_graph = None, None
+        float_graph = None
+        named = {name.removeprefix("truth_"): a for name, a in arrays.items() if name.startswith("truth_")}
+        truth = Truth(**named) if named else None
         if "float_graph" in arrays:
-            named = {name.removeprefix("truth_"): a for name, a in arrays.items() if name.startswith("truth_")}
-            truth = Truth(**named)
             float_graph = Graph.from_bytes(arrays["float_graph"].tobytes(), where)
         return cls(
             header.name,
@@ -124,6 +132,8 @@ class ReadyModel:
             header.detector,
             header.places,
             header.shows_photographs,
+            header.warning,
+            header.class_names,
         )
 
 
@@ -153,6 +163,7 @@ def ready_model(
     InputError
         If the cache cannot be read or written.
     """
+    options = replace(options, pictures=with_sidecar(name_or_path, options.pictures))
     path = _cache_path(name_or_path, seed, weights, options)
     data = read_kept(path, "model") if path else None
     if path is not None and data is not None:
@@ -174,7 +185,9 @@ def import_and_keep(
     name_or_path: str, seed: int, weights: Path | None, options: QuantizeOptions, path: Path | None
 ) -> ReadyModel:
     """Import and quantise a model in this process, and keep it in the cache at `path`; see `ready_model`."""
-    loaded = load_model(name_or_path, seed=seed, weights=weights, input_shape=options.input_shape)
+    loaded = load_model(
+        name_or_path, seed=seed, weights=weights, input_shape=options.input_shape, pictures=options.pictures
+    )
     with about(name_or_path if weights is None else weights, loaded.name):
         model = _import(loaded, options)
     if path is not None:
@@ -189,14 +202,24 @@ def _import(loaded: LoadedModel, options: QuantizeOptions) -> ReadyModel:
         quantized,
         loaded.preprocess,
         loaded.truth,
-        loaded.graph if loaded.truth is not None else None,
+        loaded.graph if loaded.truth is not None or options.pictures.with_float else None,
         loaded.task,
         loaded.weights_note,
         loaded.has_meaning,
         loaded.detector,
         places_of(loaded, quantized),
         loaded.shows_photographs,
+        loaded.warning,
+        loaded.class_names,
     )
+
+
+def _stated_files(stated: str | None) -> list[Path]:
+    """Return the files that are calibrated with, by what ``--calibration-images`` says."""
+    if stated is None or stated.isdecimal():
+        return []
+    path = Path(stated)
+    return sorted(entry for entry in path.iterdir() if entry.is_file()) if path.is_dir() else [path]
 
 
 def _cache_path(name_or_path: str, seed: int, weights: Path | None, options: QuantizeOptions) -> Path | None:
@@ -209,7 +232,7 @@ def _cache_path(name_or_path: str, seed: int, weights: Path | None, options: Qua
         if name_or_path in BUILDERS
         else [own, *sorted(own.parent.glob(f"{own.name}?*"))]
     )
-    files += sorted(CALIBRATION.iterdir())
+    files += sorted(CALIBRATION.iterdir()) + _stated_files(options.pictures.calibration_images)
     try:
         contents = [[file.name, hashlib.sha256(read_bytes(file)).hexdigest()] for file in files]
     except OSError:

@@ -31,6 +31,10 @@ class JobRequest:
         Parts of the boards' power by model.
     explain : bool
         List the nodes of the models only.
+    labels : Path or None
+        What the pictures show.
+    save_preprocess : bool
+        Whether to write how pictures become inputs beside the model.
     wishes : PlanWishes
         How to spread the work.
     quantize_options : QuantizeOptions
@@ -77,6 +81,8 @@ class JobRequest:
     verify: bool | None = None
     explain: bool = False
     resume: Path | None = None
+    labels: Path | None = None
+    save_preprocess: bool = False
 
     @property
     def folder(self) -> Path:

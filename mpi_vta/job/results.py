@@ -8,15 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mpi_vta.disk import write_atomically, write_json
-from mpi_vta.frontend.detection import best_classes, decode_yolo, draw_boxes
-from mpi_vta.frontend.host_kernels import host_engine
-from mpi_vta.frontend.images import PicturePlacement
-from mpi_vta.frontend.mean_precision import OVERLAP, mean_average_precision
-from mpi_vta.frontend.models import CLASSIFY, DETECT
+from mpi_vta.disk import write_json
+from mpi_vta.job.answers import answers, lines_of_answers
 from mpi_vta.job.model_list import save_labels
 from mpi_vta.job.prepare import Opened, Prepared, to_run
 from mpi_vta.job.provenance import versions_and_argv
@@ -33,9 +26,6 @@ from mpi_vta.trace.reader import read
 from mpi_vta.trace.repair import ModelOpening, Opening
 from mpi_vta.trace.run import Run
 from mpi_vta.trace.schema import MEASURED, MODELLED
-
-MOST_SHOWN = 16
-LEAST_COUNTED_SCORE = 0.02  # weaker boxes change the area under precision and recall by next to nothing
 
 
 def open_run(request: JobRequest, models: Sequence[Prepared]) -> None:
@@ -138,7 +128,7 @@ def _summary_without_run(opened: Opened) -> dict[str, Any]:
             "resumed": opened.remainder.summary(),
             "weights": model.weights_note,
             "output_sha256": output_sha256(arrays, model.graph.outputs),
-            **_answers(opened, arrays),
+            **answers(opened, arrays),
         }
 
 
@@ -157,7 +147,7 @@ def _summary_of(prepared: Prepared, result: RunResult, run: Run) -> dict[str, An
         "resumed": prepared.remainder.summary(),
     }
     if result.outputs is not None:
-        summary |= _answers(prepared, result.outputs)
+        summary |= answers(prepared, result.outputs)
     return summary
 
 
@@ -207,94 +197,7 @@ def _time_word(request: JobRequest) -> str:
     return MEASURED if request.clock == WALL else MODELLED
 
 
-def _answers(opened: Opened, outputs: Mapping[str, NDArray[np.int8]]) -> dict[str, Any]:
-    """Return what the model says about the images, by its task; write pictures for detections."""
-    model, inputs = opened.model, opened.inputs
-    engine = host_engine()
-    finished = model.quantized.finish(outputs, engine.run)
-    heads = [finished[output.name] for output in model.quantized.outputs]
-    answers: dict[str, Any] = {}
-    if model.quantized.host_graph is not None:
-        answers["host_engine"] = engine.name
-    if model.task == DETECT and inputs.batch is not None:
-        answers["pictures"] = _draw(opened, heads)
-    if model.task == CLASSIFY and inputs.truth is None:
-        answers["classes"] = [
-            [{"class": kind, "probability": share} for kind, share in best_classes(scores)]
-            for scores in heads[0][:MOST_SHOWN]
-        ]
-    if inputs.truth is not None:
-        in_float = model.float_outputs(inputs.truth.images)
-        measure, key = (
-            (_accuracy, "accuracy") if inputs.truth.boxes is None else (_mean_precision, "mean_average_precision")
-        )
-        answers[key] = {
-            "images": len(inputs.truth.images),
-            "float": measure(opened, in_float),
-            "vta": measure(opened, heads),
-        }
-    return answers
-
-
-def _accuracy(opened: Opened, outputs: list[NDArray[np.float32]]) -> float:
-    truth = opened.inputs.truth
-    assert truth is not None
-    scores = outputs[0].reshape(len(truth.labels), -1)
-    return float((scores.argmax(axis=1) == truth.labels).mean())
-
-
-def _mean_precision(opened: Opened, heads: list[NDArray[np.float32]]) -> float:
-    model, truth = opened.model, opened.inputs.truth
-    assert truth is not None
-    assert model.detector is not None
-    found = [
-        decode_yolo(
-            [head[index] for head in heads],
-            model.detector.input_hw,
-            PicturePlacement(1.0, 0, 0),
-            model.detector,
-            score_threshold=LEAST_COUNTED_SCORE,
-        )
-        for index in range(len(truth.images))
-    ]
-    return mean_average_precision(found, *truth.objects(), model.detector.class_names)
-
-
-def _draw(opened: Opened, heads: list[NDArray[np.float32]]) -> list[dict[str, Any]]:
-    batch, model = opened.inputs.batch, opened.model
-    assert batch is not None
-    assert model.detector is not None
-    caption = "" if model.has_meaning else model.weights_note
-    drawn = []
-    for index, picture in enumerate(batch.pictures[:MOST_SHOWN]):
-        own = [head[index] for head in heads]
-        found = decode_yolo(own, picture.shape[:2], batch.placements[index], model.detector)
-        path = opened.folder / f"boxes-{Path(batch.names[index]).stem}.png"
-        write_atomically(path, draw_boxes(picture, found, caption, model.detector))
-        drawn.append({"picture": str(path), "boxes": len(found)})
-    return drawn
-
-
 def answer_lines(summary: Mapping[str, Any]) -> list[str]:
     """Return what the model said, as lines of text."""
     lines = [*resumed_line(summary), f"weights     {summary['weights']}"]
-    if "host_engine" in summary:
-        lines.append(f"host        operators behind the last layer ran in {summary['host_engine']}")
-    for index, classes in enumerate(summary.get("classes", [])):
-        best = ", ".join(f"{entry['class']} ({entry['probability']:.3f})" for entry in classes)
-        lines.append(f"image {index:4}  classes {best}")
-    for entry in summary.get("pictures", []):
-        lines.append(f"picture     {entry['picture']}: {entry['boxes']} box{'' if entry['boxes'] == 1 else 'es'}")
-    if "accuracy" in summary:
-        accuracy = summary["accuracy"]
-        lines.append(
-            f"accuracy    float {100 * accuracy['float']:.2f} %, VTA int8 {100 * accuracy['vta']:.2f} % "
-            f"on {accuracy['images']} held-out images"
-        )
-    if "mean_average_precision" in summary:
-        precision = summary["mean_average_precision"]
-        lines.append(
-            f"mAP({OVERLAP})    float {100 * precision['float']:.2f} %, VTA int8 {100 * precision['vta']:.2f} % "
-            f"on {precision['images']} held-out images"
-        )
-    return lines
+    return lines + lines_of_answers(summary)

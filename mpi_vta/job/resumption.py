@@ -159,7 +159,8 @@ def _place(folder: Path, model: ReadyModel, inputs: Inputs) -> OutputPlace:
     identity = Identity(
         model.name, model.weights_note, model.graph.sha256, len(inputs.integers), array_sha256([inputs.integers])
     )
-    return OutputPlace(str(folder), identity, shapes)
+    scales = {name: int(model.graph.values[name].scale_log2 or 0) for name in model.graph.outputs}
+    return OutputPlace(str(folder), identity, shapes, scales)
 
 
 def part_path(folder: Path, part: int) -> Path:

@@ -28,7 +28,9 @@ def labels_of(models: Sequence[str]) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def check_wishes(wishes: PlanWishes, models: Sequence[str], *, weights: Path | None) -> None:
+def check_wishes(
+    wishes: PlanWishes, models: Sequence[str], *, weights: Path | None, labels: Path | None = None
+) -> None:
     """Refuse what can be said of one model only, if there are several.
 
     Raises
@@ -43,6 +45,7 @@ def check_wishes(wishes: PlanWishes, models: Sequence[str], *, weights: Path | N
         "--allocate": wishes.by_hand.allocate,
         "--plan": wishes.file,
         "--weights": is_file(weights),
+        "--labels": labels,
     }
     given = [name for name, value in single.items() if value]
     if given and len(models) > 1:

@@ -67,7 +67,9 @@ def _run(arguments: Sequence[str]) -> int:
     if is_foreign(options.model, weights):
         # first where it may crash, unless that was done before
         ready_model(options.model, seed=options.seed, weights=weights, options=chosen)
-    loaded = load_model(options.model, seed=options.seed, weights=weights, input_shape=options.input_shape)
+    loaded = load_model(
+        options.model, seed=options.seed, weights=weights, input_shape=options.input_shape, pictures=chosen.pictures
+    )
     with about(weights or options.model, loaded.name):
         made = quantize_with_decisions(loaded.graph, loaded.calibration, chosen, loaded.ranges)
     if options.output is not None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mpi_vta.errors import InputError
+from mpi_vta.picture_options import PictureOptions
 
 CALIBRATIONS = ("minmax", "percentile", "mse")
 CHOICES = ("auto", "always", "never")
@@ -33,6 +34,9 @@ class QuantizeOptions:
     input_shape : tuple of int or None
         Extents of the input, batch first, where the model's file leaves them open.
 
+    pictures : PictureOptions
+        How pictures become inputs, and which to calibrate with.
+
     Raises
     ------
     InputError
@@ -45,6 +49,7 @@ class QuantizeOptions:
     bias_correction: str = "on"
     input_shape: tuple[int, ...] | None = None
     fast_slopes: bool = False
+    pictures: PictureOptions = field(default_factory=PictureOptions)
 
     def __post_init__(self) -> None:
         allowed = {
@@ -58,6 +63,8 @@ class QuantizeOptions:
             if given not in values:
                 raise InputError(f"{given!r}", where=f"--{name.replace('_', '-')}", allowed=", ".join(values))
 
+        if isinstance(self.pictures, dict):  # from JSON
+            object.__setattr__(self, "pictures", PictureOptions.from_dict(self.pictures))
         if self.input_shape is not None:
             shape = tuple(self.input_shape)
             if not shape or any(not isinstance(extent, int) or extent < 1 for extent in shape):

@@ -20,7 +20,7 @@ import time
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 
@@ -92,11 +92,14 @@ class OutputPlace:
         What they are of.
     shapes : mapping of str to tuple of int
         (1, C, H, W) of each graph output, in the graph's order.
+    scales_log2 : mapping of str to int
+        Of each graph output: its integers times 2 to this power are real.
     """
 
     folder: str
     identity: Identity
     shapes: Mapping[str, tuple[Count, ...]]
+    scales_log2: Mapping[str, int] = field(default_factory=dict)
 
     def exists(self) -> bool:
         """Return whether there are outputs, of whatever."""
@@ -179,7 +182,10 @@ class OutputSet:
             self._files[name] = open_own(folder / f"{number:03d}.npy", os.O_RDWR | os.O_CREAT | os.O_EXCL)
             write_all(self._files[name], header, 0)
             os.posix_fallocate(self._files[name], 0, self._size(name))
-        names = [{"name": name, "file": f"{number:03d}.npy"} for number, name in enumerate(place.shapes)]
+        names = [
+            {"name": name, "file": f"{number:03d}.npy", "scale_log2": place.scales_log2.get(name)}
+            for number, name in enumerate(place.shapes)
+        ]
         data = {"format": FORMAT, "version": VERSION, **asdict(place.identity), "outputs": names}
         write_json(folder / SET_FILE, data)
 

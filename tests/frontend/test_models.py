@@ -98,7 +98,7 @@ def test_weights_come_from_npz_or_onnx_by_name(tmp_path):
 def test_an_onnx_file_is_a_model_with_pixels_from_0_to_1(tmp_path):
     onnx.save(build_digits(0, None), tmp_path / "mine.onnx")
     model = load_model(str(tmp_path / "mine.onnx"))
-    assert (model.name, model.task, model.truth) == ("mine", "plain", None)
+    assert (model.name, model.task, model.truth) == ("mine", "classify", None)
     assert 0 <= model.calibration.min() <= model.calibration.max() <= 1
 
 

@@ -15,14 +15,13 @@ from mpi_vta.frontend.host_kernels import host_engine
 from mpi_vta.frontend.images import PicturePlacement
 from mpi_vta.frontend.mean_precision import OVERLAP, mean_average_precision
 from mpi_vta.frontend.models import CLASSIFY, DETECT
-from mpi_vta.job.model_list import outputs_folder
+from mpi_vta.job.model_list import ANSWERS_FILE, outputs_folder
 from mpi_vta.job.prepare import Opened
 
 MOST_SHOWN = 16
 MOST_NAMED = 6  # boxes of one picture on a line
 MOST_TOP = 5
 LEAST_COUNTED_SCORE = 0.02  # weaker boxes change the area under precision and recall by next to nothing
-ANSWERS_FILE = "answers.json"
 # numbers that COCO's 80 classes do not have
 _COCO_GAPS = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
 

@@ -14,6 +14,7 @@ from mpi_vta.json_fields import from_json
 from mpi_vta.runtime.output_set import SET_FILE
 
 FORMAT, VERSION = "mpi_vta models", 1
+ANSWERS_FILE = "answers.json"
 
 
 @dataclass(frozen=True)

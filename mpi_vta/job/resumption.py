@@ -16,7 +16,7 @@ from mpi_vta.errors import InputError
 from mpi_vta.graph.ir import array_sha256
 from mpi_vta.job.held_folder import HeldFolder
 from mpi_vta.job.inputs import Inputs
-from mpi_vta.job.model_list import folders_there, list_path, outputs_folder
+from mpi_vta.job.model_list import ANSWERS_FILE, folders_there, list_path, outputs_folder
 from mpi_vta.job.ready_model import ReadyModel
 from mpi_vta.job.request import JobRequest
 from mpi_vta.runtime.devices.registry import carries_data
@@ -181,10 +181,13 @@ def next_part(folder: Path) -> int:
 def clear(folder: Path) -> None:
     """Remove what an earlier, finished job left, before a new one begins there."""
     with writing("in the place of what is there", f"--output {folder}", "remove the folder"):
-        for model in folders_there(folder):
+        models = folders_there(folder)
+        for model in models:
             (outputs_folder(model) / SET_FILE).unlink(missing_ok=True)
         _check_own_folders(folder)
-        results = (folder / "run.h5", folder / "summary.json")
+        answers = [model / ANSWERS_FILE for model in models]
+        answers += [file for model in models for file in outputs_folder(model).glob("real-*.npy")]
+        results = (folder / "run.h5", folder / "summary.json", *answers)
         for path in (list_path(folder), *results, *folder.glob("parts/part-*.h5")):
             path.unlink(missing_ok=True)
         forget_ranks(folder)

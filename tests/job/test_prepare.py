@@ -12,6 +12,7 @@ from mpi_vta.errors import ConfigError, InputError, PlanError
 from mpi_vta.graph.reference import execute
 from mpi_vta.job.prepare import prepare
 from mpi_vta.job.results import answer_lines, conclude
+from mpi_vta.job.resumption import clear
 from mpi_vta.pipeline import parse
 from mpi_vta.runtime.progress import Silent
 from mpi_vta.runtime.report import output_sha256
@@ -70,7 +71,22 @@ def test_trace_says_what_ran_and_nothing_else_is_left(request_of, tmp_path):
     trace = read(tmp_path / "out" / "run.h5")
     assert trace.models[0].attributes["output_sha256"] == summary["output_sha256"]
     assert len(trace.models[0].attributes["program_sha256"]) == len({row["stage"] for row in summary["stages"]})
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "outputs", "run.h5", "summary.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".lock",
+        "answers.json",
+        "outputs",
+        "run.h5",
+        "summary.json",
+    ]
+
+
+def test_new_job_in_a_folder_leaves_no_answers_of_the_one_before(request_of, tmp_path):
+    run_request(request_of("--images", "3"), 1)
+    folder = tmp_path / "out"
+    written = [folder / "answers.json", folder / "outputs" / "real-000.npy"]
+    assert all(path.is_file() for path in written)
+    clear(folder)
+    assert not any(path.exists() for path in written)
 
 
 def test_fault_while_preparing_dismisses_the_others_with_its_status(request_of, capsys):

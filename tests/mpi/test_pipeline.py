@@ -162,7 +162,13 @@ def test_trace_holds_every_launch_and_where_the_run_comes_from(digits, tmp_path)
     assert "--images 6" in trace.attributes["argv"]
     assert trace.attributes["time"] == "modelled"
     assert len(trace.models[0].images) == 6
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".lock", "outputs", "run.h5", "summary.json"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        ".lock",
+        "answers.json",
+        "outputs",
+        "run.h5",
+        "summary.json",
+    ]
     assert only_model((tmp_path / "out" / "summary.json").read_text()) == summary
 
 

@@ -97,7 +97,14 @@ def test_killed_job_is_finished_by_fewer_boards_and_another_strategy(
     before = (10 + 8) * group_images
     assert found["resumed"] == {"part": 2, "images_before": before, "images_of_job": 60}
     assert found["images"] == 60 - before
-    assert sorted(path.name for path in out.iterdir()) == [".lock", "outputs", "parts", "run.h5", "summary.json"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        ".lock",
+        "answers.json",
+        "outputs",
+        "parts",
+        "run.h5",
+        "summary.json",
+    ]
     # every image was delivered once: the last part ran the others
     assert listed_images(out) == list(range(60))
     assert sorted(path.name for path in (out / "parts").iterdir()) == ["part-000.h5", "part-001.h5"]

@@ -129,8 +129,8 @@ def test_shipped_page_is_what_the_shipped_results_give():
     assert sum(path.stat().st_size for path in (DOCS / "study").iterdir()) < 1_000_000
 
 
-# the studies state the commit that made them; the clock of VTA was refined since, by less than this part
-REVISED = 2e-3
+# the studies state the commit that made them; of this one the clock of VTA was refined since, by less than this part
+REVISED = {"ultrascale5": 2e-4}
 COMPARED = ("throughput_images_per_s", "latency_ms", "makespan_ms", "energy_j_per_image", "average_power_w")
 
 
@@ -162,4 +162,4 @@ def test_shipped_figures_are_those_of_a_new_run(tmp_path, shared_cache, monkeypa
         shipped_row = known[point.index]
         assert (shipped_row.valid, shipped_row.stages) == (row.valid, row.stages)
         for key in COMPARED:
-            assert getattr(shipped_row, key) == pytest.approx(getattr(row, key), rel=REVISED), key
+            assert getattr(shipped_row, key) == pytest.approx(getattr(row, key), rel=REVISED.get(name, 0), abs=0), key

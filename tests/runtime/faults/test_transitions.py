@@ -178,6 +178,25 @@ def test_handler_does_every_row(rank, row, number, called):
         assert after.main is (row.next_main or at.main)
 
 
+def test_of_threads_with_one_fault_each_one_speaks():
+    said, waited, together = [], [], threading.Barrier(8)
+    did = {action: lambda about: None for action in Action}
+    did |= {Action.SAY: said.append, Action.WAIT: waited.append}
+    machine = Machine(RANK_TABLE, State(MainThread.AT_WORK, JobState.RUNNING), did)
+
+    def report(number):
+        together.wait()
+        machine.handle(Event.MUST_SPEAK, number)
+
+    threads = [threading.Thread(target=report, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(said) == 1
+    assert sorted(said + waited) == list(range(8))
+
+
 def test_main_thread_is_signalled_by_another_thread_that_speaks(monkeypatch):
     sent = []
     monkeypatch.setattr(handler.signal, "pthread_kill", lambda thread, number: sent.append((thread, number)))

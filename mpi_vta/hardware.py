@@ -42,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, parser_class=OneLineParser)
     one = commands.add_parser("verilog", help="write the core as Verilog")
     two = commands.add_parser("synthesize", help="count what yosys makes of the core, beside the estimate")
-    four = commands.add_parser("project", help="write a Vivado project for a board (not built here)")
+    four = commands.add_parser("project", help="write a project for a board (not built here)")
     for command in (one, two, four):
         command.add_argument("config", help="a shipped VTA configuration, or a file")
     for command in (one, two):
@@ -54,6 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     three.add_argument("--json", action="store_true", help="print the result as JSON and nothing else")
     three.add_argument("--latency", type=int, default=16, metavar="CYCLES", help="of the memory (default: %(default)s)")
     four.add_argument("--board", required=True, help="the board")
+    four.add_argument("--flow", choices=("vivado", "open"), default="vivado", help="open: yosys and nextpnr-xilinx")
     four.add_argument("--clock-mhz", type=float, help="clock to ask for (default: the target's)")
     four.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help="folder to write")
     five = commands.add_parser("diagram", help="print the block diagram of a core as Mermaid text")
@@ -168,15 +169,19 @@ def _program_vector(path: Path) -> Vector:
 
 
 def _project(options: argparse.Namespace) -> int:
+    from mpi_vta.gateware.open_flow import open_project
     from mpi_vta.gateware.project import NOT_BUILT, write_project
 
     config = _config(options.config)
     clock_mhz = config.clock_mhz if options.clock_mhz is None else options.clock_mhz
     if not 1 <= clock_mhz <= FASTEST_MHZ:
         raise ConfigError(f"is {clock_mhz:g}", where="--clock-mhz", allowed=f"a number 1..{FASTEST_MHZ}")
-    for path in write_project(config, options.board, clock_mhz, options.output):
+    is_open = options.flow == "open"
+    files = open_project if is_open else None
+    for path in write_project(config, options.board, clock_mhz, options.output, files):
         print(path)
-    print(f"{NOT_BUILT}: vivado -mode batch -source build.tcl, in {options.output}")
+    command = "sh build.sh" if is_open else "vivado -mode batch -source build.tcl"
+    print(f"{NOT_BUILT}: {command}, in {options.output}")
     return 0
 
 

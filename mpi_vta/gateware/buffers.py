@@ -15,6 +15,8 @@ from mpi_vta.isa.table import MemoryType
 
 ADDRESS_BITS = 16
 """Of an element in a buffer, as ``sram_base``."""
+BURST_BEATS = 256
+"""Longest burst of AXI4."""
 MOST_LANES = 512
 """Beats of an element: a move has at most 2^16 elements, and 26 bits count its beats."""
 
@@ -33,6 +35,8 @@ class Elements:
         The buffer.
     bus_bits : int
         Width of the bus.
+    burst_beats : int
+        Longest burst; a power of two.
 
     Attributes
     ----------
@@ -42,7 +46,7 @@ class Elements:
         Base-2 logarithm of the buffer's elements.
     """
 
-    def __init__(self, config: VTAConfig, memory: MemoryType, bus_bits: int) -> None:
+    def __init__(self, config: VTAConfig, memory: MemoryType, bus_bits: int, burst_beats: int = BURST_BEATS) -> None:
         sizes = {
             MemoryType.UOP: (config.uop_bytes, config.log_uop_depth),
             MemoryType.WGT: (config.wgt_bytes, config.log_wgt_depth),
@@ -52,7 +56,7 @@ class Elements:
         }
         element_bytes, self.log_depth = sizes[memory]
         log_bus = (bus_bits // 8).bit_length() - 1
-        self.memory, self.bus_bits = memory, bus_bits
+        self.memory, self.bus_bits, self.burst_beats = memory, bus_bits, burst_beats
         self.log_bytes = element_bytes.bit_length() - 1
         self.log_beat_bytes = log_bus if memory == MemoryType.UOP else min(log_bus, self.log_bytes)
         self.log_lanes = max(0, self.log_bytes - log_bus)

@@ -1,4 +1,4 @@
-"""A LOAD's or STORE's rows cut into bursts: at multiples of 256 beats, which no 4 KiB border lies between."""
+"""A LOAD's or STORE's rows cut into bursts: at multiples of the longest, which no 4 KiB border lies between."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from mpi_vta.gateware.decoder import INSTRUCTION_BITS, instruction_layout
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.isa.table import FORMAT_OF, MemoryType, Opcode
 
-BURST_BEATS = 256
 BYTE_ADDRESS_BITS = 32
 LENGTH_BITS = 9
 AREA_BITS = 17
@@ -73,6 +72,7 @@ class MoveBursts(wiring.Component):
         """Return the logic."""
         m = Module()
         move = instruction_layout(FORMAT_OF[Opcode.LOAD], self.config)(self.insn)
+        longest = self.kinds[0].burst_beats
         rows, left, row_beats = Signal(16), Signal(_ROW_BITS), Signal(_ROW_BITS)
         stride, row, current = (Signal(BYTE_ADDRESS_BITS, name=name) for name in ("stride", "row", "current"))
         to_border, ends_row = Signal(LENGTH_BITS), Signal()
@@ -99,7 +99,7 @@ class MoveBursts(wiring.Component):
         m.d.comb += [
             self.size.eq(of_kind(lambda kind: kind.log_beat_bytes)),
             self.address.eq(of_kind(lambda kind: current << kind.log_beat_bytes)),
-            to_border.eq(BURST_BEATS - current[: LENGTH_BITS - 1]),
+            to_border.eq(longest - current[: longest.bit_length() - 1]),
             ends_row.eq(left <= to_border),
             self.length.eq(Mux(ends_row, left, to_border)),
             self.last.eq(ends_row & (rows == 1)),

@@ -67,8 +67,8 @@ class Compute(wiring.Component):
     ----------
     config : VTAConfig
         The build.
-    bus_bits : int
-        Width of the bus.
+    bus_bits, burst_beats : int
+        Width of the bus, and its longest burst.
     array : GemmArray
         The multipliers and adders.
 
@@ -90,8 +90,8 @@ class Compute(wiring.Component):
         Read port of the output buffer.
     """
 
-    def __init__(self, config: VTAConfig, bus_bits: int, array: GemmArray) -> None:
-        self.config, self.bus_bits, self.array = config, bus_bits, array
+    def __init__(self, config: VTAConfig, bus_bits: int, burst_beats: int, array: GemmArray) -> None:
+        self.config, self.bus_bits, self.burst_beats, self.array = config, bus_bits, burst_beats, array
         super().__init__(
             {
                 "head": In(INSTRUCTION_BITS),
@@ -123,8 +123,8 @@ class Compute(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the logic."""
         m, config = Module(), self.config
-        uop_kind = Elements(config, MemoryType.UOP, self.bus_bits)
-        acc_kind = Elements(config, MemoryType.ACC, self.bus_bits)
+        uop_kind = Elements(config, MemoryType.UOP, self.bus_bits, self.burst_beats)
+        acc_kind = Elements(config, MemoryType.ACC, self.bus_bits, self.burst_beats)
         m.submodules.loader = loader = Loader(config, (uop_kind, acc_kind))
         m.submodules.uops = uops = MicroOpBuffer(uop_kind, 0)
         m.d.comb += [

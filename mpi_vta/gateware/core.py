@@ -9,7 +9,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from mpi_vta.errors import ConfigError
-from mpi_vta.gateware.buffers import Buffer, Elements, check_buffers, loaded_element, loaded_lanes
+from mpi_vta.gateware.buffers import BURST_BEATS, Buffer, Elements, check_buffers, loaded_element, loaded_lanes
 from mpi_vta.gateware.compute import Compute
 from mpi_vta.gateware.decoder import INSTRUCTION_BITS, instruction_layout, is_nop
 from mpi_vta.gateware.fetch import Fetch
@@ -25,6 +25,8 @@ from mpi_vta.isa.table import FORMAT_OF, MemoryType, Opcode, Unit
 
 QUEUE_DEPTH = 512
 BUS_WIDTHS = (64, 128)
+AXI3_BURST_BEATS = 16
+"""Longest burst of AXI3, which the ports of Zynq-7000 are."""
 
 
 def bus_width(config: VTAConfig, bus_bits: int | None) -> int:
@@ -61,6 +63,8 @@ class Core(wiring.Component):
         Width of the memory port (default: that of the configuration's target).
     multipliers : Multipliers, optional
         How the GEMM core's products are made.
+    burst_beats : int, optional
+        Longest burst of the memory port: 256 of AXI4, or `AXI3_BURST_BEATS`.
 
     Attributes
     ----------
@@ -74,8 +78,15 @@ class Core(wiring.Component):
         If the bus is neither 64 nor 128 bits wide, or the GEMM core or a buffer cannot be made.
     """
 
-    def __init__(self, config: VTAConfig, bus_bits: int | None = None, multipliers: Multipliers | None = None) -> None:
+    def __init__(
+        self,
+        config: VTAConfig,
+        bus_bits: int | None = None,
+        multipliers: Multipliers | None = None,
+        burst_beats: int = BURST_BEATS,
+    ) -> None:
         self.config, self.bus_bits = config, check_core(config, bus_bits, multipliers)
+        self.burst_beats = burst_beats
         self.array = GemmArray(config, multipliers)
         super().__init__(
             {
@@ -95,10 +106,10 @@ class Core(wiring.Component):
         m, config, bus_bits = Module(), self.config, self.bus_bits
         m.submodules.registers = registers = Registers(config, bus_bits)
         m.submodules.reader = reader = Reader(("fetch", "compute", "load"), bus_bits)
-        m.submodules.fetch = fetch = Fetch(config, bus_bits)
-        m.submodules.load = load = Load(config, bus_bits)
-        m.submodules.compute = compute = Compute(config, bus_bits, self.array)
-        m.submodules.store = store = Store(config, bus_bits)
+        m.submodules.fetch = fetch = Fetch(config, bus_bits, self.burst_beats)
+        m.submodules.load = load = Load(config, bus_bits, self.burst_beats)
+        m.submodules.compute = compute = Compute(config, bus_bits, self.burst_beats, self.array)
+        m.submodules.store = store = Store(config, bus_bits, self.burst_beats)
         (register_port,), memory_ports = self._channels().values()
         self._connect(m, "s_axi", register_port, registers.axi)
         for channel, inner in zip(memory_ports, (reader.axi, store.axi), strict=True):
@@ -180,9 +191,10 @@ class Load(wiring.Component):
         Read ports of the buffers.
     """
 
-    def __init__(self, config: VTAConfig, bus_bits: int) -> None:
+    def __init__(self, config: VTAConfig, bus_bits: int, burst_beats: int) -> None:
         self.config, self.bus_bits = config, bus_bits
-        self.kinds = tuple(Elements(config, memory, bus_bits) for memory in (MemoryType.INP, MemoryType.WGT))
+        buffers = (MemoryType.INP, MemoryType.WGT)
+        self.kinds = tuple(Elements(config, memory, bus_bits, burst_beats) for memory in buffers)
         super().__init__(
             {
                 "head": In(INSTRUCTION_BITS),

@@ -16,9 +16,9 @@ from mpi_vta.gateware.reader import Request
 from mpi_vta.hw.config import VTAConfig
 
 BURST_INSTRUCTIONS = 32
+"""Longest burst, if the port allows it."""
 READ_AHEAD = 2 * BURST_INSTRUCTIONS
 _LOG_INSTRUCTION_BYTES = 4
-_LOG_BURST = BURST_INSTRUCTIONS.bit_length() - 1
 
 
 class Fetch(wiring.Component):
@@ -40,8 +40,9 @@ class Fetch(wiring.Component):
         Why the instruction at which fetch has stopped is illegal, 0 if it has not; its index.
     """
 
-    def __init__(self, config: VTAConfig, bus_bits: int) -> None:
+    def __init__(self, config: VTAConfig, bus_bits: int, burst_beats: int) -> None:
         self.config, self.bus_bits = config, bus_bits
+        self.burst = min(BURST_INSTRUCTIONS, burst_beats * bus_bits // INSTRUCTION_BITS)
         super().__init__(
             {
                 "start": In(1),
@@ -97,12 +98,16 @@ class Fetch(wiring.Component):
     def _ask(self, m: Module, buffer: InstructionQueue) -> None:
         """Ask for bursts that end at multiples of their length while there is room for a whole one."""
         place, left = Signal(BYTE_ADDRESS_BITS - _LOG_INSTRUCTION_BYTES), Signal(32)
-        ahead, to_border, size = Signal(range(READ_AHEAD + 1)), Signal(_LOG_BURST + 1), Signal(_LOG_BURST + 1)
+        ahead, to_border, size = (
+            Signal(range(READ_AHEAD + 1)),
+            Signal(range(self.burst + 1)),
+            Signal(range(self.burst + 1)),
+        )
         log_bus = (self.bus_bits // 8).bit_length() - 1
         m.d.comb += [
-            to_border.eq(BURST_INSTRUCTIONS - place[:_LOG_BURST]),
+            to_border.eq(self.burst - place[: self.burst.bit_length() - 1]),
             size.eq(Mux(left < to_border, left, to_border)),
-            self.request.valid.eq((left != 0) & (ahead <= READ_AHEAD - BURST_INSTRUCTIONS)),
+            self.request.valid.eq((left != 0) & (ahead <= READ_AHEAD - self.burst)),
             self.request.address.eq(place << _LOG_INSTRUCTION_BYTES),
             self.request.length.eq(size << (_LOG_INSTRUCTION_BYTES - log_bus)),
             self.request.size.eq(log_bus),

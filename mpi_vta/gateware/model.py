@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mpi_vta.disk import cache_directory, sources_hash
 from mpi_vta.errors import DeviceError, InputError
 from mpi_vta.gateware import registers
+from mpi_vta.gateware.buffers import BURST_BEATS
 from mpi_vta.gateware.core import Core, check_core
 from mpi_vta.gateware.decoder import InstructionFault
 from mpi_vta.gateware.verilog import TOP, core_verilog, require_tools
@@ -168,6 +169,8 @@ class VerilatedCore:
         Width of the memory port (default: that of the configuration's target).
     multipliers : Multipliers, optional
         How the GEMM core's products are made.
+    burst_beats : int, optional
+        Longest burst of the memory port.
 
     Raises
     ------
@@ -175,10 +178,16 @@ class VerilatedCore:
         If yosys, verilator or g++ are missing or fail.
     """
 
-    def __init__(self, config: VTAConfig, bus_bits: int | None = None, multipliers: Multipliers | None = None) -> None:
+    def __init__(
+        self,
+        config: VTAConfig,
+        bus_bits: int | None = None,
+        multipliers: Multipliers | None = None,
+        burst_beats: int = BURST_BEATS,
+    ) -> None:
         self.config = config
         self.bus_bits = check_core(config, bus_bits, multipliers)
-        self.multipliers = multipliers
+        self.multipliers, self.burst_beats = multipliers, burst_beats
 
     @cached_property
     def library(self) -> ctypes.CDLL:
@@ -203,7 +212,8 @@ class VerilatedCore:
     def path(self) -> Path:
         """Where the model is kept: by the content of all that it is made of. Targets of one bus are one core."""
         parameters = {key: value for key, value in self.config.to_dict().items() if key.startswith("LOG_")}
-        parts = (sources_hash(_ROOMS), BENCH.read_text(), parameters, self.bus_bits, self.multipliers, *_COMMANDS)
+        made_of = (sources_hash(_ROOMS), BENCH.read_text(), parameters)
+        parts = (*made_of, self.bus_bits, self.multipliers, self.burst_beats, *_COMMANDS)
         key = hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()
         return cache_directory() / key[:2] / f"{key[2:]}.core"
 
@@ -248,7 +258,7 @@ class VerilatedCore:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as name:
             folder = Path(name)
-            core = Core(self.config, self.bus_bits, self.multipliers)
+            core = Core(self.config, self.bus_bits, self.multipliers, self.burst_beats)
             (folder / "core.v").write_text(core_verilog(core))
             _run([*_VERILATE.split(), "--top-module", TOP, "--prefix", f"V{TOP}", "--Mdir", ".", "core.v"], folder)
             include = _verilator_root() / "include"

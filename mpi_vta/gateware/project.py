@@ -6,7 +6,7 @@ Nothing of this was built here: no Vivado was at hand. The Tcl refuses to write 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -129,7 +129,12 @@ SYSTEMS: Mapping[str, System] = {
 """By `BoardProject.system`."""
 
 
-def write_project(config: VTAConfig, board: str, clock_mhz: float, folder: Path) -> list[Path]:
+ProjectFiles = Callable[[VTAConfig, BoardProject, float], dict[str, str]]
+
+
+def write_project(
+    config: VTAConfig, board: str, clock_mhz: float, folder: Path, files: ProjectFiles | None = None
+) -> list[Path]:
     """Write a project; return its files.
 
     Parameters
@@ -142,6 +147,8 @@ def write_project(config: VTAConfig, board: str, clock_mhz: float, folder: Path)
         Clock that Vivado is asked for.
     folder : Path
         Where to; made if it is not there.
+    files : callable, optional
+        What makes them (default: `vivado_project`).
 
     Raises
     ------
@@ -155,25 +162,34 @@ def write_project(config: VTAConfig, board: str, clock_mhz: float, folder: Path)
     project = BOARDS[board]
     if config.target != project.target:
         raise ConfigError(f"TARGET is {config.target}", where=f"{config.name} for {board}", allowed=project.target)
-    core = Core(config, None, multipliers_for(config, project.dsp))
-    system = SYSTEMS[project.system]
-    manifest = {
-        "config": config.to_dict(),
-        "part": project.part,
-        "clock_mhz": clock_mhz,
-        "input_clock_mhz": clock_mhz,
-        "port": system.port,
-    }
-    texts = {
-        f"{TOP}.v": core_verilog(core),
-        "vta_top.v": wrapper(core),
-        "build.tcl": build_script(config, project, clock_mhz),
-        f"{config.name}.json": json.dumps(manifest, indent=2) + "\n",
-    }
+    texts = (files or vivado_project)(config, project, clock_mhz)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         write_atomically(folder / name, text.encode(), "the project")
     return [folder / name for name in texts]
+
+
+def vivado_project(config: VTAConfig, project: BoardProject, clock_mhz: float) -> dict[str, str]:
+    """Return the project's files by name."""
+    core = Core(config, None, multipliers_for(config, project.dsp))
+    return {
+        f"{TOP}.v": core_verilog(core),
+        "vta_top.v": wrapper(core),
+        "build.tcl": build_script(config, project, clock_mhz),
+        f"{config.name}.json": manifest(config, project, clock_mhz),
+    }
+
+
+def manifest(config: VTAConfig, project: BoardProject, clock_mhz: float) -> str:
+    """Return what the driver wants to know of the bitstream."""
+    stated = {
+        "config": config.to_dict(),
+        "part": project.part,
+        "clock_mhz": clock_mhz,
+        "input_clock_mhz": clock_mhz,
+        "port": SYSTEMS[project.system].port,
+    }
+    return json.dumps(stated, indent=2) + "\n"
 
 
 def wrapper(core: Core) -> str:

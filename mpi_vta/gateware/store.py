@@ -60,8 +60,8 @@ class Store(wiring.Component):
         `write_channel`.
     """
 
-    def __init__(self, config: VTAConfig, bus_bits: int) -> None:
-        self.config, self.bus_bits = config, bus_bits
+    def __init__(self, config: VTAConfig, bus_bits: int, burst_beats: int) -> None:
+        self.config, self.bus_bits, self.burst_beats = config, bus_bits, burst_beats
         super().__init__(
             {
                 "head": In(INSTRUCTION_BITS),
@@ -80,7 +80,7 @@ class Store(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         """Return the logic."""
         m, config, axi = Module(), self.config, self.axi
-        kind = Elements(config, MemoryType.OUT, self.bus_bits)
+        kind = Elements(config, MemoryType.OUT, self.bus_bits, self.burst_beats)
         m.submodules.bursts = bursts = MoveBursts(config, (kind,))
         form = instruction_layout(FORMAT_OF[Opcode.STORE], config)
         word = Signal(INSTRUCTION_BITS)

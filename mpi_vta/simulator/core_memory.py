@@ -9,6 +9,7 @@ from mpi_vta.simulator.profile import TimingProfile
 NEVER = 1 << 62
 _INSTRUCTION_BYTES = 16
 FETCH_BURST_INSTRUCTIONS = 32
+READ_AHEAD_INSTRUCTIONS = 64
 
 # from a cycle to another that follows it
 QUEUE_CYCLES = 2  # put into a queue, to at its head
@@ -61,7 +62,8 @@ class InstructionFetch:
     """
 
     def __init__(self, count: int, profile: TimingProfile, bus_bytes: int) -> None:
-        self._count, self._burst = count, FETCH_BURST_INSTRUCTIONS
+        longest = profile.burst_beats * bus_bytes // _INSTRUCTION_BYTES
+        self._count, self._burst = count, min(FETCH_BURST_INSTRUCTIONS, longest)
         self._beats_each = max(1, _INSTRUCTION_BYTES // bus_bytes)
         self._beat_cycles = round(profile.beat_cycles)
         self._put: list[int] = []
@@ -93,8 +95,8 @@ class InstructionFetch:
         self.ready = NEVER
         if self._asked == self._count:
             return
-        # all but one burst's worth of what was asked for must have left the buffer
-        left = self._asked - self._burst
+        # so much of what was asked for must have left the buffer that it has room for another burst
+        left = self._asked - (READ_AHEAD_INSTRUCTIONS - self._burst)
         if left <= 0:
             self.ready = self._granted + 1
         elif left <= len(self._taken):

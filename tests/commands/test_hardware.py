@@ -1,6 +1,7 @@
 """The command about the core itself; what needs yosys or a compiled core is marked."""
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -151,6 +152,35 @@ def test_a_project_is_written_whole(capsys, tmp_path):
     manifest = json.loads((folder / f"{SMALL.name}.json").read_text())
     assert (manifest["config"], manifest["part"], manifest["port"]) == (SMALL.to_dict(), "XC7Z020", "acp")
     assert "module vta_core(" in (folder / "vta_core.v").read_text()
+
+
+def test_the_open_flow_is_for_one_part(capsys, tmp_path):
+    config = config_of("zcu104", 0, 2, 10, 8, 7, 7)
+    configuration = tmp_path / "small.json"
+    configuration.write_text(json.dumps(config.to_dict()))
+    options = ("--board", "zcu104", "--flow", "open", "-o", str(tmp_path / "p"))
+    assert "the open flow for ZU7EV; allowed: XC7Z020" in fault(capsys, "project", str(configuration), *options)
+    assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.rtl
+def test_a_project_of_the_open_flow_is_whole(capsys, tmp_path):
+    configuration = tmp_path / "small.json"
+    configuration.write_text(json.dumps(SMALL.to_dict()))
+    folder = tmp_path / "project"
+    assert main(["project", str(configuration), "--board", "pynq_z1", "--flow", "open", "-o", str(folder)]) == 0
+    assert "not built here: sh build.sh" in capsys.readouterr().out
+    names = {"vta_core.v", "vta_ps7.v", "adders.v", "build.sh", f"{SMALL.name}.json"}
+    assert {path.name for path in folder.iterdir()} == names
+    # every port that is joined is there, in PS7 as yosys knows it and in the core, with its width
+    cells = "read_verilog -lib +/xilinx/cells_sim.v +/xilinx/cells_xtra.v"
+    script = f"{cells}; read_verilog vta_core.v vta_ps7.v; hierarchy -check -top vta_ps7; check -assert"
+    command = ["yosys", "-q", "-e", "Resizing cell port", "-p", script]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    script = (folder / "build.sh").read_text()
+    assert "synth_xilinx -family xc7 -top vta_ps7" in script
+    assert "not built here" in script
 
 
 @pytest.mark.rtl

@@ -14,7 +14,8 @@ from gateware.programs import RandomProgram
 from mpi_vta.codegen.compiler import compile_graph
 from mpi_vta.errors import ConfigError, InputError
 from mpi_vta.gateware import registers
-from mpi_vta.gateware.core import check_core
+from mpi_vta.gateware.buffers import BURST_BEATS
+from mpi_vta.gateware.core import AXI3_BURST_BEATS, check_core
 from mpi_vta.gateware.decoder import InstructionFault
 from mpi_vta.gateware.model import Memory, VerilatedCore
 from mpi_vta.gateware.verilog import require_tools
@@ -36,11 +37,11 @@ BUILDS = (
     "zcu104_1x16",
     *(pytest.param(name, marks=pytest.mark.slow) for name in ("pynq_2x16", "pynq_4x8", "pynq_1x32")),
 )
-# small ones: sizes as for `config_of`, bus, DSP slices
+# small ones: sizes as for `config_of`, bus, DSP slices, longest burst
 SMALL = {
-    "1x4": ((0, 2, 10, 8, 7, 8), 64, 220),
-    "1x4 on a wide bus": ((0, 2, 10, 8, 7, 8), 128, 220),
-    "2x4, most products in tables": ((1, 2, 10, 8, 7, 8), 64, 5),
+    "1x4": ((0, 2, 10, 8, 7, 8), 64, 220, BURST_BEATS),
+    "1x4 on a wide bus": ((0, 2, 10, 8, 7, 8), 128, 220, BURST_BEATS),
+    "2x4, most products in tables, AXI3": ((1, 2, 10, 8, 7, 8), 64, 5, AXI3_BURST_BEATS),
 }
 MEMORIES = (Memory(), Memory(3, 1, 5), Memory(40, 1, 30), Memory(16, 2, 16))
 PROGRAMS_PER_BUILD = 12
@@ -101,11 +102,11 @@ def test_random_programs_are_exact(build):
 
 # of 1x4 an element is narrower than the bus and takes a beat of its own
 @pytest.mark.rtl
-@pytest.mark.parametrize(("sizes", "bus_bits", "dsp"), SMALL.values(), ids=SMALL)
-def test_random_programs_are_exact_on_small_cores(sizes, bus_bits, dsp):
+@pytest.mark.parametrize(("sizes", "bus_bits", "dsp", "burst_beats"), SMALL.values(), ids=SMALL)
+def test_random_programs_are_exact_on_small_cores(sizes, bus_bits, dsp, burst_beats):
     config = config_of("pynq", *sizes)
-    core = VerilatedCore(config, bus_bits, multipliers_for(config, dsp))
-    profile = replace(OWN, bus_bits=bus_bits)
+    core = VerilatedCore(config, bus_bits, multipliers_for(config, dsp), burst_beats)
+    profile = replace(OWN, bus_bits=bus_bits, burst_beats=burst_beats)
     for seed in range(PROGRAMS_PER_BUILD):
         program = RandomProgram(config, seed)
         wanted = program.image.copy()

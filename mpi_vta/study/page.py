@@ -13,7 +13,7 @@ from mpi_vta.plans.figures import HEADINGS, OBJECTIVES
 from mpi_vta.statement import figure, listed, sentence
 from mpi_vta.study.conclusions import conclusions
 from mpi_vta.study.finding import Finding
-from mpi_vta.study.findings import findings
+from mpi_vta.study.group_findings import findings
 from mpi_vta.study.groups import Group, groups_of
 from mpi_vta.text_table import counted
 from mpi_vta.trace.study_file import Study, read_study

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from mpi_vta.plans.resources import RESOURCE_LABELS, VTA
 from mpi_vta.study.finding import Finding
-from mpi_vta.study.findings import last_gain, one_image
+from mpi_vta.study.group_findings import last_gain, one_image
 from mpi_vta.study.groups import GAIN, Group
 from mpi_vta.trace.study_rows import PointRow
 

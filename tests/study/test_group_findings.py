@@ -3,7 +3,7 @@
 import pytest
 from study_cases import group_of, latency_rows, row, throughput_rows
 
-from mpi_vta.study.findings import findings
+from mpi_vta.study.group_findings import findings
 from mpi_vta.trace.study_rows import ModelRow
 
 

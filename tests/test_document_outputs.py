@@ -89,6 +89,7 @@ def test_output_of_a_study_is_as_printed():
     check("study")
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 def test_output_of_digits_is_as_printed():
     check("digits")

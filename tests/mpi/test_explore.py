@@ -59,6 +59,7 @@ def test_same_file_on_any_number_of_ranks(explore, tmp_path):
     assert set(json.loads(study.attributes["graph_sha256"])) == {"digits"}
 
 
+@pytest.mark.slow
 def test_killed_sweep_goes_on_where_it_was(explore, cache, tmp_path):
     assert explore(0, "-o", "r.h5").status == 0
     undisturbed = (tmp_path / "r.h5").read_bytes()
@@ -86,6 +87,7 @@ def _rows(path):
         return 0
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_simulated_runs(explore, start, cache, tmp_path):
     assert explore(0, "-o", "r.h5").status == 0
     rows = {

@@ -84,7 +84,7 @@ def nobody_is_left(name):
     return False
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 @pytest.mark.parametrize(
     ("way", "status", "what"),
     [
@@ -103,7 +103,7 @@ def test_fault_of_one_rank_ends_the_job_with_one_line(faulty, nothing_lost, tmp_
     nothing_lost(150, every_trace=True)
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_disk_that_is_full_is_named_and_nothing_is_lost(faulty, nothing_lost, tmp_path, rank):
     ended = faulty("full", rank, 200)
     (line,) = ended.error_lines
@@ -116,7 +116,7 @@ def test_disk_that_is_full_is_named_and_nothing_is_lost(faulty, nothing_lost, tm
 
 
 @pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("signal", ["SIGKILL", "SIGSEGV"])
+@pytest.mark.parametrize("signal", ["SIGKILL", pytest.param("SIGSEGV", marks=pytest.mark.slow)])
 def test_killed_rank_is_named_and_nothing_is_lost(faulty, nothing_lost, tmp_path, signal, rank):
     ended = faulty(signal, rank, 200)
     (line,) = ended.error_lines
@@ -143,7 +143,7 @@ def ranks_of(name):
     return found
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_rank_that_is_stopped_before_there_is_a_job_is_named(rank, tmp_path):
     """An order of a job that is long imported and compiled, as nothing of it is in the cache."""
     out = str(tmp_path / "out")

@@ -103,9 +103,10 @@ def test_large_model_gives_the_reference_s_bits(pipeline, cache, tmp_path, monke
     assert len(summary.get("classes", [])) == (2 if name == "resnet18" else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["residual", pytest.param("depthwise", marks=pytest.mark.slow), pytest.param("shapes", marks=pytest.mark.slow)],
+    ["residual", "depthwise", "shapes"],
 )
 def test_trained_model_prints_float_and_vta_within_a_point(pipeline, cache, monkeypatch, tmp_path, name):
     ended = pipeline(4, "--model", name, "--output", tmp_path / "out", timeout_s=600)
@@ -124,7 +125,7 @@ def test_trained_model_prints_float_and_vta_within_a_point(pipeline, cache, monk
     assert summary["output_sha256"] == output_sha256(outputs, model.graph.outputs)
 
 
-@pytest.mark.parametrize("config", ["pynq_1x32", "pynq_2x16", "pynq_4x8"])
+@pytest.mark.parametrize("config", ["pynq_1x32", "pynq_2x16", pytest.param("pynq_4x8", marks=pytest.mark.slow)])
 def test_other_builds_give_the_same_bits_with_a_part_filled_last_group(digits, reference_sha256, config):
     assert digits(2, "--config", config, "--images", "7")["output_sha256"] == reference_sha256(7)
 
@@ -222,6 +223,7 @@ def test_several_models_at_once_give_what_each_gives_alone(pipeline, digits, tmp
     assert trace.attributes["unmatched_messages"] == trace.attributes["backward_messages"] == 0
 
 
+@pytest.mark.slow
 def test_each_model_of_several_has_a_page(pipeline, tmp_path):
     ended = pipeline(2, "--model", "digits", "--model", "digits", "--images", "4", "--output", tmp_path / "two")
     assert (ended.status, ended.stderr) == (0, "")
@@ -231,6 +233,7 @@ def test_each_model_of_several_has_a_page(pipeline, tmp_path):
         assert "<html" in page.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_each_model_of_several_may_be_planned_and_no_more(pipeline, tmp_path):
     several = ("--model", "digits", "--model", "digits")
     ended = pipeline(4, *several, "--dry-run", "--share", "digits-1=3,digits-2=1", "--output", tmp_path / "dry")
@@ -358,7 +361,15 @@ boards = [{{ board = "board.toml", count = {ranks} }}]
 """
 
 
-@pytest.mark.parametrize(("ranks", "config"), [(2, "pynq_1x16"), (3, "pynq_1x16"), (5, "pynq_1x16"), (3, "pynq_2x16")])
+@pytest.mark.parametrize(
+    ("ranks", "config"),
+    [
+        pytest.param(2, "pynq_1x16", marks=pytest.mark.slow),
+        (3, "pynq_1x16"),
+        pytest.param(5, "pynq_1x16", marks=pytest.mark.slow),
+        (3, "pynq_2x16"),
+    ],
+)
 @pytest.mark.parametrize("objective", ["latency", "throughput"])
 def test_layers_split_over_boards_give_the_reference_s_bits(
     digits, tmp_path, reference_sha256, ranks, config, objective
@@ -375,6 +386,7 @@ def test_layers_split_over_boards_give_the_reference_s_bits(
     assert summary["throughput_images_per_s"] == plan.predicted["throughput_images_per_s"]
 
 
+@pytest.mark.slow
 def test_edited_split_is_run_or_refused_by_name(digits, pipeline, tmp_path, reference_sha256):
     (tmp_path / "board.toml").write_text(FAST_BOARD.format(config="pynq_1x16"))
     (tmp_path / "cluster.toml").write_text(FAST_CLUSTER.format(ranks=2))

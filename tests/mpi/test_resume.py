@@ -78,7 +78,7 @@ def damage(path):
     path.write_bytes(outputs[:-15] + bytes([outputs[-15] ^ 1]) + outputs[-14:])
 
 
-@pytest.mark.parametrize("config", ["pynq_1x16", "pynq_2x16"])
+@pytest.mark.parametrize("config", ["pynq_1x16", pytest.param("pynq_2x16", marks=pytest.mark.slow)])
 def test_killed_job_is_finished_by_fewer_boards_and_another_strategy(
     pipeline, killed_at, undisturbed, tmp_path, config
 ):
@@ -174,6 +174,7 @@ def two_models(pipeline, tmp_path):
     return out, {single["name"]: single["output_sha256"] for single in json.loads(ended.stdout)["models"]}
 
 
+@pytest.mark.slow
 def test_killed_job_of_two_models_is_finished_by_fewer_boards_and_another_strategy(
     pipeline, killed_at, undisturbed, tmp_path
 ):
@@ -236,6 +237,7 @@ def test_two_models_with_every_output_run_nothing(pipeline, two_models):
     assert (out / "summary.json").read_text() == summary
 
 
+@pytest.mark.slow
 def test_job_of_other_models_is_refused(pipeline, two_models):
     out, _ = two_models
     for models in (DIGITS, (*DIGITS, "--model", "depthwise"), (*TWO, *DIGITS)):

@@ -2,8 +2,6 @@
 
 import json
 import subprocess
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -13,10 +11,8 @@ from mpi_vta.gateware.project import BOARDS, SYSTEMS, build_script, wrapper
 from mpi_vta.gateware.synthesis import read_counts
 from mpi_vta.hardware import main
 from mpi_vta.hw.enumeration import config_of
-from mpi_vta.simulator.vectors import Vector
 
 SMALL = config_of("pynq", 0, 2, 10, 8, 7, 7)
-VECTOR = Path(__file__).parent.parent / "data" / "vectors" / "fuzz_pynq_1x16_1000.npz"
 
 REPORT = """
 === vta_core ===
@@ -108,28 +104,6 @@ def test_missing_tools_are_one_line_with_their_package(capsys, monkeypatch, tmp_
     err = fault(capsys, "verilog", str(configuration))
     assert "yosys is not installed" in err
     assert "apt-get install yosys" in err
-
-
-@pytest.mark.rtl
-def test_a_recorded_vector_is_replayed_on_the_compiled_core(capsys):
-    assert main(["replay", str(VECTOR)]) == 0
-    summary, *words = capsys.readouterr().out.splitlines()
-    found = json.loads(summary)
-    assert (found["match"], found["mismatched_bytes"]) == (True, 0)
-    assert found["cycles"] == found["expected_cycles"] > 0
-    assert words[0] == "every expected byte came out"
-
-
-@pytest.mark.rtl
-def test_a_vector_with_another_result_does_not_match(capsys, tmp_path):
-    vector = Vector.load(VECTOR)
-    (first, *others) = vector.expected
-    changed = first.content.copy()
-    changed[0] ^= 1
-    replace(vector, expected=(replace(first, content=changed), *others)).save(tmp_path / "wrong.npz")
-    assert main(["replay", str(tmp_path / "wrong.npz"), "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert (found["match"], found["mismatched_bytes"]) == (False, 1)
 
 
 @pytest.mark.rtl

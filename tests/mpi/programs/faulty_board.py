@@ -47,5 +47,5 @@ class FaultyDevice(SimDevice):
 
 if os.environ["PMI_RANK"] == RANK:
     sys.modules["faulty_device"] = sys.modules["__main__"]
-    registry._DEVICES = {**registry._DEVICES, "sim": ("faulty_device", "FaultyDevice")}
+    registry._DEVICES = {**registry._DEVICES, "sim": ("faulty_device", "FaultyDevice", "a board with a fault")}
 sys.exit(pipeline.main(sys.argv[1:]))

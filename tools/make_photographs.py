@@ -11,7 +11,8 @@ from pathlib import Path
 from PIL import Image
 
 FOLDER = Path(__file__).parents[1] / "mpi_vta" / "frontend" / "data" / "photographs"
-QUALITY, LONGEST_SIDE = 88, 512
+# kind -> (quality of the JPEG, longest side): what is shown is as sharp as it came
+FORMS = {"shown": (95, 640), "calibration": (88, 512)}
 Box = tuple[int, int, int, int] | None  # left, top, right, bottom
 # name -> (file, part of it)
 SHOWN: dict[str, tuple[str, Box]] = {
@@ -45,12 +46,13 @@ def main() -> None:
     places = (_folder("skimage") / "data", _folder("matplotlib") / "mpl-data" / "sample_data")
     for kind, pictures in (("shown", SHOWN), ("calibration", CALIBRATION)):
         (FOLDER / kind).mkdir(parents=True, exist_ok=True)
+        quality, side = FORMS[kind]
         for name, (file, box) in pictures.items():
             source = next(place / file for place in places if (place / file).exists())
             picture = Image.open(source).convert("RGB")
             picture = picture if box is None else picture.crop(box)
-            picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
-            picture.save(FOLDER / kind / f"{name}.jpg", quality=QUALITY, optimize=True)
+            picture.thumbnail((side, side), Image.Resampling.LANCZOS)
+            picture.save(FOLDER / kind / f"{name}.jpg", quality=quality, optimize=True)
 
 
 if __name__ == "__main__":

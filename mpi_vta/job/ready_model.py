@@ -228,7 +228,7 @@ def _cache_path(name_or_path: str, seed: int, weights: Path | None, options: Qua
     # a model file's tensors may lie beside it, as in model.onnx.data
     own = Path(name_or_path)
     files += (
-        sorted(file for file in DATA.rglob("*") if file.is_file())
+        sorted(file for file in DATA.iterdir() if file.is_file())
         if name_or_path in BUILDERS
         else [own, *sorted(own.parent.glob(f"{own.name}?*"))]
     )

@@ -108,7 +108,7 @@ def test_killed_job_is_finished_by_fewer_boards_and_another_strategy(
     # every image was delivered once: the last part ran the others
     assert listed_images(out) == list(range(60))
     assert sorted(path.name for path in (out / "parts").iterdir()) == ["part-000.h5", "part-001.h5"]
-    assert finished_images(read(out / "run.h5")) == list(range(before, 60))
+    assert finished_images(read(out / "run.h5").of_model(0)) == list(range(before, 60))
 
 
 def test_job_with_every_output_runs_nothing(pipeline, undisturbed, tmp_path):
@@ -126,7 +126,7 @@ def test_damaged_image_is_run_again(pipeline, undisturbed, tmp_path):
     assert (ended.status, ended.stderr) == (0, "")
     found = only_model(ended.stdout)
     assert (found["images"], found["output_sha256"]) == (1, summary["output_sha256"])
-    assert read(tmp_path / "undisturbed/digits/run.h5").attributes["image_numbers"] == "10"
+    assert read(tmp_path / "undisturbed/digits/run.h5").models[0].attributes["image_numbers"] == "10"
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,7 @@ def test_digits_matches_the_reference_evaluator():
     compare(build_digits(0, None), positive=True)
 
 
+@pytest.mark.slow
 def test_yolo_matches_the_reference_evaluator():
     """Its stride-1 pooling is padded by a Pad node here: the evaluator gets uneven pads of MaxPool wrong."""
     model = build_yolo(0, None)

@@ -16,6 +16,7 @@ def test_programs_and_plans_stay(name):
     assert DEFAULT[name]() == recorded()[name]
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.parametrize("name", RUNS)
 def test_runs_stay(name):

@@ -42,6 +42,7 @@ def explore(start, cache, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_same_file_on_any_number_of_ranks(explore, tmp_path):
     files = []
     for ranks in (0, 1, 3):
@@ -131,6 +132,7 @@ def test_fault_is_one_line(explore, tmp_path, ranks):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_list_and_print_compute_nothing(explore, tmp_path):
     listed = explore(0, "--list")
     assert listed.status == 0

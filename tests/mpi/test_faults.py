@@ -185,6 +185,7 @@ def test_rank_that_does_not_come_to_the_start_is_named(start_program, tmp_path, 
     assert not ranks_of("absent.py")
 
 
+@pytest.mark.slow
 def test_ranks_end_with_the_launchers_process(tmp_path):
     out = str(tmp_path / "out")
     command = [BIN / "mpirun", "-n", "2", sys.executable, "-m", "mpi_vta.pipeline", "--model", "yolo"]
@@ -200,6 +201,7 @@ def test_ranks_end_with_the_launchers_process(tmp_path):
     assert nobody_is_left(out)
 
 
+@pytest.mark.slow
 def test_rank_that_is_stopped_is_named_by_rank_0(faulty, tmp_path):
     ended = faulty("SIGSTOP", 1, 200)
     (line,) = ended.error_lines

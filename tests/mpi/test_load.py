@@ -57,6 +57,7 @@ def test_verified_messages_give_the_same_outputs(start):
         assert first[name] == second[name]
 
 
+@pytest.mark.slow
 @pytest.mark.mpi
 @pytest.mark.parametrize(
     ("name", "content", "option"),

@@ -18,7 +18,7 @@ from mpi_vta.npy import read_npy
 PAGE = Path(__file__).parents[2] / "docs" / "your_model.md"
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.slow]
 
 
 def normalised_net():

@@ -118,7 +118,7 @@ def test_quantisation_is_deterministic(graph):
     assert quantize(graph, images).sha256 == quantize(graph, images).sha256
 
 
-@pytest.mark.parametrize(("name", "floor_db"), [("resnet18", 20), ("yolo", 20)])
+@pytest.mark.parametrize(("name", "floor_db"), [("resnet18", 20), pytest.param("yolo", 20, marks=pytest.mark.slow)])
 def test_zoo_models_stay_close_to_float_on_new_pictures(name, floor_db):
     loaded = load_model(name)
     model = quantize(loaded.graph, loaded.calibration)

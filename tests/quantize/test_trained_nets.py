@@ -25,7 +25,8 @@ def score(loaded, outputs) -> float:
 
 
 @pytest.mark.parametrize(
-    ("name", "least"), [("digits", 0.98), ("residual", 0.95), ("depthwise", 0.95), ("shapes", 0.9)]
+    ("name", "least"),
+    [("digits", 0.98), ("residual", 0.95), ("depthwise", 0.95), pytest.param("shapes", 0.9, marks=pytest.mark.slow)],
 )
 def test_a_trained_net_loses_less_than_a_point(name, least):
     loaded = load_model(name)

@@ -55,6 +55,7 @@ def test_named_builds_are_taken_as_they_are(tmp_path):
     assert [(build.config.batch, build.config.block, build.clock_mhz) for build in found] == [(4, 8, None)]
 
 
+@pytest.mark.slow
 def test_a_searched_part_gives_the_best_of_its_largest_builds(tmp_path):
     graph = net(32)
     wanted = experiment(tmp_path, SEARCH.format(part="XC7Z020", clock=150, limit=3))

@@ -16,7 +16,7 @@ from fuzz.targets import SLOW_TARGETS, TARGETS
 ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("worker.py")
 # inputs for each of a target's shares, which add up to about 100
-DEFAULT_SHARE, SLOW_SHARE, LONG_SHARE = 3, 20, 105
+DEFAULT_SHARE, SLOW_SHARE, LONG_SHARE = 3, 10, 105
 PROCESS_S = 1500
 
 

@@ -32,8 +32,9 @@ def test_memory_of_17_ranks_stays_over_10_000_images(start):
 @pytest.mark.parametrize(
     ("ranks", "model"),
     [
+        pytest.param(64, "digits", marks=pytest.mark.slow),
         pytest.param(64, "resnet18", marks=pytest.mark.long),
-        pytest.param(128, "digits", marks=pytest.mark.slow),
+        pytest.param(128, "digits", marks=pytest.mark.long),
     ],
 )
 def test_many_more_ranks_than_cores_start_run_and_end_under_the_default_watchdog(start, ranks, model):

@@ -87,8 +87,10 @@ def test_any_number_of_ranks_gives_the_reference_s_bits(digits, reference_sha256
     assert abs(summary["accuracy"]["vta"] - summary["accuracy"]["float"]) <= 0.02
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("name", "ranks"), [("resnet18", 12), ("yolo", 5)])
+@pytest.mark.parametrize(
+    ("name", "ranks"),
+    [pytest.param("resnet18", 12, marks=pytest.mark.long), pytest.param("yolo", 5, marks=pytest.mark.slow)],
+)
 def test_large_model_gives_the_reference_s_bits(pipeline, cache, tmp_path, monkeypatch, name, ranks):
     options = ("--model", name, "--weights", "seeded", "--images", "2", "--json", "--output", tmp_path / "out")
     ended = pipeline(ranks, *options, timeout_s=600)
@@ -103,10 +105,13 @@ def test_large_model_gives_the_reference_s_bits(pipeline, cache, tmp_path, monke
     assert len(summary.get("classes", [])) == (2 if name == "resnet18" else 0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    ["residual", "depthwise", "shapes"],
+    [
+        pytest.param("residual", marks=pytest.mark.slow),
+        pytest.param("depthwise", marks=pytest.mark.long),
+        pytest.param("shapes", marks=pytest.mark.long),
+    ],
 )
 def test_trained_model_prints_float_and_vta_within_a_point(pipeline, cache, monkeypatch, tmp_path, name):
     ended = pipeline(4, "--model", name, "--output", tmp_path / "out", timeout_s=600)
@@ -412,7 +417,7 @@ def test_edited_split_is_run_or_refused_by_name(digits, pipeline, tmp_path, refe
     assert len(ended.stderr.splitlines()) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_resnet18_split_over_12_boards_gives_the_reference_s_bits_four_times_as_soon(
     pipeline, cache, tmp_path, monkeypatch
 ):

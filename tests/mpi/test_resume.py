@@ -372,8 +372,8 @@ def test_outputs_changed_while_the_job_runs_give_no_hash(waiting, tmp_path):
 @pytest.mark.parametrize(
     ("models", "images", "kills"),
     [
-        pytest.param(("digits",), 600, 8, marks=pytest.mark.slow),
-        pytest.param(("digits", "residual"), 200, 4, marks=pytest.mark.slow),
+        pytest.param(("digits",), 300, 4, marks=pytest.mark.slow),
+        pytest.param(("digits", "residual"), 100, 2, marks=pytest.mark.slow),
         pytest.param(("digits",), 2000, 100, marks=pytest.mark.long),
         pytest.param(("digits", "residual"), 600, 40, marks=pytest.mark.long),
     ],

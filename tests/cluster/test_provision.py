@@ -20,7 +20,11 @@ def venv(tmp_path_factory):
     """Give a bare environment whose pip looks into a folder, as the hosts have no way to the package index."""
     folder = tmp_path_factory.mktemp("board")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    subprocess.run([*pip, "download", "--dest", folder / "wheels", *NEEDED], check=True, capture_output=True)
+    # packages are installed here, which other tests may not
+    environ = {name: value for name, value in os.environ.items() if name != "PIP_NO_INDEX"}
+    subprocess.run(
+        [*pip, "download", "--dest", folder / "wheels", *NEEDED], check=True, stdout=subprocess.DEVNULL, env=environ
+    )
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
     (folder / "venv" / "pip.conf").write_text(f"[global]\nno-index = true\nfind-links = {folder / 'wheels'}\n")
     return folder / "venv"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TypeVar
 
 from mpi_vta.printable import printable
 
@@ -48,10 +49,19 @@ class MpiVtaError(Exception):
         return (_rebuild, (type(self), self.what, self.where, self.allowed, self.remedy))
 
 
+Fault = TypeVar("Fault", bound=MpiVtaError)
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a remedy that names the known name which is most like a wrong one; empty if none is."""
     close = get_close_matches(name, list(known), n=1)
     return f"did you mean {close[0]}?" if close else ""
+
+
+def unknown_name(kind: type[Fault], what: str, *, where: str, name: str, known: Iterable[str]) -> Fault:
+    """Return the error of a name that is none of the known ones; it names all of them, and the one most like it."""
+    names = list(known)
+    return kind(what, where=where, allowed=", ".join(names), remedy=did_you_mean(name, names))
 
 
 def _rebuild(kind: type[MpiVtaError], what: str, where: str, allowed: str, remedy: str) -> MpiVtaError:

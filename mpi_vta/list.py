@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from mpi_vta.errors import InputError, did_you_mean
+from mpi_vta.errors import InputError, unknown_name
 from mpi_vta.hw.board import Board
 from mpi_vta.hw.cluster import Cluster
 from mpi_vta.hw.config import VTAConfig
@@ -94,12 +94,8 @@ def _run(arguments: Sequence[str]) -> int:
     parser.add_argument("--names", action="store_true", help="print the names alone, a line each")
     options = parser.parse_args(arguments)
     if options.kind not in KINDS:
-        raise InputError(
-            f"there is no list of {options.kind!r}",
-            where="command line",
-            allowed=", ".join(KINDS),
-            remedy=did_you_mean(options.kind, KINDS),
-        )
+        what = f"there is no list of {options.kind!r}"
+        raise unknown_name(InputError, what, where="command line", name=options.kind, known=KINDS)
     heads, rows = KINDS[options.kind]()
     if options.names:
         print("\n".join(row[0] for row in rows))

@@ -13,8 +13,7 @@ from math import ceil
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.hw.multipliers import multipliers_for
 from mpi_vta.hw.parts import Fpga
-from mpi_vta.hw.resources import OnChipMemory, Resources
-from mpi_vta.hw.targets import load_target
+from mpi_vta.hw.resources import URAM_DEPTH, OnChipMemory, Resources, lut_doubt, weight_buffer, why_no_fit
 
 LUT_FIXED, LUT_PER_LANE = 3_948, 782
 FF_FIXED, FF_PER_LANE = 3_131, 166
@@ -29,7 +28,7 @@ _PRODUCT_BITS = 16
 # width by depth of a block RAM's aspect ratios
 _RAMB36 = {512: 72, 1024: 36, 2048: 18, 4096: 9, 8192: 4, 16384: 2, 32768: 1}
 _RAMB18 = {512: 36, 1024: 18, 2048: 9, 4096: 4, 8192: 2, 16384: 1}
-_URAM_DEPTH, _URAM_WIDTH = 4096, 72
+_URAM_WIDTH = 72
 # a primitive of four look-up tables holds 64 x 3 bits
 _DISTRIBUTED_BITS, _DISTRIBUTED_LUTS = 3, 4
 
@@ -51,11 +50,9 @@ def estimate_core(config: VTAConfig, part: Fpga, clock_mhz: float) -> Resources:
     lut = LUT_FIXED + LUT_PER_LANE * lanes + LUT_PER_PAIR * made.luts + exact_lut(config)
     ff = FF_FIXED + FF_PER_LANE * lanes + FF_PER_PAIR * made.luts + exact_ff(config)
     memories = _memories(config, part)
-    why_not = _why_not(config, part, clock_mhz, memories, lut, ff)
+    why_not = why_no_fit(config, part, clock_mhz, memories, lut, ff)
     lut_error = round(LUT_ERROR * lut)
-    doubt = None
-    if why_not is None and lut + lut_error > part.lut:
-        doubt = f"{lut:,} LUTs, give or take {lut_error:,}, of {part.lut:,}"
+    doubt = None if why_not else lut_doubt(part, lut, lut_error)
     return Resources(made.packed, 2 * made.luts, memories, lut, lut_error, ff, why_not, doubt)
 
 
@@ -110,33 +107,7 @@ def _memories(config: VTAConfig, part: Fpga) -> tuple[OnChipMemory, ...]:
         OnChipMemory("instruction queues", _QUEUES * bram36(_QUEUE_BITS, _QUEUE_DEPTH)),
     ]
     room = part.bram36 - sum(memory.bram36 for memory in memories)
-    return (_weights(config, part, lanes(config.wgt_bytes, config.wgt_depth), room), *memories)
-
-
-def _weights(config: VTAConfig, part: Fpga, blocks: float, room: float) -> OnChipMemory:
-    """Return the weight buffer, as many of its lanes in UltraRAM as block RAM is short of."""
-    lanes = max(1, 8 * config.wgt_bytes // config.bus_bits)
-    uram_per_lane = -(-min(8 * config.wgt_bytes, config.bus_bits) // _URAM_WIDTH) * -(-config.wgt_depth // _URAM_DEPTH)
-    missing = ceil(max(0.0, blocks - room) * lanes / blocks) if blocks else 0
-    moved = min(missing, lanes, part.uram // uram_per_lane)
-    return OnChipMemory("wgt", blocks * (lanes - moved) / lanes, moved * uram_per_lane)
-
-
-def _why_not(
-    config: VTAConfig, part: Fpga, clock_mhz: float, memories: tuple[OnChipMemory, ...], lut: int, ff: int
-) -> str | None:
-    reasons = []
-    bus_bits = load_target(part.target).bus_bits
-    if config.bus_bits != bus_bits:
-        reasons.append(f"a memory bus of {config.bus_bits} bits, {part.name} has {bus_bits}")
-    blocks = sum(memory.bram36 for memory in memories)
-    if blocks > part.bram36:
-        largest = max(memories, key=lambda memory: memory.bram36)
-        reasons.append(f"{blocks:g} BRAM36 of {part.bram36}, {largest.bram36:g} of them for {largest.name}")
-    if lut > part.lut:
-        reasons.append(f"{lut:,} LUTs of {part.lut:,}")
-    if ff > part.ff:
-        reasons.append(f"{ff:,} flip-flops of {part.ff:,}")
-    if clock_mhz > part.fastest_mhz:
-        reasons.append(f"no source for {clock_mhz:g} MHz on {part.name}, the highest is {part.fastest_mhz:g}")
-    return "; ".join(reasons) or None
+    wgt_bits = 8 * config.wgt_bytes
+    uram_per_lane = -(-min(wgt_bits, bus) // _URAM_WIDTH) * -(-config.wgt_depth // URAM_DEPTH)
+    wgt = lanes(config.wgt_bytes, config.wgt_depth)
+    return (weight_buffer(part, wgt, room, max(1, wgt_bits // bus), uram_per_lane), *memories)

@@ -12,6 +12,7 @@ build with these figures, so the growth is an assumption, and its error grows wi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -106,10 +107,19 @@ def estimate(config: VTAConfig, part: Fpga, clock_mhz: float) -> Resources:
     lut_error = round(GROWTH_ERROR * abs(lut - PUBLISHED_LUT))
     ff = FF_FIXED + FF_PER_MAC * macs + FF_PER_LANE * lanes
     memories = _memories(config, part)
-    why_not = _why_not(config, part, clock_mhz, memories, lut, ff)
-    doubt = None
-    if why_not is None and lut + lut_error > part.lut:
-        doubt = f"{lut:,} LUTs, give or take {lut_error:,}, of {part.lut:,}"
+    bus_bits, inp_bits = load_target(part.target).bus_bits, config.inp_bytes * 8
+    narrow = f"an inp element of {inp_bits} bits, VTA's HLS source moves bus words of {bus_bits}"
+    why_not = why_no_fit(
+        config,
+        part,
+        clock_mhz,
+        memories,
+        lut,
+        ff,
+        narrow=narrow if inp_bits < bus_bits else "",
+        lut_use=f": {macs:,} multipliers, {part.dsp:,} DSPs",
+    )
+    doubt = None if why_not else lut_doubt(part, lut, lut_error)
     return Resources(dsp, macs - dsp, memories, lut, lut_error, ff, why_not, doubt)
 
 
@@ -126,26 +136,71 @@ PUBLISHED_LUT = _lut(256 - 220, 256, 16)
 """LUTs of the published build, 1x16 on an XC7Z020: the point to which the fit is tied."""
 
 
-def _why_not(
-    config: VTAConfig, part: Fpga, clock_mhz: float, memories: tuple[OnChipMemory, ...], lut: int, ff: int
+def why_no_fit(
+    config: VTAConfig,
+    part: Fpga,
+    clock_mhz: float,
+    memories: Sequence[OnChipMemory],
+    lut: int,
+    ff: int,
+    *,
+    narrow: str = "",
+    lut_use: str = "",
 ) -> str | None:
+    """Return why a build does not fit a part, None if it does.
+
+    Parameters
+    ----------
+    config, part, clock_mhz
+        As for `estimate`.
+    memories : sequence of OnChipMemory
+        Every memory of the build.
+    lut, ff : int
+        What its logic takes.
+    narrow : str
+        Why its elements are too narrow for the bus; empty if they are not.
+    lut_use : str
+        What most of the LUTs are for, said where they are too many.
+    """
     reasons = []
     bus_bits = load_target(part.target).bus_bits
     if config.bus_bits != bus_bits:
         reasons.append(f"a memory bus of {config.bus_bits} bits, {part.name} has {bus_bits}")
-    if config.inp_bytes * 8 < bus_bits:
-        reasons.append(f"an inp element of {config.inp_bytes * 8} bits, VTA's HLS source moves bus words of {bus_bits}")
+    if narrow:
+        reasons.append(narrow)
     bram36 = sum(memory.bram36 for memory in memories)
     if bram36 > part.bram36:
         largest = max(memories, key=lambda memory: memory.bram36)
         reasons.append(f"{bram36:g} BRAM36 of {part.bram36}, {largest.bram36:g} of them for {largest.name}")
     if lut > part.lut:
-        reasons.append(f"{lut:,} LUTs of {part.lut:,}: {multipliers(config):,} multipliers, {part.dsp:,} DSPs")
+        reasons.append(f"{lut:,} LUTs of {part.lut:,}{lut_use}")
     if ff > part.ff:
         reasons.append(f"{ff:,} flip-flops of {part.ff:,}")
     if clock_mhz > part.fastest_mhz:
         reasons.append(f"no source for {clock_mhz:g} MHz on {part.name}, the highest is {part.fastest_mhz:g}")
     return "; ".join(reasons) or None
+
+
+def lut_doubt(part: Fpga, lut: int, lut_error: int) -> str | None:
+    """Return why a build that fits may not: its LUTs, give or take their error; None if it surely does."""
+    return f"{lut:,} LUTs, give or take {lut_error:,}, of {part.lut:,}" if lut + lut_error > part.lut else None
+
+
+def weight_buffer(part: Fpga, bram36: float, room: float, banks: int, uram_per_bank: int) -> OnChipMemory:
+    """Return the weight buffer, as many of its banks in UltraRAM as block RAM is short of.
+
+    Parameters
+    ----------
+    part : Fpga
+        The FPGA.
+    bram36, room : float
+        Block RAMs of the whole buffer, and those that the other memories leave.
+    banks, uram_per_bank : int
+        Parts of the buffer that may lie in UltraRAM, and what each takes of it.
+    """
+    missing = ceil(max(0.0, bram36 - room) * banks / bram36) if bram36 else 0
+    moved = min(missing, banks, part.uram // uram_per_bank)
+    return OnChipMemory("wgt", bram36 * (banks - moved) / banks, moved * uram_per_bank)
 
 
 def _memories(config: VTAConfig, part: Fpga) -> tuple[OnChipMemory, ...]:
@@ -160,16 +215,9 @@ def _memories(config: VTAConfig, part: Fpga) -> tuple[OnChipMemory, ...]:
         OnChipMemory("DMA ports", _dma_bram36(config.bus_bits)),
     ]
     room = part.bram36 - sum(memory.bram36 for memory in memories)
-    return (_weights(config, part, wgt, room), *memories)
-
-
-def _weights(config: VTAConfig, part: Fpga, bram36: float, room: float) -> OnChipMemory:
-    """Return the weight buffer, as many of its banks in UltraRAM as block RAM is short of."""
     banks = max(1, config.wgt_bytes * 8 // BANK_BITS)
     uram_per_bank = -(-config.wgt_bytes // banks // URAM_BYTES) * -(-config.wgt_depth // URAM_DEPTH)
-    missing = ceil(max(0.0, bram36 - room) * banks / bram36)
-    moved = min(missing, banks, part.uram // uram_per_bank)
-    return OnChipMemory("wgt", bram36 * (banks - moved) / banks, moved * uram_per_bank)
+    return (weight_buffer(part, wgt, room, banks, uram_per_bank), *memories)
 
 
 def _bram36(element_bytes: int, depth: int) -> float:

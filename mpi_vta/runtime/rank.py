@@ -22,9 +22,7 @@ from mpi_vta.runtime.piece_copier import PieceCopier
 from mpi_vta.runtime.stage import BoardStage
 from mpi_vta.runtime.transport.protocol import Transport
 from mpi_vta.schedule.clock import TimeInterval
-from mpi_vta.schedule.timeline import (
-    edge_peers,
-)
+from mpi_vta.schedule.timeline import edge_peers
 from mpi_vta.trace.schema import NO_EDGE, NO_PEER, EventKind
 from mpi_vta.trace.writer import RankTrace
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from mpi_vta.errors import PlanError, did_you_mean
+from mpi_vta.errors import PlanError, unknown_name
 from mpi_vta.graph.ir import Graph
 from mpi_vta.graph.window import Window
 from mpi_vta.hw.board import Board
@@ -64,12 +64,8 @@ class Problem:
 
     def __post_init__(self) -> None:
         if self.objective not in OBJECTIVES:
-            raise PlanError(
-                "no such objective",
-                where=f"--objective {self.objective}",
-                allowed=", ".join(OBJECTIVES),
-                remedy=did_you_mean(self.objective, OBJECTIVES),
-            )
+            where = f"--objective {self.objective}"
+            raise unknown_name(PlanError, "no such objective", where=where, name=self.objective, known=OBJECTIVES)
         if self.images < 1:
             raise PlanError(counted(self.images, "image"), where="--images", allowed="1 or more")
         if self.ranks < 1:

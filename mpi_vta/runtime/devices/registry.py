@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from mpi_vta.errors import InputError, did_you_mean
+from mpi_vta.errors import InputError, unknown_name
 from mpi_vta.hw.config import VTAConfig
 from mpi_vta.runtime.devices.protocol import Device, DeviceSetup
 
@@ -80,11 +80,6 @@ def open_device(name: str, setup: DeviceSetup | None = None) -> Device:
 
 def _device_class(name: str) -> Any:
     if name not in _DEVICES:
-        raise InputError(
-            f"no device named {name!r}",
-            where="--device",
-            allowed=", ".join(_DEVICES),
-            remedy=did_you_mean(name, _DEVICES),
-        )
+        raise unknown_name(InputError, f"no device named {name!r}", where="--device", name=name, known=_DEVICES)
     module, kind, _ = _DEVICES[name]
     return getattr(import_module(module), kind)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from mpi_vta.errors import PlanError, did_you_mean
+from mpi_vta.errors import PlanError, unknown_name
 from mpi_vta.plans.figures import OBJECTIVES
 from mpi_vta.plans.notes import Note
 from mpi_vta.plans.plan import Plan
@@ -42,14 +42,9 @@ def make_plan(strategy: str, problem: Problem) -> Plan:
         If the strategy is unknown, or the model cannot be spread so.
     """
     name = strategy.replace("_", "-")
-    if name not in (*STRATEGIES, AUTO):
-        names = (*STRATEGIES, AUTO)
-        raise PlanError(
-            "no such strategy",
-            where=f"--strategy {strategy}",
-            allowed=", ".join(names),
-            remedy=did_you_mean(name, names),
-        )
+    names = (*STRATEGIES, AUTO)
+    if name not in names:
+        raise unknown_name(PlanError, "no such strategy", where=f"--strategy {strategy}", name=name, known=names)
     if problem.by_hand and name != AUTO and not STRATEGIES[name].cuts:
         cutting = " or ".join(other.name for other in STRATEGIES.values() if other.cuts)
         raise PlanError(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpi_vta.disk import write_picture
-from mpi_vta.errors import InputError, did_you_mean
+from mpi_vta.errors import InputError, unknown_name
 from mpi_vta.trace.run import Run
 
 if TYPE_CHECKING:
@@ -39,12 +39,7 @@ def draw(name: str, run: Run) -> Figure:
         If there is none of that name.
     """
     if name not in _FIGURES:
-        raise InputError(
-            f"no figure named {name!r}",
-            where="--figure",
-            allowed=", ".join(_FIGURES),
-            remedy=did_you_mean(name, _FIGURES),
-        )
+        raise unknown_name(InputError, f"no figure named {name!r}", where="--figure", name=name, known=_FIGURES)
     module, function, _ = _FIGURES[name]
     drawer: Callable[[Run], Figure] = getattr(import_module(f"{__name__}.{module}"), function)
     return drawer(run)

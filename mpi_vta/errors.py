@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,6 +53,9 @@ Fault = TypeVar("Fault", bound=MpiVtaError)
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return a remedy that names the known name which is most like a wrong one; empty if none is."""
+    # a guardian, of which every rank has one, need not hold it in memory
+    from difflib import get_close_matches
+
     close = get_close_matches(name, list(known), n=1)
     return f"did you mean {close[0]}?" if close else ""
 
